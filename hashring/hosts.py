@@ -1,0 +1,224 @@
+"""What is a host?  A name that never changes, a weight, and where to connect."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+from hashring.errors import ConfigError, DuplicateHostError, InvalidWeightError
+
+__all__ = ["Host", "HostLike", "HostsLike", "as_host", "as_hosts", "as_weight"]
+
+_NO_META: Mapping[str, Any] = MappingProxyType({})
+_FIELDS = ("name", "weight", "address", "id", "guid", "meta")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Host:
+    """One place that can serve: ``name`` is its identity, ``address`` is where to connect.
+
+    Two hosts are equal when their names are; an address, a weight or meta may change without
+    changing who the host is. ``weight`` is relative capacity, finite and above 0. ``id`` and
+    ``guid`` are what HAProxy calls so. Raises ``ConfigError`` for a bad name, ``InvalidWeightError``
+    for a bad weight.
+
+    >>> Host("web1", 2, address="10.0.0.1:80")
+    Host('web1', 2.0, address='10.0.0.1:80')
+    >>> str(Host("web1")), Host("web1").address, Host("web1") == Host("web1", 3)
+    ('web1', 'web1', True)
+    """
+
+    name: str
+    weight: float = 1.0
+    address: str = field(default=None, kw_only=True)  # type: ignore[assignment]  # None: the name
+    id: int | None = field(default=None, kw_only=True)
+    guid: str | None = field(default=None, kw_only=True)
+    meta: Mapping[str, Any] = field(default=None, kw_only=True)  # type: ignore[assignment]  # None: {}
+
+    def __post_init__(self) -> None:
+        _check_name(self.name)
+        put = object.__setattr__  # the documented way to settle fields of a frozen dataclass
+        put(self, "weight", as_weight(self.weight, self.name))
+        put(self, "address", self.name if self.address is None else self.address)
+        put(self, "meta", MappingProxyType(dict(self.meta)) if self.meta else _NO_META)
+        if not isinstance(self.address, str) or not self.address:
+            raise ConfigError(
+                f"host {self.name!r}: address must be a non-empty str, got {self.address!r}",
+                option="address",
+            )
+        if self.id is not None and (not isinstance(self.id, int) or isinstance(self.id, bool)):
+            raise ConfigError(f"host {self.name!r}: id must be an int, got {self.id!r}", option="id")
+        if self.guid is not None and not isinstance(self.guid, str):
+            raise ConfigError(
+                f"host {self.name!r}: guid must be a str, got {self.guid!r}", option="guid"
+            )
+
+    def same(self, other: Host) -> bool:
+        """Whether every field is equal, not the name alone. Cost: O(fields).
+
+        >>> Host("a").same(Host("a", 2))
+        False
+        """
+        return all(getattr(self, name) == getattr(other, name) for name in _FIELDS)
+
+    def with_weight(self, weight: float) -> Host:
+        """The same host with another weight.
+
+        >>> Host("a", address="b").with_weight(3)
+        Host('a', 3.0, address='b')
+        """
+        return replace(self, weight=weight)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Host):
+            return self.name == other.name
+        return NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+    def __str__(self) -> str:
+        return self.name
+
+    def __repr__(self) -> str:
+        parts = [repr(self.name)]
+        if self.weight != 1.0:
+            parts.append(repr(self.weight))
+        if self.address != self.name:
+            parts.append(f"address={self.address!r}")
+        if self.id is not None:
+            parts.append(f"id={self.id}")
+        if self.guid is not None:
+            parts.append(f"guid={self.guid!r}")
+        if self.meta:
+            parts.append(f"meta={dict(self.meta)!r}")
+        return f"Host({', '.join(parts)})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # a mappingproxy has no pickle form, so meta travels as a dict
+        return _rebuild, (self.name, self.weight, self.address, self.id, self.guid, dict(self.meta))
+
+
+HostLike: TypeAlias = str | tuple[str, float] | Host | Mapping[str, Any]
+HostsLike: TypeAlias = Iterable[HostLike] | Mapping[str, float]
+
+
+def _rebuild(
+    name: str,
+    weight: float,
+    address: str,
+    id: int | None,
+    guid: str | None,
+    meta: Mapping[str, Any],
+) -> Host:
+    return Host(name, weight, address=address, id=id, guid=guid, meta=meta)
+
+
+def _check_name(name: object) -> None:
+    if not isinstance(name, str):
+        raise ConfigError(f"a host's name must be a str, got {name!r} ({type(name).__name__})")
+    if not name:
+        raise ConfigError("a host's name must not be empty")
+
+
+def as_weight(weight: object, host: str) -> float:
+    """``weight`` as a float, if it is a finite number above 0.
+
+    >>> as_weight(2, "web1")
+    2.0
+    >>> as_weight(0, "web1")
+    Traceback (most recent call last):
+    hashring.errors.InvalidWeightError: host 'web1': weight must be a finite number above 0, got 0
+    """
+    if not isinstance(weight, bool):
+        try:
+            value = float(weight)  # type: ignore[arg-type]  # anything else lands in the except
+        except (TypeError, ValueError, OverflowError):
+            value = math.nan
+        if not isinstance(weight, (str, bytes)) and math.isfinite(value) and value > 0:
+            return value
+    raise InvalidWeightError(
+        f"host {host!r}: weight must be a finite number above 0, got {weight!r}",
+        host=host,
+        weight=weight,
+    )
+
+
+def as_host(host: HostLike) -> Host:
+    """One host from a name, ``(name, weight)``, a ``Host`` or a mapping of its fields.
+
+    >>> as_host(("web1", 2))
+    Host('web1', 2.0)
+    >>> as_host({"name": "web1", "address": "10.0.0.1:80"})
+    Host('web1', address='10.0.0.1:80')
+    """
+    if isinstance(host, Host):
+        return host
+    if isinstance(host, str):
+        return Host(host)
+    if isinstance(host, Mapping):
+        return _from_fields(host)
+    if isinstance(host, (tuple, list)) and len(host) == 2:
+        _check_name(host[0])
+        return Host(host[0], host[1])
+    raise ConfigError(
+        f"a host is a name, (name, weight), a Host or a mapping with 'name', got {host!r}"
+    )
+
+
+def _from_fields(fields: Mapping[str, Any]) -> Host:
+    unknown = [str(name) for name in fields if name not in _FIELDS]
+    if unknown or "name" not in fields:
+        what = f"unknown {', '.join(sorted(unknown))}" if unknown else "no 'name'"
+        raise ConfigError(f"host {dict(fields)!r}: {what}; the fields are {', '.join(_FIELDS)}")
+    rest = {name: value for name, value in fields.items() if name not in ("name", "weight")}
+    return Host(fields["name"], fields.get("weight", 1.0), **rest)
+
+
+def as_hosts(hosts: HostsLike) -> tuple[Host, ...]:
+    """Hosts from any iterable of names, pairs, ``Host`` or field mappings, or a mapping name -> weight.
+
+    Keeps the given order. Raises ``ConfigError`` for a bare str or bytes and for what is no host,
+    ``DuplicateHostError`` when a name comes twice. Cost: O(n).
+
+    >>> as_hosts(["a", ("b", 2)]) == as_hosts({"a": 1, "b": 2})
+    True
+    >>> as_hosts("abc")
+    Traceback (most recent call last):
+    hashring.errors.ConfigError: hosts must be a list of hosts, got the str 'abc': did you mean ['abc']?
+    """
+    if isinstance(hosts, (str, bytes, bytearray)):
+        kind = type(hosts).__name__
+        raise ConfigError(
+            f"hosts must be a list of hosts, got the {kind} {hosts!r}: did you mean [{hosts!r}]?"
+        )
+    if isinstance(hosts, Host):
+        raise ConfigError(f"hosts must be a list of hosts, got one Host: did you mean [{hosts!r}]?")
+    settled = tuple(_each(hosts))
+    seen: set[str] = set()
+    for host in settled:
+        if host.name in seen:
+            raise DuplicateHostError(
+                host.name, f"host {host.name!r} is given twice: a name is an identity, so give it once"
+            )
+        seen.add(host.name)
+    return settled
+
+
+def _each(hosts: HostsLike) -> Iterator[Host]:
+    if isinstance(hosts, Mapping):
+        for name, weight in hosts.items():
+            _check_name(name)
+            yield Host(name, weight)
+        return
+    try:
+        given = iter(hosts)
+    except TypeError:
+        raise ConfigError(
+            f"hosts must be a list of hosts or a mapping name -> weight, got {hosts!r}"
+        ) from None
+    for host in given:
+        yield as_host(host)

@@ -1,0 +1,89 @@
+"""Client ID -> bytes -> position: the one place that says what a key is."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+from uuid import UUID
+
+from mmh3 import mmh3_32_uintdigest
+
+from hashring.errors import ConfigError, InvalidKeyError
+
+__all__ = ["Key", "check_seed", "key_bytes", "position", "text_bytes"]
+
+Key: TypeAlias = str | bytes | int | UUID
+"""What can identify a client: str, bytes, int from -2^63 to 2^64-1, or UUID."""
+
+_LOWEST_INT = -(1 << 63)  # what a signed 64-bit database key can be ...
+_HIGHEST_INT = (1 << 64) - 1  # ... and an unsigned one
+_HINTS = {
+    "bool": "a truth value identifies nobody",
+    "NoneType": "without a client ID, call pick() with no argument",
+    "float": "its text is not stable: use str(x) of your own choice",
+    "bytearray": "use bytes(x)",
+    "memoryview": "use bytes(x)",
+}
+
+
+def text_bytes(text: str) -> bytes:
+    """The UTF-8 bytes of ``text``; a lone surrogate passes as its three bytes.
+
+    mmh3 5.x ends the process on a str with a lone surrogate, and ``json.loads`` makes such strs,
+    so nothing but bytes encoded here is ever hashed.
+
+    >>> text_bytes("a"), text_bytes(chr(0xD83D))
+    (b'a', b'\\xed\\xa0\\xbd')
+    """
+    return str.encode(text, "utf-8", "surrogatepass")
+
+
+def key_bytes(key: Key) -> bytes:
+    """The bytes that identify ``key``; equal bytes are one client. Cost: O(length).
+
+    A str is its UTF-8, an int its decimal text, a UUID its text; bytes are themselves, so
+    ``b"a"`` and ``"a"`` are one key. Raises ``InvalidKeyError`` for everything else, bool included.
+
+    >>> key_bytes("é"), key_bytes(-7), key_bytes(b"x")
+    (b'\\xc3\\xa9', b'-7', b'x')
+    >>> key_bytes(True)
+    Traceback (most recent call last):
+    hashring.errors.InvalidKeyError: a key cannot be bool (True): a truth value identifies nobody
+    """
+    if isinstance(key, str):
+        return text_bytes(key)
+    if isinstance(key, bytes):
+        return bytes(key)
+    if key.__class__ is int:
+        if _LOWEST_INT <= key <= _HIGHEST_INT:
+            return b"%d" % key
+        raise InvalidKeyError(
+            f"an int key must lie in -2^63 .. 2^64-1, this one has {key.bit_length()} bits: use its str",
+            key_type="int",
+        )
+    if isinstance(key, UUID):
+        return UUID.__str__(key).encode()
+    kind = type(key).__name__
+    shown = repr(key)
+    shown = shown if len(shown) <= 60 else shown[:57] + "..."
+    hint = _HINTS.get(kind, "use a str, bytes, int or uuid.UUID")
+    raise InvalidKeyError(f"a key cannot be {kind} ({shown}): {hint}", key_type=kind)
+
+
+def position(key: Key, seed: int = 0) -> int:
+    """Where ``key`` stands on the circle: ``murmur3_x86_32(bytes, seed)``, 0 .. 2^32-1.
+
+    >>> position("session-42")
+    1441580600
+    """
+    return mmh3_32_uintdigest(key_bytes(key), seed)
+
+
+def check_seed(seed: object) -> int:
+    """``seed`` if murmur3 can take it: an int from 0 to 2^32-1, else ``ConfigError``.
+
+    >>> check_seed(7)
+    7
+    """
+    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 1 << 32:
+        raise ConfigError(f"seed must be an int from 0 to 2^32-1, got {seed!r}", option="seed")
+    return seed

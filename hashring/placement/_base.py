@@ -1,0 +1,66 @@
+"""What most tables share: a down host is one that was never configured."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from hashlib import blake2b
+
+from hashring.hosts import Host
+from hashring.keys import Key
+
+__all__ = ["RebuiltTable", "fingerprint_of"]
+
+
+def fingerprint_of(*parts: object) -> str:
+    """16 hex digits over the ``repr`` of the parts, which must be str, int, float or tuples of them.
+
+    >>> fingerprint_of("modulo", ("a", "b"))
+    '6ca13d9b7f8b2b85'
+    """
+    return blake2b(repr(parts).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+
+class RebuiltTable(ABC):
+    """A table whose ``without`` builds anew from the hosts that are left.
+
+    A subclass says where a key goes (``_owner``) and how to build the same over other hosts
+    (``_rebuilt``); ``walk`` then is the repeated ``without`` of the hosts already given.
+    """
+
+    __slots__ = ("_hosts", "fingerprint", "hosts")
+
+    def __init__(self, hosts: tuple[Host, ...], fingerprint: str) -> None:
+        self._hosts = hosts
+        self.hosts = tuple(host.name for host in hosts)
+        self.fingerprint = fingerprint
+
+    @abstractmethod
+    def _owner(self, key: Key) -> str | None:
+        """The host of ``key``; there is at least one host."""
+
+    @abstractmethod
+    def _rebuilt(self, hosts: tuple[Host, ...]) -> RebuiltTable:
+        """The same placement with the same options over other hosts."""
+
+    def lookup(self, key: Key, unavailable: Iterable[str] = ()) -> str | None:
+        """The host of ``key``, or None where there is none to give."""
+        if unavailable:
+            return self.without(unavailable).lookup(key)
+        return self._owner(key) if self.hosts else None
+
+    def without(self, names: Iterable[str]) -> RebuiltTable:
+        """The table over the hosts that are not in ``names``. Cost: one build."""
+        gone = frozenset(names)
+        left = tuple(host for host in self._hosts if host.name not in gone)
+        return self if len(left) == len(self._hosts) else self._rebuilt(left)
+
+    def walk(self, key: Key) -> Iterator[str]:
+        """All hosts, owner first. Cost: one build for each host after the first."""
+        table = self
+        while table.hosts:
+            owner = table.lookup(key)
+            # where the program gives up hashing, the rest come in their configured order
+            given = table.hosts if owner is None else (owner,)
+            yield from given
+            table = table.without(given)

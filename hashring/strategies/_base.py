@@ -1,0 +1,71 @@
+"""What a strategy sees (``View``) and what it is (``Strategy``)."""
+
+from __future__ import annotations
+
+import random as _random
+from abc import ABC, abstractmethod
+from typing import ClassVar, Protocol
+
+from hashring.errors import ConfigError
+from hashring.hosts import Host
+
+__all__ = ["Rng", "Strategy", "View"]
+
+
+class Rng(Protocol):
+    """The two functions of ``random`` that hashring uses; ``random.Random`` and the module fit."""
+
+    def random(self) -> float:
+        """A float from 0 up to, not including, 1."""
+
+    def randrange(self, stop: int, /) -> int:
+        """An int from 0 up to, not including, ``stop``."""
+
+
+class View(Protocol):
+    """The usable hosts at one moment. ``hosts`` is never empty, sorted by name, and the same tuple
+    object for as long as the usable hosts and their weights are the same."""
+
+    @property
+    def hosts(self) -> tuple[Host, ...]:
+        """The hosts that may be chosen."""
+
+    def in_flight(self, host: Host) -> int:
+        """How many leases ``host`` serves now. Cost: O(1)."""
+
+    def latency(self, host: Host) -> float:
+        """The host's peak-sensitive mean latency in seconds, 0.0 before the first answer."""
+
+    def least_loaded(self) -> Host:
+        """The host with the least in-flight per weight; equals in rotation. Cost: O(log n)."""
+
+
+class Strategy(ABC):
+    """Picks a host for an anonymous request. One object serves one balancer.
+
+    ``USES_WEIGHT`` says whether shares follow the weights. ``rng`` is where randomness comes from:
+    None takes the balancer's, or the ``random`` module's own functions, which every forked
+    worker reseeds.
+    """
+
+    USES_WEIGHT: ClassVar[bool] = False
+
+    def __init__(self, *, rng: Rng | None = None) -> None:
+        self._rng: Rng = _random if rng is None else rng
+        self._own_rng = rng is not None
+        self._bound = False
+
+    @abstractmethod
+    def choose(self, view: View) -> Host:
+        """One of ``view.hosts``."""
+
+    def bind(self, rng: Rng | None) -> None:
+        """Called once, by the balancer that uses this object; a second call is a ``ConfigError``."""
+        if self._bound:
+            raise ConfigError(
+                f"this {type(self).__name__} already serves a balancer: make one for each",
+                option="fallback",
+            )
+        self._bound = True
+        if rng is not None and not self._own_rng:
+            self._rng = rng
