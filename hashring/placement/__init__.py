@@ -4,7 +4,7 @@ A placement freezes a list of hosts into a ``Table``. To add one, add a file ``m
 function ``build(hosts, *, option=default, ...) -> Table``; it is then known as ``"my-own"``.
 
 >>> create("ring", ["web1", "web2", "web3"]).lookup("session-42")
-'web2'
+'web3'
 """
 
 from __future__ import annotations
@@ -114,6 +114,6 @@ def create(name: str, hosts: HostsLike, **options: Any) -> Table:
     Raises ``ConfigError`` for an unknown name or option, and what ``as_hosts`` raises.
 
     >>> create("modulo", ["a", "b", "c"]).lookup("session-42")
-    'c'
+    'a'
     """
     return recipe(name, **options)(as_hosts(hosts))

@@ -1,0 +1,18 @@
+"""Who owns this key, on a circle?  ``HashRing`` is what changes, ``RingTable`` one frozen state of it.
+
+``layout.py`` says where a host's vnodes stand (layout 1, frozen), ``index.py`` finds the vnode of
+a position, ``arcs.py`` measures shares and differences exactly. Nothing here knows of health,
+locks, clocks or the network.
+
+>>> ring = HashRing(["web1", "web2", "web3"])
+>>> ring.lookup("session-42")
+'web3'
+"""
+
+from __future__ import annotations
+
+from hashring.ring.arcs import Diff
+from hashring.ring.ring import HashRing
+from hashring.ring.table import RingTable
+
+__all__ = ["Diff", "HashRing", "RingTable"]

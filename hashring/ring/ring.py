@@ -1,0 +1,413 @@
+"""The ring that changes: hosts come, go and change weight; each change publishes a new table."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from types import MappingProxyType
+from typing import Any, Final
+
+from mmh3 import mmh3_32_uintdigest
+from sortedcontainers import SortedList
+
+from hashring.errors import ConfigError, DuplicateHostError, NoHostsError, UnknownHostError
+from hashring.hosts import Host, HostLike, HostsLike, as_host, as_hosts, as_weight
+from hashring.keys import Key, check_seed
+from hashring.ring import layout
+from hashring.ring.arcs import Diff
+from hashring.ring.index import Vnode
+from hashring.ring.table import RingTable
+
+__all__ = ["HashRing"]
+
+
+class HashRing:
+    """A consistent-hash ring: each key belongs to the host of the first vnode at or after it.
+
+    A host has ``vnodes * weight`` vnodes, and their positions depend on its name and ``seed`` only:
+    so a host that comes takes keys from all others and nothing else moves, a host that leaves
+    gives its keys to the others, and registration order never matters. One thread may change the
+    ring while any number look up; each look-up sees one whole state.
+
+    Raises ``ConfigError`` for bad options, names or sizes, ``InvalidWeightError``, and
+    ``DuplicateHostError`` for a name given twice. Source: Karger et al. 1997.
+
+    >>> ring = HashRing(["web1", "web2", "web3"])
+    >>> ring.lookup("session-42")
+    'web3'
+    >>> before = ring.copy()
+    >>> ring.add("web4")
+    >>> before.diff(ring).moved == ring.shares()["web4"]
+    True
+    
+    
+    True
+    """
+
+    __slots__ = ("_codes", "_free", "_labels", "_seed", "_table", "_vnodes", "_vnodes_each", "_weights")
+    __hash__ = None  # type: ignore[assignment]  # a ring changes, so it is no dict key
+
+    def __init__(
+        self, hosts: HostsLike = (), *, vnodes: int = layout.DEFAULT_VNODES, seed: int = 0
+    ) -> None:
+        self._vnodes_each: Final = layout.check_vnodes(vnodes)
+        self._seed: Final = check_seed(seed)
+        self._vnodes: SortedList[int] = SortedList()  # each packed: position << 24 | code
+        self._weights: dict[str, float] = {}
+        self._codes: dict[str, int] = {}  # a host's code is its place in _labels
+        self._labels: list[str] = []
+        self._free: list[int] = []  # places of hosts that left
+        self._table = RingTable.build({}, vnodes=vnodes, seed=seed)
+        self.set_hosts(hosts)
+
+    @classmethod
+    def for_peak(cls, peak: float, *, hosts: int, seed: int = 0) -> HashRing:
+        """An empty ring with the vnodes for a wanted mean peak/mean at ``hosts`` equal hosts.
+
+        By ``layout.expected_peak``, and 5 % more. Raises ``ConfigError`` for a peak of at most 1 or
+        one that no ring reaches.
+
+        >>> HashRing.for_peak(1.05, hosts=20).vnodes
+        1427
+        """
+        return cls(vnodes=layout.vnodes_for_peak(peak, hosts), seed=seed)
+
+    # -- who owns a key ---------------------------------------------------------------------------
+
+    def lookup(self, key: Key) -> str:
+        """The name of the host that owns ``key``. Cost: O(1), about 0.2 us at any size.
+
+        Raises ``NoHostsError`` on an empty ring and ``InvalidKeyError`` for a key of another type.
+
+        >>> HashRing(["a", "b"]).lookup(b"x") == HashRing(["b", "a"]).lookup("x")
+        True
+        """
+        if key.__class__ is str:  # the common key inline: each call more would cost a fifth
+            try:
+                index = self._table.index
+                position = mmh3_32_uintdigest(key.encode(), index.seed)  # type: ignore[union-attr]  # str
+                code = index.cells[position >> index.shift]
+                while code < 0:
+                    code = ~code
+                    code = index.low[code] if position <= index.positions[code] else index.high[code]
+                return index.labels[code]
+            except (UnicodeEncodeError, IndexError):  # a lone surrogate, an empty ring
+                pass
+        owner = self._table.lookup(key)
+        if owner is None:
+            raise NoHostsError("the ring is empty: add a host first")
+        return owner
+
+    def lookup_n(self, key: Key, n: int) -> list[str]:
+        """The first min(n, hosts) distinct hosts in ring order from ``key``: owner, then heirs.
+
+        Raises ``ValueError`` for n below 1 and ``NoHostsError`` on an empty ring.
+
+        >>> HashRing(["a", "b"]).lookup_n("x", 5)
+        ['a', 'b']
+        """
+        if n < 1:
+            raise ValueError(f"n must be at least 1, got {n!r}")
+        found = list(islice(self.walk(key), n))
+        if not found:
+            raise NoHostsError("the ring is empty: add a host first")
+        return found
+
+    def lookup_many(self, keys: Iterable[Key]) -> list[str]:
+        """``lookup`` of each key, against one state of the ring.
+
+        >>> HashRing(["a", "b"]).lookup_many(["x", "y"])
+        ['a', 'b']
+        """
+        index, position = self._table.index, self._table.position
+        find, labels = index.find, index.labels
+        try:
+            return [labels[find(position(key))] for key in keys]
+        except IndexError:
+            raise NoHostsError("the ring is empty: add a host first") from None
+
+    def walk(self, key: Key) -> Iterator[str]:
+        """All hosts in ring order from ``key``, owner first, each once, lazily; none if empty.
+
+        >>> list(HashRing(["a", "b", "c"]).walk("x"))
+        ['a', 'b', 'c']
+        """
+        return self._table.walk(key)
+
+    def position(self, key: Key) -> int:
+        """Where ``key`` stands on this ring: an int from 0 to 2^32-1.
+
+        >>> HashRing().position("session-42")
+        4065042165
+        """
+        return self._table.position(key)
+
+    # -- who is in --------------------------------------------------------------------------------
+
+    def add(self, host: HostLike, weight: float | None = None) -> None:
+        """Add a host; ``weight`` None is the host's own, else 1.0.
+
+        Cost: O(its vnodes) plus a copy of the index. Raises ``DuplicateHostError``,
+        ``InvalidWeightError``, ``ConfigError``; the ring is then as it was.
+
+        >>> ring = HashRing()
+        >>> ring.add("a", 2)
+        >>> dict(ring.weights)
+        {'a': 2.0}
+        
+        
+        {'a': 2.0}
+        """
+        settled = as_host(host)
+        if settled.name in self._weights:
+            raise DuplicateHostError(settled.name)
+        value = settled.weight if weight is None else as_weight(weight, settled.name)
+        self._publish({**self._weights, settled.name: value})
+
+    def remove(self, name: str) -> None:
+        """Remove a host; its keys go to the others. Raises ``UnknownHostError``.
+
+        >>> ring = HashRing(["a", "b"])
+        >>> ring.remove("a")
+        >>> ring.hosts
+        ('b', 'c')
+        ('b',)
+        
+        
+        ('b',)
+        """
+        self._check_known(name)
+        self._publish({known: w for known, w in self._weights.items() if known != name})
+
+    def set_weight(self, name: str, weight: float) -> None:
+        """Change a weight: keys move to that host only, or from it only.
+
+        Raises ``UnknownHostError``, ``InvalidWeightError``, ``ConfigError``.
+
+        >>> ring = HashRing(["a", "b"])
+        >>> ring.set_weight("a", 3)
+        >>> round(ring.shares()["a"], 2)
+        0.77
+        
+        
+        0.77
+        """
+        self._check_known(name)
+        self._publish({**self._weights, name: as_weight(weight, name)})
+
+    def set_hosts(self, hosts: HostsLike) -> None:
+        """Make ``hosts`` the members, in one step; those that stay keep their keys.
+
+        >>> ring = HashRing(["a", "b"])
+        >>> ring.set_hosts({"b": 1, "c": 2})
+        >>> ring.hosts
+        
+        
+        ('b', 'c')
+        """
+        self._publish({host.name: host.weight for host in as_hosts(hosts)})
+
+    def _check_known(self, name: str) -> None:
+        if name not in self._weights:
+            raise UnknownHostError(name, known=self.hosts)
+
+    def _publish(self, weights: dict[str, float]) -> None:
+        """Go to ``weights``: work out the vnodes that come and go, then change everything at once."""
+        old = self._table.counts
+        counts = {
+            name: layout.vnode_count(self._vnodes_each, weight, name)
+            for name, weight in weights.items()
+        }
+        layout.check_total(sum(counts.values()))
+        codes, labels, free = self._recoded(counts)
+        changed = [name for name in {**old, **counts} if old.get(name) != counts.get(name)]
+        if changed:
+            added, removed = [], []
+            for name in changed:
+                has, gets = old.get(name, 0), counts.get(name, 0)
+                added += self._stand(name, has, gets, codes)
+                removed += self._stand(name, gets, has, self._codes)
+            table = self._table.patched(added, removed, labels, counts)
+            self._vnodes.update(position << layout.CODE_BITS | code for position, code in added)
+            for position, code in removed:
+                self._vnodes.remove(position << layout.CODE_BITS | code)
+            self._codes, self._labels, self._free = codes, labels, free
+            self._table = table  # the one assignment that readers see
+        self._weights = weights
+
+    def _stand(self, name: str, first: int, stop: int, codes: Mapping[str, int]) -> list[Vnode]:
+        if first >= stop:
+            return []
+        code = codes[name]
+        return [(p, code) for p in layout.vnode_positions(name, first, stop, self._seed)]
+
+    def _recoded(self, counts: Mapping[str, int]) -> tuple[dict[str, int], list[str], list[int]]:
+        """Codes for ``counts``: a host keeps its own, a newcomer takes the place of one that left.
+
+        A published index keeps the labels it came with, so a place can be used again at once.
+        """
+        codes, labels, free = dict(self._codes), list(self._labels), list(self._free)
+        for name in [name for name in codes if name not in counts]:
+            free.append(codes.pop(name))
+        for name in counts:
+            if name not in codes:
+                codes[name] = free.pop() if free else len(labels)
+                labels[codes[name] : codes[name] + 1] = [name]
+        return codes, labels, free
+
+    # -- what it looks like -----------------------------------------------------------------------
+
+    @property
+    def table(self) -> RingTable:
+        """The immutable table of the ring as it is now. Cost: one attribute."""
+        return self._table
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The names of the hosts, sorted."""
+        return self._table.hosts
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        """name -> weight, read only."""
+        return MappingProxyType(self._weights)
+
+    @property
+    def vnodes(self) -> int:
+        """Vnodes of a host of weight 1."""
+        return self._vnodes_each
+
+    @property
+    def seed(self) -> int:
+        """The seed of every position on this ring."""
+        return self._seed
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal fingerprints mean an equal ``walk`` for every key: 16 hex digits.
+
+        >>> HashRing(["a", "b"]).fingerprint == HashRing(["b", "a"]).fingerprint
+        True
+        """
+        return self._table.fingerprint
+
+    def vnode_list(self) -> list[tuple[int, str]]:
+        """All (position, host) in ring order; equal positions by name. Cost: O(V).
+
+        >>> HashRing(["a"], vnodes=2).vnode_list()
+        [(116815667, 'a'), (720152692, 'a')]
+        """
+        return self._table.vnode_list()
+
+    def shares(self) -> dict[str, float]:
+        """name -> fraction of all keys, by exact arcs, summing to 1. Cost: O(V).
+
+        >>> HashRing(["a"]).shares()
+        {'a': 1.0}
+        """
+        return self._table.shares()
+
+    def diff(self, other: HashRing | RingTable) -> Diff:
+        """What moves from this ring to ``other``: ``moved`` and ``flows``, exact. Cost: O(V).
+
+        Raises ``ConfigError`` for rings of different seeds.
+
+        >>> HashRing(["a", "b"]).diff(HashRing(["b"])).flows.keys()
+        dict_keys([('a', 'b')])
+        """
+        return self._table.diff(other._table if isinstance(other, HashRing) else other)
+
+    def copy(self) -> HashRing:
+        """An independent ring in the same state. Cost: O(V), the index is shared.
+
+        >>> ring = HashRing(["a"]); twin = ring.copy(); twin.add("b"); ring.hosts
+        ('a',)
+        """
+        twin = HashRing(vnodes=self._vnodes_each, seed=self._seed)
+        twin._vnodes = self._vnodes.copy()
+        twin._weights, twin._codes = dict(self._weights), dict(self._codes)
+        twin._labels, twin._free = list(self._labels), list(self._free)
+        twin._table = self._table
+        return twin
+
+    def to_dict(self) -> dict[str, Any]:
+        """The ring as plain data for JSON: placement, layout, options, hosts with weights.
+
+        >>> HashRing(["a"], vnodes=8).to_dict()
+        {'placement': 'ring', 'layout': 1, 'vnodes': 8, 'seed': 0, 'hosts': {'a': 1.0}}
+        """
+        return {
+            "placement": "ring",
+            "layout": layout.LAYOUT,
+            "vnodes": self._vnodes_each,
+            "seed": self._seed,
+            "hosts": {name: self._weights[name] for name in self.hosts},
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> HashRing:
+        """The ring of ``to_dict``. Raises ``ConfigError`` for other data or another layout.
+
+        >>> ring = HashRing(["a", "b"])
+        >>> HashRing.from_dict(ring.to_dict()) == ring
+        True
+        
+        True
+        """
+        if not isinstance(data, Mapping) or data.get("placement") != "ring":
+            raise ConfigError("this is no ring: expected a mapping with placement 'ring'")
+        if data.get("layout") != layout.LAYOUT:
+            raise ConfigError(
+                f"this ring has layout {data.get('layout')!r}, and this version knows layout "
+                f"{layout.LAYOUT}: its keys would move, so read it with the version that wrote it",
+                option="layout",
+            )
+        missing = [name for name in ("vnodes", "seed", "hosts") if name not in data]
+        if missing:
+            raise ConfigError(f"this ring has no {', '.join(missing)}", option=missing[0])
+        return cls(data["hosts"], vnodes=data["vnodes"], seed=data["seed"])
+
+    def __len__(self) -> int:
+        return len(self._weights)
+
+    def __contains__(self, host: object) -> bool:
+        return (host.name if isinstance(host, Host) else host) in self._weights
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.hosts)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, HashRing):
+            return self.to_dict() == other.to_dict()
+        return NotImplemented
+
+    def __repr__(self) -> str:
+        return (
+            f"<HashRing of {len(self)} hosts, {len(self._vnodes)} vnodes, "
+            f"seed {self._seed}, {self.fingerprint}>"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return HashRing.from_dict, (self.to_dict(),)
+
+    def _check(self) -> None:
+        """State every invariant; raise AssertionError where one does not hold. For tests."""
+        table = self._table
+        index, vnodes = table.index, table.vnode_list()
+        assert list(table.counts) == sorted(self._weights) == sorted(self._codes)
+        assert len(self._vnodes) == index.size == len(vnodes) == sum(table.counts.values())
+        assert vnodes == sorted(vnodes), "ring order is by position, then name"
+        assert vnodes == sorted(
+            (position, self._labels[code]) for position, code in layout.unpack(self._vnodes)
+        ), "the index holds what the SortedList holds"
+        for name, count in table.counts.items():
+            assert count == layout.vnode_count(self._vnodes_each, self._weights[name], name)
+            stands = sorted(layout.vnode_positions(name, 0, count, self._seed))
+            assert stands == [p for p, owner in vnodes if owner == name]
+            assert self._labels[self._codes[name]] == name
+        assert not set(self._free) & set(self._codes.values())
+        places = [position for position, _ in vnodes]
+        for probe in {(p + step) % (1 << layout.BITS) for p in places for step in (-1, 0, 1)}:
+            owner = vnodes[bisect_left(places, probe) % len(vnodes)][1]
+            assert index.labels[index.find(probe)] == owner
