@@ -22,8 +22,8 @@ class Host:
 
     Two hosts are equal when their names are; an address, a weight or meta may change without
     changing who the host is. ``weight`` is relative capacity, finite and above 0. ``id`` and
-    ``guid`` are what HAProxy calls so. Raises ``ConfigError`` for a bad name, ``InvalidWeightError``
-    for a bad weight.
+    ``guid`` are what HAProxy calls so. Raises ``ConfigError`` for a bad name,
+    ``InvalidWeightError`` for a bad weight.
 
     >>> Host("web1", 2, address="10.0.0.1:80")
     Host('web1', 2.0, address='10.0.0.1:80')
@@ -36,7 +36,7 @@ class Host:
     address: str = field(default=None, kw_only=True)  # type: ignore[assignment]  # None: the name
     id: int | None = field(default=None, kw_only=True)
     guid: str | None = field(default=None, kw_only=True)
-    meta: Mapping[str, Any] = field(default=None, kw_only=True)  # type: ignore[assignment]  # None: {}
+    meta: Mapping[str, Any] = field(default=None, kw_only=True)  # type: ignore[arg-type]  # None: {}
 
     def __post_init__(self) -> None:
         _check_name(self.name)
@@ -50,7 +50,9 @@ class Host:
                 option="address",
             )
         if self.id is not None and (not isinstance(self.id, int) or isinstance(self.id, bool)):
-            raise ConfigError(f"host {self.name!r}: id must be an int, got {self.id!r}", option="id")
+            raise ConfigError(
+                f"host {self.name!r}: id must be an int, got {self.id!r}", option="id"
+            )
         if self.guid is not None and not isinstance(self.guid, str):
             raise ConfigError(
                 f"host {self.name!r}: guid must be a str, got {self.guid!r}", option="guid"
@@ -62,7 +64,7 @@ class Host:
         >>> Host("a").same(Host("a", 2))
         False
         """
-        return all(getattr(self, name) == getattr(other, name) for name in _FIELDS)
+        return self is other or all(getattr(self, f) == getattr(other, f) for f in _FIELDS)
 
     def with_weight(self, weight: float) -> Host:
         """The same host with another weight.
@@ -179,7 +181,7 @@ def _from_fields(fields: Mapping[str, Any]) -> Host:
 
 
 def as_hosts(hosts: HostsLike) -> tuple[Host, ...]:
-    """Hosts from any iterable of names, pairs, ``Host`` or field mappings, or a mapping name -> weight.
+    """Hosts from any iterable of names, pairs, ``Host`` or field mappings, or name -> weight.
 
     Keeps the given order. Raises ``ConfigError`` for a bare str or bytes and for what is no host,
     ``DuplicateHostError`` when a name comes twice. Cost: O(n).
@@ -188,7 +190,8 @@ def as_hosts(hosts: HostsLike) -> tuple[Host, ...]:
     True
     >>> as_hosts("abc")
     Traceback (most recent call last):
-    hashring.errors.ConfigError: hosts must be a list of hosts, got the str 'abc': did you mean ['abc']?
+    hashring.errors.ConfigError: hosts must be a list of hosts, got the str 'abc': did you mean
+    ['abc']?
     """
     if isinstance(hosts, (str, bytes, bytearray)):
         kind = type(hosts).__name__
@@ -202,7 +205,8 @@ def as_hosts(hosts: HostsLike) -> tuple[Host, ...]:
     for host in settled:
         if host.name in seen:
             raise DuplicateHostError(
-                host.name, f"host {host.name!r} is given twice: a name is an identity, so give it once"
+                host.name,
+                f"host {host.name!r} is given twice: a name is an identity, so give it once",
             )
         seen.add(host.name)
     return settled

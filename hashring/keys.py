@@ -57,7 +57,8 @@ def key_bytes(key: Key) -> bytes:
         if _LOWEST_INT <= key <= _HIGHEST_INT:
             return b"%d" % key
         raise InvalidKeyError(
-            f"an int key must lie in -2^63 .. 2^64-1, this one has {key.bit_length()} bits: use its str",
+            f"an int key must lie in -2^63 .. 2^64-1, this one has {key.bit_length()} bits: use "
+            "its str",
             key_type="int",
         )
     if isinstance(key, UUID):
@@ -73,7 +74,7 @@ def position(key: Key, seed: int = 0) -> int:
     """Where ``key`` stands on the circle: ``murmur3_x86_32(bytes, seed)``, 0 .. 2^32-1.
 
     >>> position("session-42")
-    1441580600
+    4065042165
     """
     return mmh3_32_uintdigest(key_bytes(key), seed)
 

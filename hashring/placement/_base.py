@@ -13,7 +13,7 @@ __all__ = ["RebuiltTable", "fingerprint_of"]
 
 
 def fingerprint_of(*parts: object) -> str:
-    """16 hex digits over the ``repr`` of the parts, which must be str, int, float or tuples of them.
+    """16 hex digits over the ``repr`` of the parts: str, int, float or tuples of them.
 
     >>> fingerprint_of("modulo", ("a", "b"))
     'be03511ab5fb42c7'

@@ -28,6 +28,7 @@ class RingRecipe:
         self._ring = ring
 
     def __call__(self, hosts: tuple[Host, ...]) -> RingTable:
+        """The table over ``hosts``, patched from the last one."""
         self._ring.set_hosts(hosts)
         return self._ring.table
 

@@ -1,4 +1,4 @@
-"""Who owns this key, on a circle?  ``HashRing`` is what changes, ``RingTable`` one frozen state of it.
+"""Who owns this key, on a circle?  ``HashRing`` changes, ``RingTable`` is one frozen state.
 
 ``layout.py`` says where a host's vnodes stand (layout 1, frozen), ``index.py`` finds the vnode of
 a position, ``arcs.py`` measures shares and differences exactly. Nothing here knows of health,

@@ -108,7 +108,8 @@ def diff(old: Index[str], new: Index[str]) -> Diff:
 def _check_comparable(old: Index[str], new: Index[str]) -> None:
     if old.seed != new.seed:
         raise ConfigError(
-            f"these rings place keys by different seeds ({old.seed} and {new.seed}): nearly every key "
+            f"these rings place keys by different seeds ({old.seed} and {new.seed}): nearly "
+            "every key "
             "would move, so build both with one seed to compare them",
             option="seed",
         )

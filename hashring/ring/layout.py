@@ -65,7 +65,8 @@ def vnode_count(vnodes: int, weight: float, name: str) -> int:
     wanted = vnodes * weight + 0.5
     if wanted > MOST_VNODES_OF_A_HOST + 0.5:
         raise ConfigError(
-            f"host {name!r}: weight {weight:g} at {vnodes} vnodes makes {wanted:,.0f} vnodes, and a host "
+            f"host {name!r}: weight {weight:g} at {vnodes} vnodes makes {wanted:,.0f} vnodes, "
+            "and a host "
             f"has at most {MOST_VNODES_OF_A_HOST:,}: weights are ratios, so scale all of them down",
             option="weight",
         )
@@ -89,7 +90,8 @@ def check_total(total: int) -> None:
     """
     if total > MOST_VNODES_OF_A_RING:
         raise ConfigError(
-            f"a ring of {total:,} vnodes would take about {total * _SECONDS_A_VNODE:,.0f} s to build and "
+            f"a ring of {total:,} vnodes would take about {total * _SECONDS_A_VNODE:,.0f} s to "
+            "build and "
             f"{total * _BYTES_A_VNODE / 1e9:,.1f} GB, and the most is {MOST_VNODES_OF_A_RING:,}: "
             "use fewer vnodes or smaller weights",
             option="vnodes",
@@ -141,7 +143,8 @@ def vnodes_for_peak(peak: float, hosts: int) -> int:
     low, high = 1, MOST_VNODES_OF_A_HOST
     if expected_peak(high, hosts) > peak:
         raise ConfigError(
-            f"peak/mean {peak:g} at {hosts} hosts needs more than {high:,} vnodes a host: ask for a higher "
+            f"peak/mean {peak:g} at {hosts} hosts needs more than {high:,} vnodes a host: ask "
+            "for a higher "
             "peak, or bound the load of each host with load_factor",
             option="peak",
         )
@@ -155,6 +158,4 @@ def _expected_maximum(n: int) -> float:
     """The mean of the greatest of n standard normals: the integral of x d(Phi(x)^n)."""
     normal, step = NormalDist(), 1 / 64  # midpoints; the error is below 1e-5 up to 10^6 hosts
     points = [(k + 0.5) * step for k in range(-8 * 64, 8 * 64)]
-    return sum(
-        x * (normal.cdf(x + step / 2) ** n - normal.cdf(x - step / 2) ** n) for x in points
-    )
+    return sum(x * (normal.cdf(x + step / 2) ** n - normal.cdf(x - step / 2) ** n) for x in points)

@@ -40,12 +40,18 @@ class HashRing:
     >>> ring.add("web4")
     >>> before.diff(ring).moved == ring.shares()["web4"]
     True
-    
-    
-    True
     """
 
-    __slots__ = ("_codes", "_free", "_labels", "_seed", "_table", "_vnodes", "_vnodes_each", "_weights")
+    __slots__ = (
+        "_codes",
+        "_free",
+        "_labels",
+        "_seed",
+        "_table",
+        "_vnodes",
+        "_vnodes_each",
+        "_weights",
+    )
     __hash__ = None  # type: ignore[assignment]  # a ring changes, so it is no dict key
 
     def __init__(
@@ -86,11 +92,13 @@ class HashRing:
         if key.__class__ is str:  # the common key inline: each call more would cost a fifth
             try:
                 index = self._table.index
-                position = mmh3_32_uintdigest(key.encode(), index.seed)  # type: ignore[union-attr]  # str
+                position = mmh3_32_uintdigest(key.encode(), index.seed)
                 code = index.cells[position >> index.shift]
                 while code < 0:
                     code = ~code
-                    code = index.low[code] if position <= index.positions[code] else index.high[code]
+                    code = (
+                        index.low[code] if position <= index.positions[code] else index.high[code]
+                    )
                 return index.labels[code]
             except (UnicodeEncodeError, IndexError):  # a lone surrogate, an empty ring
                 pass
@@ -155,8 +163,6 @@ class HashRing:
         >>> ring.add("a", 2)
         >>> dict(ring.weights)
         {'a': 2.0}
-        
-        
         {'a': 2.0}
         """
         settled = as_host(host)
@@ -173,8 +179,6 @@ class HashRing:
         >>> ring.hosts
         ('b', 'c')
         ('b',)
-        
-        
         ('b',)
         """
         self._check_known(name)
@@ -189,8 +193,6 @@ class HashRing:
         >>> ring.set_weight("a", 3)
         >>> round(ring.shares()["a"], 2)
         0.77
-        
-        
         0.77
         """
         self._check_known(name)
@@ -202,8 +204,6 @@ class HashRing:
         >>> ring = HashRing(["a", "b"])
         >>> ring.set_hosts({"b": 1, "c": 2})
         >>> ring.hosts
-        
-        
         ('b', 'c')
         """
         self._publish({host.name: host.weight for host in as_hosts(hosts)})
@@ -213,7 +213,7 @@ class HashRing:
             raise UnknownHostError(name, known=self.hosts)
 
     def _publish(self, weights: dict[str, float]) -> None:
-        """Go to ``weights``: work out the vnodes that come and go, then change everything at once."""
+        """Go to ``weights``: work out which vnodes come and go, then change all at once."""
         old = self._table.counts
         counts = {
             name: layout.vnode_count(self._vnodes_each, weight, name)
@@ -351,8 +351,6 @@ class HashRing:
 
         >>> ring = HashRing(["a", "b"])
         >>> HashRing.from_dict(ring.to_dict()) == ring
-        True
-        
         True
         """
         if not isinstance(data, Mapping) or data.get("placement") != "ring":

@@ -151,7 +151,9 @@ class RingTable:
         return len(self.counts)
 
     def __repr__(self) -> str:
-        return f"<RingTable of {len(self.counts)} hosts, {self.index.size} vnodes, {self.fingerprint}>"
+        return (
+            f"<RingTable of {len(self.counts)} hosts, {self.index.size} vnodes, {self.fingerprint}>"
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (dict(self.counts), self.vnodes, self.seed)

@@ -1,0 +1,65 @@
+"""hashring: sticky sessions by consistent hashing.
+
+**You use it**: make a ``LoadBalancer`` of your hosts and ``pick(client_id)``; ``lease`` where load
+counts; ``HashRing`` alone where a cache is all you have. **You add to it**: a placement, a
+strategy or a command is one new file in its folder; each folder's first line says which question
+it answers, and arrows between them point down only (``tests/test_architecture.py`` holds the
+table).
+
+>>> lb = LoadBalancer(["web1", "web2", "web3"])
+>>> home = lb.pick("session-42").name            # the same host each time, in every process
+>>> lb.register("web4").name                     # one client in four moves, all of them to web4
+'web4'
+>>> lb.unregister("web4").name                   # and they are back
+'web4'
+>>> lb.pick("session-42").name == home
+True
+>>> lb.pick().name in {"web1", "web2", "web3"}   # no client ID: round robin
+True
+>>> with lb.lease("session-42") as lease:        # counts as load while it lasts
+...     lease.host.name == home
+True
+"""
+
+from __future__ import annotations
+
+from hashring.balancer import Decision, DrainReport, Event, Lease, LoadBalancer, Plan
+from hashring.errors import (
+    ConfigError,
+    DiscoveryError,
+    DuplicateHostError,
+    HashringError,
+    InvalidKeyError,
+    InvalidWeightError,
+    NoHostsError,
+    PoolFullError,
+    TokenError,
+    UnknownHostError,
+)
+from hashring.hosts import Host
+from hashring.ring import Diff, HashRing
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ConfigError",
+    "Decision",
+    "Diff",
+    "DiscoveryError",
+    "DrainReport",
+    "DuplicateHostError",
+    "Event",
+    "HashRing",
+    "HashringError",
+    "Host",
+    "InvalidKeyError",
+    "InvalidWeightError",
+    "Lease",
+    "LoadBalancer",
+    "NoHostsError",
+    "Plan",
+    "PoolFullError",
+    "TokenError",
+    "UnknownHostError",
+    "__version__",
+]

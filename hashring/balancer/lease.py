@@ -1,0 +1,129 @@
+"""One request in flight: a lease counts on one host from its beginning to its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+
+from hashring.balancer.reports import Reason
+from hashring.errors import HashringError
+from hashring.hosts import Host
+from hashring.load import Ledger, LoadCell
+
+__all__ = ["Lease"]
+
+Enter = Callable[[], tuple[Host, Reason, LoadCell]]
+
+
+class Lease:
+    """One request on one host, made by ``LoadBalancer.lease``; not for use by two threads at once.
+
+    Entered with ``with`` or ``async with``, or by ``acquire`` for a stream that ends elsewhere.
+    Leaving without an exception is a success, with one of the balancer's ``failures`` a failure
+    of the host, with any other exception neither; ``ok`` and ``failed`` decide by hand. A plain
+    ``release`` says nothing about the host.
+
+    >>> from hashring import LoadBalancer
+    >>> lb = LoadBalancer(["a"])
+    >>> with lb.lease("session-42") as lease:
+    ...     lease.host.name, lease.reason, lb.load("a").in_flight
+    ('a', 'owner', 1)
+    >>> lb.load("a").in_flight, lb.load("a").ok
+    (0, 1)
+    """
+
+    __slots__ = (
+        "_began",
+        "_cell",
+        "_choose",
+        "_decided",
+        "_failed",
+        "_failures",
+        "_host",
+        "_ledger",
+        "_reason",
+        "why",
+    )
+
+    def __init__(
+        self, choose: Enter, ledger: Ledger, failures: tuple[type[BaseException], ...]
+    ) -> None:
+        self._choose: Enter | None = choose
+        self._ledger = ledger
+        self._failures = failures
+        self._cell: LoadCell | None = None
+        self._host: Host | None = None
+        self._failed: bool | None = None
+        self._decided = False
+        self.why: str | None = None  # what failed() was told
+
+    @property
+    def host(self) -> Host:
+        """Where the request goes. Raises ``HashringError`` before the lease has begun."""
+        if self._host is None:
+            raise HashringError("this lease has not begun: enter it with 'with', or acquire() it")
+        return self._host
+
+    @property
+    def reason(self) -> Reason:
+        """Why this host: pinned, owner, next, overflow or fallback."""
+        self.host  # noqa: B018  # for its error
+        return self._reason
+
+    def acquire(self) -> Lease:
+        """Choose a host and count the request on it; ``release`` must follow.
+
+        Raises ``NoHostsError``, and ``HashringError`` when the lease has begun before.
+        """
+        if self._choose is None:
+            raise HashringError("this lease has begun before: take a new one for each request")
+        self._host, self._reason, self._cell = self._choose()
+        self._choose = None
+        self._began = self._ledger.clock()
+        return self
+
+    def ok(self) -> None:
+        """Decide: the host did well, whatever happens in this block from now on."""
+        self._failed, self._decided = False, True
+
+    def failed(self, why: str | None = None) -> None:
+        """Decide: the host failed, whatever happens in this block from now on."""
+        self._failed, self._decided, self.why = True, True, why
+
+    def release(self) -> None:
+        """End the request; a second call does nothing."""
+        cell, self._cell = self._cell, None
+        if cell is not None:
+            self._ledger.leave(cell, self._failed, self._ledger.clock() - self._began)
+
+    def __enter__(self) -> Lease:
+        return self.acquire()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if not self._decided:
+            if kind is None:
+                self._failed = False
+            elif issubclass(kind, self._failures):
+                self._failed, self.why = True, kind.__name__
+        self.release()
+
+    async def __aenter__(self) -> Lease:
+        return self.acquire()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.__exit__(kind, error, trace)
+
+    def __repr__(self) -> str:
+        if self._host is None:
+            return "<Lease not begun>"
+        return f"<Lease on {self._host} ({self._reason}), {'open' if self._cell else 'released'}>"

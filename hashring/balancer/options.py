@@ -1,0 +1,153 @@
+"""What may a balancer be made with?  Each option checked, or one clear ConfigError."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from hashring.errors import ConfigError
+from hashring.hosts import Host
+from hashring.placement import Recipe, recipe
+from hashring.placement.ring import RingRecipe
+from hashring.ring import HashRing
+from hashring.strategies import Rng, RoundRobin, Strategy, View
+
+__all__ = [
+    "Fallback",
+    "Placement",
+    "at_least_1",
+    "bound_fallback",
+    "failure_types",
+    "load_bound",
+    "placed_by",
+    "seconds_from_now",
+]
+
+Fallback: TypeAlias = Strategy | Callable[[View], Host]
+Placement: TypeAlias = str | Recipe | HashRing | None
+
+
+def placed_by(placement: Placement) -> Recipe | None:
+    """The recipe of a placement's name, of an empty ring's options, or as given; None for none.
+
+    >>> placed_by(HashRing(["a"]))
+    Traceback (most recent call last):
+    hashring.errors.ConfigError: placement takes an empty HashRing, for its options, and this one \
+has 1 host: give the hosts to the balancer
+    """
+    if placement is None:
+        return None
+    if isinstance(placement, str):
+        return recipe(placement)
+    if isinstance(placement, HashRing):
+        if len(placement):
+            hosts = "1 host" if len(placement) == 1 else f"{len(placement)} hosts"
+            raise ConfigError(
+                f"placement takes an empty HashRing, for its options, and this one has {hosts}: "
+                "give the hosts to the balancer",
+                option="placement",
+            )
+        return RingRecipe(placement.copy())
+    if callable(placement):
+        return placement
+    raise ConfigError(
+        "placement must be a name, a recipe hosts -> table, an empty HashRing or None, got "
+        f"{placement!r}",
+        option="placement",
+    )
+
+
+def bound_fallback(fallback: Fallback | None, rng: Rng | None) -> Callable[[View], Host]:
+    """What chooses for anonymous requests; a strategy object is bound to this balancer.
+
+    >>> bound_fallback("round-robin", None)
+    Traceback (most recent call last):
+    hashring.errors.ConfigError: fallback must be a strategy object or a callable view -> Host, \
+got 'round-robin'
+    """
+    strategy = RoundRobin() if fallback is None else fallback
+    if isinstance(strategy, Strategy):
+        strategy.bind(rng)
+    choose: Any = getattr(strategy, "choose", strategy)
+    if isinstance(strategy, type) or not callable(choose):
+        raise ConfigError(
+            f"fallback must be a strategy object or a callable view -> Host, got {fallback!r}",
+            option="fallback",
+        )
+    if type(strategy).__module__.startswith("hashring.strategies."):
+        return choose  # type: ignore[no-any-return]  # ours choose from the view, the contract tests say
+    return _checked(choose)
+
+
+def _checked(choose: Callable[[View], Any]) -> Callable[[View], Host]:
+    def chosen(view: View) -> Host:
+        host = choose(view)
+        if not isinstance(host, Host) or host not in view.hosts:
+            raise ConfigError(
+                f"the fallback chose {host!r}, which is none of view.hosts", option="fallback"
+            )
+        return host
+
+    return chosen
+
+
+def load_bound(load_factor: float | None) -> float | None:
+    """``load_factor`` if it is None or a finite number above 1.
+
+    >>> load_bound(1.25)
+    1.25
+    """
+    if load_factor is None:
+        return None
+    if not _is_number(load_factor) or not 1 < load_factor < math.inf:
+        raise ConfigError(
+            "load_factor must be a number above 1 (1.25 lets a host have 25 % more than its "
+            "fair share), "
+            f"got {load_factor!r}",
+            option="load_factor",
+        )
+    return float(load_factor)
+
+
+def at_least_1(option: str, value: int) -> int:
+    """``value`` if it is an int of at least 1.
+
+    >>> at_least_1("capacity", 3)
+    3
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ConfigError(f"{option} must be an int of at least 1, got {value!r}", option=option)
+    return value
+
+
+def failure_types(failures: tuple[type[BaseException], ...]) -> tuple[type[BaseException], ...]:
+    """``failures`` as a tuple of exception types; one type alone is taken too.
+
+    >>> failure_types(OSError)
+    (<class 'OSError'>,)
+    """
+    given: tuple[Any, ...] = (failures,) if isinstance(failures, type) else tuple(failures)
+    for kind in given:
+        if not isinstance(kind, type) or not issubclass(kind, BaseException):
+            raise ConfigError(f"failures must be exception types, got {kind!r}", option="failures")
+    return given
+
+
+def seconds_from_now(deadline: float | None) -> float | None:
+    """``deadline`` if it is None or a finite number of at least 0 seconds.
+
+    >>> seconds_from_now(30)
+    30.0
+    """
+    if deadline is None:
+        return None
+    if not _is_number(deadline) or not 0 <= deadline < math.inf:
+        raise ConfigError(
+            f"deadline must be 0 or more seconds from now, got {deadline!r}", option="deadline"
+        )
+    return float(deadline)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

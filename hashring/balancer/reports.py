@@ -1,0 +1,154 @@
+"""What the balancer says: why a host was chosen, what a drain did, what a change would do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+from hashring.hosts import Host
+from hashring.placement import Table
+from hashring.ring import Diff, RingTable
+from hashring.ring.arcs import NOBODY
+
+__all__ = ["Decision", "DrainReport", "Movement", "Plan", "Reason"]
+
+Reason = Literal["pinned", "owner", "next", "overflow", "fallback"]
+
+_SAMPLE = 10_000  # the standard error of a fraction measured on 10,000 keys is at most 0.5 %
+
+
+class Movement:
+    """What moves between two tables, worked out when somebody asks, and once.
+
+    Exact by arcs between two states of one ring; otherwise measured on 10,000 fixed keys.
+    """
+
+    __slots__ = ("_diff", "_new", "_old")
+
+    def __init__(self, old: Table | None, new: Table | None) -> None:
+        self._old, self._new = old, new
+        self._diff: Diff | None = None
+
+    @property
+    def exact(self) -> bool:
+        """Whether the fractions are exact."""
+        ends = [table for table in (self._old, self._new) if table is not None]
+        return all(isinstance(table, RingTable) for table in ends)
+
+    @property
+    def diff(self) -> Diff:
+        """The fraction moved and its flows."""
+        if self._diff is None:
+            self._diff = _diff(self._old, self._new)
+            self._old = self._new = None  # a kept event must not keep two tables
+        return self._diff
+
+
+def _diff(old: Table | None, new: Table | None) -> Diff:
+    if old is new:
+        return Diff(0.0, MappingProxyType({}))
+    if isinstance(old, RingTable) and isinstance(new, RingTable):
+        return old.diff(new)
+    flows: dict[tuple[str, str], int] = {}
+    for number in range(_SAMPLE):
+        key = f"sample-{number}"
+        pair = (old and old.lookup(key)) or NOBODY, (new and new.lookup(key)) or NOBODY
+        if pair[0] != pair[1]:
+            flows[pair] = flows.get(pair, 0) + 1
+    fractions = {pair: count / _SAMPLE for pair, count in sorted(flows.items())}
+    return Diff(sum(flows.values()) / _SAMPLE, MappingProxyType(fractions))
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Why a client ID goes where it goes.
+
+    ``position`` is where its key stands (None unless the placement is the native ring), ``owner``
+    the host it belongs to while all are up, ``skipped`` the (host, holder, why) that stood before
+    ``host``. ``host`` is None when nobody can serve, and for an anonymous request, which the
+    fallback strategy decides anew each time.
+    """
+
+    client_id: object
+    position: int | None
+    owner: Host | None
+    skipped: tuple[tuple[Host, str, str], ...]
+    host: Host | None
+    reason: Reason | None
+    epoch: int
+
+    def __str__(self) -> str:
+        parts = [f"{self.client_id!r}"]
+        if self.position is not None:
+            parts.append(f"at {self.position}")
+        if self.owner is not None:
+            parts.append(f"belongs to {self.owner}")
+        parts += [f"not {host} ({holder}: {why})" for host, holder, why in self.skipped]
+        if self.host is not None:
+            parts.append(f"goes to {self.host} ({self.reason})")
+        else:
+            parts.append("goes by the fallback" if self.reason else "nobody can serve it")
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class DrainReport:
+    """What ``drain`` did: ``keeps_sessions`` says whether known clients stay on the host.
+
+    ``deadline`` is in seconds from the call, None without one.
+    """
+
+    host: Host
+    keeps_sessions: bool
+    deadline: float | None
+    movement: Movement
+
+    @property
+    def moved(self) -> float:
+        """The fraction of all client IDs that the placement now sends elsewhere."""
+        return self.movement.diff.moved
+
+    def __str__(self) -> str:
+        until = "" if self.deadline is None else f" for {self.deadline:g} s"
+        if self.keeps_sessions:
+            return f"{self.host} is draining{until}: known clients stay, new ones go elsewhere"
+        return (
+            f"{self.host} is draining: without tokens or pins its clients cannot be told from new "
+            f"ones, so all of them ({self.moved:.1%} of all clients) go elsewhere now"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a change would do: the hosts before and after, and what moves.
+
+    ``moved`` and ``flows`` are fractions of all client IDs: exact by arcs when ``exact`` says so,
+    else measured on 10,000 keys. Who is down or draining stays so.
+    """
+
+    before: tuple[Host, ...]
+    after: tuple[Host, ...]
+    movement: Movement
+    exact: bool
+
+    @property
+    def moved(self) -> float:
+        """The fraction of all client IDs that change their host."""
+        return self.movement.diff.moved
+
+    @property
+    def flows(self) -> Mapping[tuple[str, str], float]:
+        """(from, to) -> fraction of all client IDs."""
+        return self.movement.diff.flows
+
+    def __str__(self) -> str:
+        about = "" if self.exact else "about "
+        hosts = f"{len(self.before)} -> {len(self.after)} hosts"
+        lines = [f"{hosts}: {about}{self.moved:.2%} of all clients move"]
+        lines += [
+            f"  {old or '(nobody)'} -> {new or '(nobody)'}  {part:.2%}"
+            for (old, new), part in sorted(self.flows.items(), key=lambda item: -item[1])
+        ]
+        return "\n".join(lines)

@@ -1,0 +1,258 @@
+"""How busy is each host?  Load cells, an order of the usable ones by load, and peak EWMA.
+
+Every lease counts in one cell, sticky ones too, so that a strategy sees the whole load of this
+process. All changes happen under the ledger's one short lock.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from heapq import heapify, heappop, heappush, heapreplace
+from itertools import count
+
+from hashring.hosts import Host
+
+__all__ = ["DECAY", "Ledger", "Load", "LoadCell", "LoadView", "decayed", "peak_ewma"]
+
+DECAY = 10.0
+"""Seconds in which a latency loses all but 1/e of its weight: Finagle's default for peak EWMA."""
+
+_SLACK = 64  # outdated entries that the order may hold beside two for each host
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What one host does and did in this process: counts of leases, and ``latency`` in seconds.
+
+    >>> Load(in_flight=2).in_flight
+    2
+    """
+
+    in_flight: int = 0
+    ok: int = 0
+    failed: int = 0
+    failed_in_a_row: int = 0
+    latency: float = 0.0
+
+
+def decayed(latency: float, age: float, decay: float = DECAY) -> float:
+    """A latency measured ``age`` seconds ago, on its way to 0: an unused host gets tried again.
+
+    >>> decayed(1.0, 0.0), round(decayed(1.0, 10.0), 3)
+    (1.0, 0.368)
+    """
+    return latency * math.exp(-age / decay) if age > 0 else latency
+
+
+def peak_ewma(latency: float, age: float, seconds: float, decay: float = DECAY) -> float:
+    """The latency after an answer that took ``seconds``, ``age`` seconds after the last one.
+
+    A slower answer counts at once, a faster one by and by. Source: Finagle's ``PeakEwma``.
+
+    >>> peak_ewma(0.1, 1.0, 2.0), round(peak_ewma(1.0, 10.0, 0.0), 3)
+    (2.0, 0.368)
+    """
+    if seconds >= latency:
+        return seconds
+    weight = math.exp(-age / decay) if age > 0 else 1.0
+    return latency * weight + seconds * (1 - weight)
+
+
+class LoadCell:
+    """The load of one host for as long as it is registered under its address.
+
+    A lease holds its cell, never a name: a host that is registered anew has a new cell, and a
+    late release touches the old one.
+    """
+
+    __slots__ = (
+        "failed",
+        "failed_in_a_row",
+        "host",
+        "in_flight",
+        "latency",
+        "ok",
+        "stamp",
+        "turn",
+        "usable",
+    )
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self.in_flight = 0
+        self.ok = 0
+        self.failed = 0
+        self.failed_in_a_row = 0
+        self.latency = 0.0  # seconds, as it was at ``stamp``
+        self.stamp = 0.0
+        self.turn = -1  # which entry of the order is this cell's present one
+        self.usable = False
+
+
+class Ledger:
+    """All load of one balancer: who is usable, how much is in flight, who has the least.
+
+    The order is a heap of (in-flight per weight, turn, cell) in which a cell's newest entry alone
+    counts; outdated ones are dropped when they come up. A choice and a release cost O(log n), and
+    a balancer that never asks for the least loaded host pays nothing for the order.
+
+    >>> a, b = LoadCell(Host("a")), LoadCell(Host("b"))
+    >>> ledger = Ledger(clock=lambda: 0.0)
+    >>> ledger.publish([a, b])
+    >>> ledger.enter(a); ledger.least_loaded().name
+    'b'
+    """
+
+    def __init__(
+        self, clock: Callable[[], float], randrange: Callable[[int], int] = random.randrange
+    ) -> None:
+        self._randrange = randrange
+        self.lock = threading.RLock()  # a strategy asks for the least loaded inside a lease
+        self.clock = clock
+        self.in_flight = 0  # of the usable hosts
+        self.weight = 0.0
+        self._cells: tuple[LoadCell, ...] = ()
+        self._heap: list[tuple[float, int, LoadCell]] | None = None
+        self._turns = count()
+
+    def publish(self, usable: Iterable[LoadCell]) -> None:
+        """Make ``usable`` the hosts that may be chosen. Cost: O(n)."""
+        with self.lock:
+            for cell in self._cells:
+                cell.usable = False
+            self._cells = tuple(usable)
+            for cell in self._cells:
+                cell.usable = True
+            self.in_flight = sum(cell.in_flight for cell in self._cells)
+            self.weight = math.fsum(cell.host.weight for cell in self._cells)
+            self._heap = None
+
+    def enter(self, cell: LoadCell) -> None:
+        """One request more. Cost: O(log n)."""
+        with self.lock:
+            cell.in_flight += 1
+            if cell.usable:
+                self.in_flight += 1
+                self._reorder(cell)
+
+    def leave(self, cell: LoadCell, failed: bool | None, seconds: float) -> None:
+        """One request less; ``failed`` None says nothing about the host. Cost: O(log n)."""
+        with self.lock:
+            cell.in_flight -= 1
+            if cell.usable:
+                self.in_flight -= 1
+                self._reorder(cell)
+            if failed is None:
+                return
+            if failed:
+                cell.failed += 1
+                cell.failed_in_a_row += 1
+            else:
+                cell.ok += 1
+                cell.failed_in_a_row = 0
+            # a host that fails fast must not look quick, so a failure can only raise its latency
+            if not failed or seconds > cell.latency:
+                now = self.clock()
+                cell.latency = peak_ewma(cell.latency, now - cell.stamp, seconds)
+                cell.stamp = now
+
+    def least_loaded(self, exclude: frozenset[str] = frozenset()) -> Host | None:
+        """The usable host with the least in flight per weight; None if all are in ``exclude``.
+
+        Equals are taken in rotation. Cost: O(log n), and O(log n) for each host excluded.
+        """
+        with self.lock:
+            heap = self._heap if self._heap is not None else self._ordered()
+            skipped = []
+            found = None
+            while heap:
+                load, turn, cell = heap[0]
+                if turn != cell.turn:
+                    heappop(heap)
+                elif cell.host.name in exclude:
+                    skipped.append(heappop(heap))
+                else:
+                    cell.turn = next(self._turns)  # behind its equals
+                    heapreplace(heap, (load, cell.turn, cell))
+                    found = cell.host
+                    break
+            for entry in skipped:
+                heappush(heap, entry)
+            return found
+
+    def _ordered(self) -> list[tuple[float, int, LoadCell]]:
+        # by turn, so that a rotation goes on where it was; the first one starts at a random host,
+        # for routers that start together must not all begin with the same
+        start = self._randrange(len(self._cells)) if self._cells else 0
+        heap = []
+        for cell in sorted(self._cells[start:] + self._cells[:start], key=lambda cell: cell.turn):
+            cell.turn = next(self._turns)
+            heap.append((cell.in_flight / cell.host.weight, cell.turn, cell))
+        heapify(heap)
+        self._heap = heap
+        return heap
+
+    def _reorder(self, cell: LoadCell) -> None:
+        heap = self._heap
+        if heap is None:
+            return
+        if len(heap) > 2 * len(self._cells) + _SLACK:
+            self._heap = None
+            return
+        cell.turn = next(self._turns)
+        heappush(heap, (cell.in_flight / cell.host.weight, cell.turn, cell))
+
+    def read(self, cell: LoadCell) -> Load:
+        """One host's load as it is now."""
+        with self.lock:
+            latency = decayed(cell.latency, self.clock() - cell.stamp)
+            return Load(cell.in_flight, cell.ok, cell.failed, cell.failed_in_a_row, latency)
+
+
+class LoadView:
+    """What a strategy sees: the usable hosts of one snapshot, sorted by name, and their load.
+
+    >>> cells = {"a": LoadCell(Host("a"))}
+    >>> LoadView((Host("a"),), cells, Ledger(clock=lambda: 0.0)).in_flight(Host("a"))
+    0
+    """
+
+    __slots__ = ("_cells", "_exclude", "_ledger", "hosts")
+
+    def __init__(
+        self,
+        hosts: tuple[Host, ...],
+        cells: Mapping[str, LoadCell],
+        ledger: Ledger,
+        exclude: frozenset[str] = frozenset(),
+    ) -> None:
+        self.hosts = hosts
+        self._cells = cells
+        self._ledger = ledger
+        self._exclude = exclude
+
+    def in_flight(self, host: Host) -> int:
+        """How many leases ``host`` serves now. Cost: O(1)."""
+        return self._cells[host.name].in_flight
+
+    def latency(self, host: Host) -> float:
+        """The host's peak EWMA latency in seconds, decayed to now; 0.0 before the first answer."""
+        cell = self._cells[host.name]
+        return decayed(cell.latency, self._ledger.clock() - cell.stamp)
+
+    def least_loaded(self) -> Host:
+        """The host with the least in flight per weight; equals in rotation. Cost: O(log n)."""
+        host = self._ledger.least_loaded(self._exclude)
+        if host is None or host.name not in self._cells:
+            # the pool changed since this view was made, and it holds only what it was made with
+            host = min(self.hosts, key=lambda host: self.in_flight(host) / host.weight)
+        return host
+
+    def excluding(self, names: frozenset[str]) -> LoadView:
+        """The view without some hosts. Cost: O(n)."""
+        left = tuple(host for host in self.hosts if host.name not in names)
+        return LoadView(left, self._cells, self._ledger, self._exclude | names)
