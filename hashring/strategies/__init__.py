@@ -1,11 +1,125 @@
 """Who serves an anonymous request?  One file per strategy; a file's name is the strategy's name.
 
 A strategy is anything with ``choose(view) -> Host``, or a plain callable of that form. To add one,
-add a file ``my_own.py`` with a ``Strategy`` subclass; it is then known as ``"my-own"``.
+add a file ``my_own.py`` with one public ``Strategy`` subclass; it is then known as ``"my-own"``.
+
+>>> from types import SimpleNamespace
+>>> from hashring.hosts import as_hosts
+>>> create("round-robin").choose(SimpleNamespace(hosts=as_hosts(["web1"])))
+Host('web1')
 """
 
 from __future__ import annotations
 
-from hashring.strategies._base import Strategy, View
+import inspect
+import pkgutil
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, TypeGuard
 
-__all__ = ["Strategy", "View"]
+from hashring.errors import ConfigError
+from hashring.strategies._base import Rng, Strategy, View
+from hashring.strategies.least_connections import LeastConnections
+from hashring.strategies.peak_ewma import PeakEwma
+from hashring.strategies.power_of_two_choices import PowerOfTwoChoices
+from hashring.strategies.random import Random
+from hashring.strategies.round_robin import RoundRobin
+from hashring.strategies.smooth_weighted_round_robin import SmoothWeightedRoundRobin
+from hashring.strategies.weighted_random import WeightedRandom
+from hashring.strategies.weighted_round_robin import WeightedRoundRobin
+
+__all__ = [
+    "LeastConnections",
+    "PeakEwma",
+    "PowerOfTwoChoices",
+    "Random",
+    "Rng",
+    "RoundRobin",
+    "SmoothWeightedRoundRobin",
+    "Strategy",
+    "View",
+    "WeightedRandom",
+    "WeightedRoundRobin",
+    "create",
+    "find",
+    "names",
+    "options",
+]
+
+
+def names() -> list[str]:
+    """The strategies there are, sorted. Cost: one directory listing.
+
+    >>> "round-robin" in names() and "peak-ewma" in names()
+    True
+    """
+    found = (entry.name for entry in pkgutil.iter_modules(__path__))
+    return sorted(name.replace("_", "-") for name in found if not name.startswith("_"))
+
+
+def find(name: str) -> type[Strategy]:
+    """The class of the strategy ``name``; ``ConfigError`` lists the known ones.
+
+    >>> find("least-connections").__name__
+    'LeastConnections'
+    >>> find("fastest")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    hashring.errors.ConfigError: there is no strategy 'fastest'; the strategies are least-...
+    """
+    if not isinstance(name, str) or name not in names():
+        raise ConfigError(
+            f"there is no strategy {name!r}; the strategies are {', '.join(names())}",
+            option="fallback",
+        )
+    module = import_module(f"{__name__}.{name.replace('-', '_')}")
+    found: list[type[Strategy]] = [
+        each for each in vars(module).values() if _is_defined_in(module.__name__, each)
+    ]
+    if len(found) != 1:
+        raise ConfigError(
+            f"{module.__name__} must define one public Strategy subclass, it defines {len(found)}",
+            option="fallback",
+        )
+    return found[0]
+
+
+def options(name: str) -> Mapping[str, Any]:
+    """The options of the strategy ``name`` with their defaults.
+
+    >>> dict(options("round-robin"))
+    {'rng': None}
+    """
+    parameters = inspect.signature(find(name)).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+def create(name: str, **given: Any) -> Strategy:
+    """A new strategy of that name, for one balancer.
+
+    Raises ``ConfigError`` for an unknown name or option, with the known ones.
+
+    >>> create("weighted-random").USES_WEIGHT
+    True
+    >>> create("random", seed=1)
+    Traceback (most recent call last):
+    hashring.errors.ConfigError: strategy 'random' has no option 'seed'; its options are rng=None
+    """
+    found = find(name)
+    known = options(name)
+    for option in given:
+        if option not in known:
+            listing = ", ".join(f"{key}={value!r}" for key, value in known.items()) or "none"
+            raise ConfigError(
+                f"strategy {name!r} has no option {option!r}; its options are {listing}",
+                option=option,
+            )
+    return found(**given)
+
+
+def _is_defined_in(module: str, each: object) -> TypeGuard[type[Strategy]]:
+    return (
+        isinstance(each, type)
+        and issubclass(each, Strategy)
+        and each.__module__ == module
+        and not each.__name__.startswith("_")
+    )

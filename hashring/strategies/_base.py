@@ -9,7 +9,7 @@ from typing import ClassVar, Protocol
 from hashring.errors import ConfigError
 from hashring.hosts import Host
 
-__all__ = ["Rng", "Strategy", "View"]
+__all__ = ["PROCESS_RNG", "Rng", "Strategy", "View"]
 
 
 class Rng(Protocol):
@@ -22,9 +22,16 @@ class Rng(Protocol):
         """An int from 0 up to, not including, ``stop``."""
 
 
+PROCESS_RNG: Rng = _random
+"""The ``random`` module's own functions, which Python reseeds in every forked worker."""
+
+
 class View(Protocol):
-    """The usable hosts at one moment. ``hosts`` is never empty, sorted by name, and the same tuple
-    object for as long as the usable hosts and their weights are the same."""
+    """The usable hosts at one moment.
+
+    ``hosts`` is never empty, sorted by name, and the same tuple object for as long as the usable
+    hosts and their weights are the same.
+    """
 
     @property
     def hosts(self) -> tuple[Host, ...]:
@@ -44,23 +51,28 @@ class Strategy(ABC):
     """Picks a host for an anonymous request. One object serves one balancer.
 
     ``USES_WEIGHT`` says whether shares follow the weights. ``rng`` is where randomness comes from:
-    None takes the balancer's, or the ``random`` module's own functions, which every forked
-    worker reseeds.
+    None takes the balancer's, or else ``PROCESS_RNG``. ``choose`` is called by any number of
+    threads at once, with views whose hosts may differ from call to call.
+
+    >>> class First(Strategy):
+    ...     def choose(self, view):
+    ...         return view.hosts[0]
+    >>> First().bind(None)
     """
 
     USES_WEIGHT: ClassVar[bool] = False
 
     def __init__(self, *, rng: Rng | None = None) -> None:
-        self._rng: Rng = _random if rng is None else rng
+        self._rng: Rng = PROCESS_RNG if rng is None else rng
         self._own_rng = rng is not None
         self._bound = False
 
     @abstractmethod
     def choose(self, view: View) -> Host:
-        """One of ``view.hosts``."""
+        """One of ``view.hosts``. Keep it short: it runs in every anonymous request."""
 
     def bind(self, rng: Rng | None) -> None:
-        """Called once, by the balancer that uses this object; a second call is a ``ConfigError``."""
+        """Called once, by the balancer that uses this object; again is a ``ConfigError``."""
         if self._bound:
             raise ConfigError(
                 f"this {type(self).__name__} already serves a balancer: make one for each",

@@ -1,0 +1,42 @@
+"""Whose turn is it?  A counter that threads share without a lock, with a start drawn by lot."""
+
+from __future__ import annotations
+
+import itertools
+
+from hashring.strategies._base import PROCESS_RNG, Rng, Strategy
+from hashring.strategies._fork import watch
+
+__all__ = ["Turns"]
+
+# A start below 2^20 hits each of n hosts with a chance of 1/n to within n / 2^20, and leaves the
+# counter a one-digit int (below 2^30, the fast path of CPython) for a billion turns.
+_STARTS = 1 << 20
+
+
+class Turns(Strategy):
+    """The base of rotations: ``next(self._turns)`` is the turn.
+
+    It is atomic under the GIL, so that no two threads get the same. A forked worker draws a new
+    start, unless the caller gave an rng to repeat a run.
+    """
+
+    def __init__(self, *, rng: Rng | None = None) -> None:
+        super().__init__(rng=rng)
+        self._draw_start()
+        watch(self)
+
+    def bind(self, rng: Rng | None) -> None:
+        """Called once by the balancer; its ``rng``, if it has one, draws the start anew."""
+        before = self._rng
+        super().bind(rng)
+        if self._rng is not before:
+            self._draw_start()
+
+    def after_fork(self) -> None:
+        """Leave the step that the parent and all its other workers are in."""
+        if self._rng is PROCESS_RNG:
+            self._draw_start()
+
+    def _draw_start(self) -> None:
+        self._turns = itertools.count(self._rng.randrange(_STARTS))

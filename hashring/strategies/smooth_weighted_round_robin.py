@@ -1,0 +1,82 @@
+"""Who is next?  Each host in turn, the strong ones more often, in nginx's order."""
+
+from __future__ import annotations
+
+from threading import Lock
+
+from hashring.hosts import Host
+from hashring.strategies._base import Rng, Strategy, View
+from hashring.strategies._fork import watch
+
+__all__ = ["SmoothWeightedRoundRobin"]
+
+
+class SmoothWeightedRoundRobin(Strategy):
+    """nginx's weighted rotation: 5, 1, 1 is a a b a c a a.
+
+    Each choice credits every host with its weight, takes the host with the most credit (the first
+    by name of equals) and charges it W, the sum of the weights. Shares are exact over each cycle of
+    whole weights, and no host is ever a full turn ahead of its share: the most of n credits that
+    sum to W is at least W/n, so a charge of W leaves more than -W.
+
+    Credit belongs to a host's name: it stays when other hosts come and go, and is dropped when its
+    own leaves. Like nginx, it starts at the heaviest host: routers that start together choose
+    alike, where ``WeightedRoundRobin`` draws a start. Cost: O(n) a choice, under a lock of its own.
+    Source: nginx, ``ngx_http_upstream_get_peer`` in ``ngx_http_upstream_round_robin.c`` (2012),
+    without its reduction of weights after failures.
+
+    >>> from types import SimpleNamespace
+    >>> from hashring.hosts import as_hosts
+    >>> view = SimpleNamespace(hosts=as_hosts([("a", 5), ("b", 1), ("c", 1)]))
+    >>> rotation = SmoothWeightedRoundRobin()
+    >>> "".join(rotation.choose(view).name for _ in range(7))
+    'aabacaa'
+    """
+
+    USES_WEIGHT = True
+
+    def __init__(self, *, rng: Rng | None = None) -> None:
+        super().__init__(rng=rng)
+        self.after_fork()
+        watch(self)
+
+    def after_fork(self) -> None:
+        """Start anew: another thread of the parent may have held the lock, halfway through."""
+        self._lock = Lock()
+        self._hosts: tuple[Host, ...] = ()
+        self._total = 0.0
+        self._credit: dict[str, float] = {}
+
+    def choose(self, view: View) -> Host:
+        """The host with the most credit. Cost: O(n)."""
+        hosts = view.hosts
+        if len(hosts) == 1:
+            return hosts[0]  # takes no turn, see RoundRobin
+        with self._lock:
+            if hosts is not self._hosts:
+                self._settle(hosts)
+            credit = self._credit
+            chosen, most = hosts[0], float("-inf")
+            for host in hosts:
+                credit[host.name] = mine = credit[host.name] + host.weight
+                if mine > most:
+                    chosen, most = host, mine
+            credit[chosen.name] = most - self._total
+            return chosen
+
+    def _settle(self, hosts: tuple[Host, ...]) -> None:
+        """Keep the credit of the hosts that stay; newcomers have none.
+
+        All credit together is always 0. A host that leaves in debt would leave the others rich, and
+        a newcomer with nothing would wait behind them for more than its turn. So those that stay
+        share out what is missing, in proportion to their weights.
+        """
+        self._total = sum(host.weight for host in hosts)
+        stay = [host for host in hosts if host.name in self._credit]
+        kept = {host.name: self._credit[host.name] for host in stay}
+        if len(stay) < len(self._credit):
+            surplus = sum(kept.values()) / (sum(host.weight for host in stay) or 1.0)
+            for host in stay:
+                kept[host.name] -= surplus * host.weight
+        self._credit = {host.name: kept.get(host.name, 0.0) for host in hosts}
+        self._hosts = hosts
