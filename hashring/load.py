@@ -21,7 +21,8 @@ __all__ = ["DECAY", "Ledger", "Load", "LoadCell", "LoadView", "decayed", "peak_e
 DECAY = 10.0
 """Seconds in which a latency loses all but 1/e of its weight: Finagle's default for peak EWMA."""
 
-_SLACK = 64  # outdated entries that the order may hold beside two for each host
+_OUTDATED = 4  # entries a host in the order before the outdated ones are cleared out ...
+_SLACK = 64  # ... and some more, so that a small pool does not clear out all the time
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,10 @@ class LoadCell:
         self.usable = False
 
 
+_Entry = tuple[float, int, LoadCell]
+"""(in flight per weight, turn, cell); turns are unique, so cells are never compared."""
+
+
 class Ledger:
     """All load of one balancer: who is usable, how much is in flight, who has the least.
 
@@ -103,7 +108,9 @@ class Ledger:
     >>> a, b = LoadCell(Host("a")), LoadCell(Host("b"))
     >>> ledger = Ledger(clock=lambda: 0.0)
     >>> ledger.publish([a, b])
-    >>> ledger.enter(a); ledger.least_loaded().name
+    >>> with ledger.lock:
+    ...     ledger.enter(a)
+    >>> ledger.least_loaded().name
     'b'
     """
 
@@ -116,7 +123,8 @@ class Ledger:
         self.in_flight = 0  # of the usable hosts
         self.weight = 0.0
         self._cells: tuple[LoadCell, ...] = ()
-        self._heap: list[tuple[float, int, LoadCell]] | None = None
+        self._heap: list[_Entry] | None = None  # None until somebody asks
+        self._shown: LoadCell | None = None  # the last answer of least_loaded
         self._turns = count()
 
     def publish(self, usable: Iterable[LoadCell]) -> None:
@@ -132,33 +140,35 @@ class Ledger:
             self._heap = None
 
     def enter(self, cell: LoadCell) -> None:
-        """One request more. Cost: O(log n)."""
-        with self.lock:
-            cell.in_flight += 1
-            if cell.usable:
-                self.in_flight += 1
-                self._reorder(cell)
+        """One request more; the caller holds the lock. Cost: O(log n)."""
+        cell.in_flight += 1
+        if cell.usable:
+            self.in_flight += 1
+            if self._heap is not None:
+                self._reorder(cell, self._heap)
 
-    def leave(self, cell: LoadCell, failed: bool | None, seconds: float) -> None:
+    def leave(self, cell: LoadCell, failed: bool | None, began: float) -> None:
         """One request less; ``failed`` None says nothing about the host. Cost: O(log n)."""
+        now = self.clock()
         with self.lock:
             cell.in_flight -= 1
             if cell.usable:
                 self.in_flight -= 1
-                self._reorder(cell)
+                if self._heap is not None:
+                    self._reorder(cell, self._heap)
             if failed is None:
                 return
             if failed:
                 cell.failed += 1
                 cell.failed_in_a_row += 1
+                # a host that fails fast must not look quick: a failure can only raise its latency
+                if now - began <= cell.latency:
+                    return
             else:
                 cell.ok += 1
                 cell.failed_in_a_row = 0
-            # a host that fails fast must not look quick, so a failure can only raise its latency
-            if not failed or seconds > cell.latency:
-                now = self.clock()
-                cell.latency = peak_ewma(cell.latency, now - cell.stamp, seconds)
-                cell.stamp = now
+            cell.latency = peak_ewma(cell.latency, now - cell.stamp, now - began)
+            cell.stamp = now
 
     def least_loaded(self, exclude: frozenset[str] = frozenset()) -> Host | None:
         """The usable host with the least in flight per weight; None if all are in ``exclude``.
@@ -175,16 +185,19 @@ class Ledger:
                     heappop(heap)
                 elif cell.host.name in exclude:
                     skipped.append(heappop(heap))
-                else:
-                    cell.turn = next(self._turns)  # behind its equals
+                elif cell is self._shown:  # nobody entered it since: behind its equals
+                    self._shown = None
+                    cell.turn = next(self._turns)
                     heapreplace(heap, (load, cell.turn, cell))
+                else:
+                    self._shown = cell
                     found = cell.host
                     break
             for entry in skipped:
                 heappush(heap, entry)
             return found
 
-    def _ordered(self) -> list[tuple[float, int, LoadCell]]:
+    def _ordered(self) -> list[_Entry]:
         # by turn, so that a rotation goes on where it was; the first one starts at a random host,
         # for routers that start together must not all begin with the same
         start = self._randrange(len(self._cells)) if self._cells else 0
@@ -193,18 +206,22 @@ class Ledger:
             cell.turn = next(self._turns)
             heap.append((cell.in_flight / cell.host.weight, cell.turn, cell))
         heapify(heap)
-        self._heap = heap
+        self._heap, self._shown = heap, None
         return heap
 
-    def _reorder(self, cell: LoadCell) -> None:
-        heap = self._heap
-        if heap is None:
-            return
-        if len(heap) > 2 * len(self._cells) + _SLACK:
-            self._heap = None
-            return
+    def _reorder(self, cell: LoadCell, heap: list[_Entry]) -> None:
+        turn = cell.turn
         cell.turn = next(self._turns)
-        heappush(heap, (cell.in_flight / cell.host.weight, cell.turn, cell))
+        entry = (cell.in_flight / cell.host.weight, cell.turn, cell)
+        if cell is self._shown:
+            self._shown = None
+        if heap and heap[0][1] == turn:  # the one just chosen: no outdated entry stays behind
+            heapreplace(heap, entry)
+            return
+        heappush(heap, entry)
+        if len(heap) > _OUTDATED * len(self._cells) + _SLACK:
+            heap[:] = [entry for entry in heap if entry[1] == entry[2].turn]
+            heapify(heap)
 
     def read(self, cell: LoadCell) -> Load:
         """One host's load as it is now."""

@@ -60,7 +60,6 @@ class LoadBalancer(Membership):
         self._load_factor = options.load_bound(load_factor)
         self._load_floor = options.at_least_1("load_floor", load_floor)
         self._failures = options.failure_types(failures)
-        self._clock = clock
         most = None if capacity is None else options.at_least_1("capacity", capacity)
         ledger = Ledger(clock, (rng or random).randrange)
         super().__init__(Pool(options.placed_by(placement), most), ledger, hosts)
@@ -124,17 +123,19 @@ class LoadBalancer(Membership):
         ...     (one.host.name, one.reason), (two.host.name, two.reason)
         (('a', 'owner'), ('b', 'overflow'))
         """
+        asked = (client_id, prefer, exclude)
+        return Lease(self._enter, asked, self._ledger, self._failures)
 
-        def enter() -> tuple[Host, Reason, LoadCell]:
-            ledger = self._ledger
-            with ledger.lock:
-                live = self._live
-                host, reason = self._decide(live, client_id, prefer, exclude, bounded=True)
-                cell = live.cells[host.name]
-                ledger.enter(cell)
-                return host, reason, cell
-
-        return Lease(enter, self._ledger, self._failures)
+    def _enter(
+        self, client_id: Key | None, prefer: str | Host | None, exclude: Iterable[str | Host]
+    ) -> tuple[Host, Reason, LoadCell]:
+        ledger = self._ledger
+        with ledger.lock:  # chosen and counted in one go, so that bounds hold exactly
+            live = self._live
+            host, reason = self._decide(live, client_id, prefer, exclude, bounded=True)
+            cell = live.cells[host.name]
+            ledger.enter(cell)
+            return host, reason, cell
 
     def _decide(
         self,
@@ -146,9 +147,10 @@ class LoadBalancer(Membership):
         bounded: bool,
     ) -> tuple[Host, Reason]:
         gone = choosing.excluded(exclude) if exclude else NO_NAMES
-        known = choosing.preferred(live, prefer, gone, self._clock)
-        if known is not None:
-            return known, "pinned"
+        if prefer is not None:
+            known = choosing.preferred(live, prefer, gone)
+            if known is not None:
+                return known, "pinned"
         has_room = None
         if bounded and self._load_factor is not None:
             has_room = choosing.roomy(live, self._ledger, gone, self._load_factor, self._load_floor)
@@ -169,7 +171,7 @@ class LoadBalancer(Membership):
         'x', at 1050319643, belongs to a, not a (operator: reboot), goes to b (next)
         """
         gone = choosing.excluded(exclude) if exclude else NO_NAMES
-        return choosing.explained(self._live, client_id, prefer, gone, self._clock())
+        return choosing.explained(self._live, client_id, prefer, gone)
 
     def load(self, name: str | Host) -> Load:
         """What this process's leases do on one host. Raises ``UnknownHostError``."""

@@ -37,13 +37,14 @@ class Live:
     host is usable. ``view`` is what strategies see; None when no host is usable.
     """
 
-    __slots__ = ("cells", "hosts", "index", "snapshot", "view")
+    __slots__ = ("cells", "clock", "hosts", "index", "snapshot", "view")
 
     def __init__(
         self, snapshot: Snapshot, cells: dict[str, LoadCell], ledger: Ledger, old: Live | None
     ) -> None:
         self.snapshot = snapshot
         self.cells = cells
+        self.clock = ledger.clock
         self.hosts = {host.name: host for host in snapshot.hosts}
         usable = snapshot.usable
         if old is not None and old.view is not None and _all_same(old.view.hosts, usable):
@@ -86,41 +87,13 @@ def excluded(exclude: Iterable[str | Host]) -> frozenset[str]:
     return frozenset(host.name if isinstance(host, Host) else host for host in exclude)
 
 
-def preferred(
-    live: Live, prefer: str | Host | None, gone: frozenset[str], clock: Callable[[], float]
-) -> Host | None:
+def preferred(live: Live, prefer: str | Host, gone: frozenset[str]) -> Host | None:
     """The host that a pin, a token or an operator names, if it may serve a known client."""
-    if prefer is None:
-        return None
     name = prefer.name if isinstance(prefer, Host) else prefer
     member = live.snapshot.members.get(name)
-    if member is None or member.host.name in gone or member.state(clock()) == "down":
+    if member is None or member.host.name in gone or member.state(live.clock()) == "down":
         return None
     return member.host
-
-
-def candidates(live: Live, key: Key, gone: frozenset[str]) -> Iterator[Host] | None:
-    """The usable hosts for ``key`` in order; None where the placement does not hash this key.
-
-    First the answer of the table without those that are away, then the walk of the whole table.
-    """
-    usable = live.snapshot.usable_table
-    first = usable.lookup(key) if usable is not None else None
-    if first is None:
-        return None
-    return _in_order(live, key, first, gone)
-
-
-def _in_order(live: Live, key: Key, first: str, gone: frozenset[str]) -> Iterator[Host]:
-    if first not in gone:
-        yield live.hosts[first]
-    table = live.snapshot.table
-    if table is None:  # an index of usable hosts has a table of all hosts behind it
-        return
-    skip = live.snapshot.away | gone | {first}
-    for name in table.walk(key):
-        if name not in skip:
-            yield live.hosts[name]
 
 
 def choose(
@@ -134,27 +107,57 @@ def choose(
 
     ``has_room`` is the load bound of a lease. Raises ``NoHostsError``.
     """
-    view = live.view
-    if view is None or (gone and all(host.name in gone for host in view.hosts)):
-        raise nobody(live, gone, 0.0)
-    if not anonymous(client_id):
-        found = candidates(live, client_id, gone)
-        if found is not None:
-            return _placed(live, client_id, found, has_room)
+    view, snapshot = live.view, live.snapshot
+    if view is None or (gone and gone.issuperset(host.name for host in view.hosts)):
+        raise nobody(live, gone)
+    usable = snapshot.usable_table
+    if usable is not None and not anonymous(client_id):
+        first = usable.lookup(client_id)
+        if first is not None:
+            host = live.hosts[first]
+            if first in gone or (has_room is not None and not has_room(host)):
+                return _further(live, client_id, first, gone, has_room)
+            if snapshot.away and first != _owner(live, client_id):
+                return host, "next"
+            return host, "owner"
     return strategy(view.excluding(gone) if gone else view), "fallback"
 
 
-def _placed(
-    live: Live, key: Key, found: Iterator[Host], has_room: Callable[[Host], bool] | None
-) -> tuple[Host, Reason]:
-    first = next(found)  # choose() saw that some host is usable and not excluded
-    if has_room is not None and not has_room(first):
-        # one host is below its bound, always; the first one stands in for rounding
-        return next(filter(has_room, found), first), "overflow"
+def _owner(live: Live, key: Key) -> str | None:
     table = live.snapshot.table
-    if live.snapshot.usable_table is table or table is None or table.lookup(key) == first.name:
-        return first, "owner"
-    return first, "next"
+    return None if table is None else table.lookup(key)
+
+
+def _further(
+    live: Live,
+    key: Key,
+    first: str,
+    gone: frozenset[str],
+    has_room: Callable[[Host], bool] | None,
+) -> tuple[Host, Reason]:
+    """The host after ``first``, which is excluded or full; choose() saw that there is one."""
+    left = candidates(live, key, first, gone)
+    if has_room is None:
+        return next(left), "next"
+    full = live.hosts[first] if first not in gone else None
+    for host in left:
+        if has_room(host):
+            return host, "next" if full is None else "overflow"
+        full = full or host
+    # the bounds sum to more than the load, so only rounding can end here
+    return full or live.hosts[first], "overflow"
+
+
+def candidates(live: Live, key: Key, first: str, gone: frozenset[str]) -> Iterator[Host]:
+    """The usable hosts for ``key`` after ``first``, the answer of the table of usable hosts.
+
+    They come in the walk of the whole table, so a retry and an overflow find the same heirs.
+    """
+    table = live.snapshot.table
+    skip = live.snapshot.away | gone | {first}
+    for name in table.walk(key) if table is not None else ():
+        if name not in skip:
+            yield live.hosts[name]
 
 
 def roomy(
@@ -182,39 +185,39 @@ def roomy(
 
 
 def explained(
-    live: Live, client_id: Any, prefer: str | Host | None, gone: frozenset[str], now: float
+    live: Live, client_id: Any, prefer: str | Host | None, gone: frozenset[str]
 ) -> Decision:
     """What ``choose`` would answer to a pick, and who stood before that host."""
     snapshot = live.snapshot
     table = None if anonymous(client_id) else snapshot.table
     position = table.position(client_id) if isinstance(table, RingTable) else None
-    owner = live.hosts.get(table.lookup(client_id) or "") if table is not None else None
-    pinned = preferred(live, prefer, gone, lambda: now)
-    if pinned is not None:
-        return Decision(client_id, position, owner, (), pinned, "pinned", snapshot.epoch)
-    found = None if table is None else candidates(live, client_id, gone)
-    host = None if found is None else next(found, None)
-    reason: Reason | None = None
-    if host is not None:
-        reason = "owner" if host == owner else "next"
-    elif (
-        found is None
-        and live.view is not None
-        and not gone.issuperset(h.name for h in live.view.hosts)
-    ):
-        reason = "fallback"
-    skipped = _skipped(live, table.walk(client_id) if table is not None else (), host, gone, now)
+    owner = live.hosts.get(_owner(live, client_id) or "") if table is not None else None
+    host = None if prefer is None else preferred(live, prefer, gone)
+    reason: Reason | None = "pinned"
+    if host is None:
+        try:
+            host, reason = choose(live, client_id, gone, _undecided, None)
+        except NoHostsError:
+            reason = None
+    walk = (
+        table.walk(client_id) if table is not None and reason not in ("pinned", "fallback") else ()
+    )
+    skipped = _skipped(live, walk, host, gone)
     return Decision(client_id, position, owner, skipped, host, reason, snapshot.epoch)
 
 
+def _undecided(view: LoadView) -> Any:
+    """In the place of a strategy: to ask one would be to take its turn."""
+
+
 def _skipped(
-    live: Live, walk: Iterable[str], host: Host | None, gone: frozenset[str], now: float
+    live: Live, walk: Iterable[str], host: Host | None, gone: frozenset[str]
 ) -> tuple[tuple[Host, str, str], ...]:
     skipped = []
     for name in walk:
         if host is not None and name == host.name:
             break
-        why = live.snapshot.members[name].why(now) or (
+        why = live.snapshot.members[name].why(live.clock()) or (
             ("caller", "excluded") if name in gone else None
         )
         if why is not None:
@@ -222,12 +225,12 @@ def _skipped(
     return tuple(skipped)
 
 
-def nobody(live: Live, gone: frozenset[str], now: float) -> NoHostsError:
+def nobody(live: Live, gone: frozenset[str]) -> NoHostsError:
     """The error that says of at most five hosts who or what keeps them from serving."""
     reasons: list[tuple[str, str, str]] = []
     for name, member in live.snapshot.members.items():
         if len(reasons) == NoHostsError.SHOWN:
             break
-        holder, why = member.why(now) or ("caller", "excluded")
+        holder, why = member.why(live.clock()) or ("caller", "excluded")
         reasons.append((name, holder, why))
     return NoHostsError(reasons=reasons, total=len(live.snapshot.members))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import TracebackType
+from typing import Any
 
 from hashring.balancer.reports import Reason
 from hashring.errors import HashringError
@@ -12,7 +13,7 @@ from hashring.load import Ledger, LoadCell
 
 __all__ = ["Lease"]
 
-Enter = Callable[[], tuple[Host, Reason, LoadCell]]
+Enter = Callable[[Any, Any, Any], tuple[Host, Reason, LoadCell]]
 
 
 class Lease:
@@ -33,10 +34,10 @@ class Lease:
     """
 
     __slots__ = (
+        "_asked",
         "_began",
         "_cell",
-        "_choose",
-        "_decided",
+        "_enter",
         "_failed",
         "_failures",
         "_host",
@@ -46,15 +47,19 @@ class Lease:
     )
 
     def __init__(
-        self, choose: Enter, ledger: Ledger, failures: tuple[type[BaseException], ...]
+        self,
+        enter: Enter,
+        asked: tuple[Any, Any, Any],
+        ledger: Ledger,
+        failures: tuple[type[BaseException], ...],
     ) -> None:
-        self._choose: Enter | None = choose
+        self._enter: Enter | None = enter
+        self._asked = asked  # client ID, prefer, exclude
         self._ledger = ledger
         self._failures = failures
         self._cell: LoadCell | None = None
         self._host: Host | None = None
-        self._failed: bool | None = None
-        self._decided = False
+        self._failed: bool | None = None  # None: nobody has said
         self.why: str | None = None  # what failed() was told
 
     @property
@@ -75,29 +80,28 @@ class Lease:
 
         Raises ``NoHostsError``, and ``HashringError`` when the lease has begun before.
         """
-        if self._choose is None:
+        if self._enter is None:
             raise HashringError("this lease has begun before: take a new one for each request")
-        self._host, self._reason, self._cell = self._choose()
-        self._choose = None
+        self._host, self._reason, self._cell = self._enter(*self._asked)
+        self._enter = None
         self._began = self._ledger.clock()
         return self
 
     def ok(self) -> None:
         """Decide: the host did well, whatever happens in this block from now on."""
-        self._failed, self._decided = False, True
+        self._failed = False
 
     def failed(self, why: str | None = None) -> None:
         """Decide: the host failed, whatever happens in this block from now on."""
-        self._failed, self._decided, self.why = True, True, why
+        self._failed, self.why = True, why
 
     def release(self) -> None:
         """End the request; a second call does nothing."""
         cell, self._cell = self._cell, None
         if cell is not None:
-            self._ledger.leave(cell, self._failed, self._ledger.clock() - self._began)
+            self._ledger.leave(cell, self._failed, self._began)
 
-    def __enter__(self) -> Lease:
-        return self.acquire()
+    __enter__ = acquire
 
     def __exit__(
         self,
@@ -105,7 +109,7 @@ class Lease:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if not self._decided:
+        if self._failed is None:
             if kind is None:
                 self._failed = False
             elif issubclass(kind, self._failures):

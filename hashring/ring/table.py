@@ -76,8 +76,12 @@ class RingTable:
             return next((name for name in self.walk(key) if name not in gone), None)
         index = self.index
         try:
+            if key.__class__ is str:
+                return index.labels[index.find(mmh3_32_uintdigest(key.encode(), self.seed))]
             return index.labels[index.find(self.position(key))]
-        except IndexError:
+        except UnicodeEncodeError:  # a lone surrogate
+            return self.lookup(key_bytes(key))
+        except IndexError:  # no hosts
             return None
 
     def walk(self, key: Key) -> Iterator[str]:
