@@ -268,15 +268,20 @@ class _Patch:
 
     def _tell(self, cell: int, first: int) -> None:
         """Let ``cell`` and those left of it know that ``first`` now stands after them."""
+        cells, plain = self._index.cells, self.plain
         while True:
-            cell = cell if cell >= 0 else self._last
-            inside, after = self._open(cell)
-            if after == first:
+            if cell < 0:
+                cell = self._last
+            code = cells[cell] if cell not in plain else plain[cell]
+            if code < 0 or cell in self.inside:
+                break
+            if code == first:
                 return
-            self._put(cell, inside, first)
-            if inside:
-                return
+            plain[cell] = first
             cell -= 1
+        inside, after = self._open(cell)
+        if after != first:
+            self._put(cell, inside, first)
 
     def _open(self, cell: int) -> tuple[list[Vnode], int]:
         if cell in self.inside:

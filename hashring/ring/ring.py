@@ -169,7 +169,7 @@ class HashRing:
         if settled.name in self._weights:
             raise DuplicateHostError(settled.name)
         value = settled.weight if weight is None else as_weight(weight, settled.name)
-        self._publish({**self._weights, settled.name: value})
+        self._publish({**self._weights, settled.name: value}, [settled.name])
 
     def remove(self, name: str) -> None:
         """Remove a host; its keys go to the others. Raises ``UnknownHostError``.
@@ -182,7 +182,8 @@ class HashRing:
         ('b',)
         """
         self._check_known(name)
-        self._publish({known: w for known, w in self._weights.items() if known != name})
+        left = {known: w for known, w in self._weights.items() if known != name}
+        self._publish(left, [name])
 
     def set_weight(self, name: str, weight: float) -> None:
         """Change a weight: keys move to that host only, or from it only.
@@ -196,7 +197,7 @@ class HashRing:
         0.77
         """
         self._check_known(name)
-        self._publish({**self._weights, name: as_weight(weight, name)})
+        self._publish({**self._weights, name: as_weight(weight, name)}, [name])
 
     def set_hosts(self, hosts: HostsLike) -> None:
         """Make ``hosts`` the members, in one step; those that stay keep their keys.
@@ -206,32 +207,35 @@ class HashRing:
         >>> ring.hosts
         ('b', 'c')
         """
-        self._publish({host.name: host.weight for host in as_hosts(hosts)})
+        weights = {host.name: host.weight for host in as_hosts(hosts)}
+        self._publish(weights, {**self._weights, **weights})
 
     def _check_known(self, name: str) -> None:
         if name not in self._weights:
             raise UnknownHostError(name, known=self.hosts)
 
-    def _publish(self, weights: dict[str, float]) -> None:
-        """Go to ``weights``: work out which vnodes come and go, then change all at once."""
+    def _publish(self, weights: dict[str, float], touched: Iterable[str]) -> None:
+        """Go to ``weights``, which differ for ``touched`` at most: work it all out, then change."""
         old = self._table.counts
-        counts = {
-            name: layout.vnode_count(self._vnodes_each, weight, name)
-            for name, weight in weights.items()
-        }
-        layout.check_total(sum(counts.values()))
-        codes, labels, free = self._recoded(counts)
-        changed = [name for name in {**old, **counts} if old.get(name) != counts.get(name)]
+        counts = dict(old)
+        for name in touched:
+            counts.pop(name, None)
+            if name in weights:
+                counts[name] = layout.vnode_count(self._vnodes_each, weights[name], name)
+        changed = [name for name in touched if old.get(name) != counts.get(name)]
         if changed:
-            added, removed = [], []
+            layout.check_total(sum(counts.values()))
+            codes, labels, free = self._recoded(changed, counts)
+            added: list[Vnode] = []
+            removed: list[Vnode] = []
             for name in changed:
                 has, gets = old.get(name, 0), counts.get(name, 0)
                 added += self._stand(name, has, gets, codes)
                 removed += self._stand(name, gets, has, self._codes)
             table = self._table.patched(added, removed, labels, counts)
-            self._vnodes.update(position << layout.CODE_BITS | code for position, code in added)
-            for position, code in removed:
-                self._vnodes.remove(position << layout.CODE_BITS | code)
+            self._vnodes.update([at << layout.CODE_BITS | code for at, code in added])
+            for at, code in removed:
+                self._vnodes.remove(at << layout.CODE_BITS | code)
             self._codes, self._labels, self._free = codes, labels, free
             self._table = table  # the one assignment that readers see
         self._weights = weights
@@ -240,18 +244,19 @@ class HashRing:
         if first >= stop:
             return []
         code = codes[name]
-        return [(p, code) for p in layout.vnode_positions(name, first, stop, self._seed)]
+        return [(at, code) for at in layout.vnode_positions(name, first, stop, self._seed)]
 
-    def _recoded(self, counts: Mapping[str, int]) -> tuple[dict[str, int], list[str], list[int]]:
+    def _recoded(
+        self, changed: list[str], counts: Mapping[str, int]
+    ) -> tuple[dict[str, int], list[str], list[int]]:
         """Codes for ``counts``: a host keeps its own, a newcomer takes the place of one that left.
 
-        A published index keeps the labels it came with, so a place can be used again at once.
+        A published index keeps the labels that it came with, so a place can be used again at once.
         """
         codes, labels, free = dict(self._codes), list(self._labels), list(self._free)
-        for name in [name for name in codes if name not in counts]:
-            free.append(codes.pop(name))
-        for name in counts:
-            if name not in codes:
+        free += [codes.pop(name) for name in changed if name in codes and name not in counts]
+        for name in changed:
+            if name in counts and name not in codes:
                 codes[name] = free.pop() if free else len(labels)
                 labels[codes[name] : codes[name] + 1] = [name]
         return codes, labels, free
@@ -393,7 +398,7 @@ class HashRing:
         """State every invariant; raise AssertionError where one does not hold. For tests."""
         table = self._table
         index, vnodes = table.index, table.vnode_list()
-        assert list(table.counts) == sorted(self._weights) == sorted(self._codes)
+        assert sorted(table.counts) == sorted(self._weights) == sorted(self._codes)
         assert len(self._vnodes) == index.size == len(vnodes) == sum(table.counts.values())
         assert vnodes == sorted(vnodes), "ring order is by position, then name"
         assert vnodes == sorted(

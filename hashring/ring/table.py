@@ -21,7 +21,7 @@ __all__ = ["RingTable"]
 class RingTable:
     """An immutable ring: any number of threads may read it. Made by ``HashRing.table``.
 
-    ``counts`` maps each host to its number of vnodes, sorted by name.
+    ``counts`` maps each host to its number of vnodes.
 
     >>> from hashring.ring import HashRing
     >>> table = HashRing(["a", "b", "c"]).table
@@ -33,7 +33,7 @@ class RingTable:
         self, index: Index[str], counts: Mapping[str, int], *, vnodes: int, seed: int
     ) -> None:
         self.index = index
-        self.counts = MappingProxyType(dict(sorted(counts.items())))
+        self.counts = MappingProxyType(dict(counts))
         self.vnodes = vnodes
         self.seed = seed
 
@@ -54,12 +54,12 @@ class RingTable:
     @cached_property
     def hosts(self) -> tuple[str, ...]:
         """The names of the hosts, sorted."""
-        return tuple(self.counts)
+        return tuple(sorted(self.counts))
 
     @cached_property
     def fingerprint(self) -> str:
         """16 hex digits over placement, layout, options and hosts with their vnode counts."""
-        text = repr(("ring", layout.LAYOUT, self.vnodes, self.seed, tuple(self.counts.items())))
+        text = repr(("ring", layout.LAYOUT, self.vnodes, self.seed, sorted(self.counts.items())))
         return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
     def position(self, key: Key) -> int:
