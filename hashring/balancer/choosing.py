@@ -53,7 +53,7 @@ class Live:
         self.index: Index[Host] | None = None
         table = snapshot.usable_table
         if isinstance(table, RingTable) and usable:
-            # a place that is free keeps a label, and no vnode leads to it
+            # no vnode leads to the labels of free places and of hosts that are away
             anyone = usable[0]
             self.index = table.index.relabelled(
                 [self.hosts.get(name, anyone) for name in table.index.labels]
