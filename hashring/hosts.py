@@ -41,6 +41,7 @@ class Host:
     def __post_init__(self) -> None:
         _check_name(self.name)
         put = object.__setattr__  # the documented way to settle fields of a frozen dataclass
+        put(self, "name", str.__str__(self.name))  # plain, whatever a subclass makes of it
         put(self, "weight", as_weight(self.weight, self.name))
         put(self, "address", self.name if self.address is None else self.address)
         put(self, "meta", MappingProxyType(dict(self.meta)) if self.meta else _NO_META)
@@ -188,10 +189,9 @@ def as_hosts(hosts: HostsLike) -> tuple[Host, ...]:
 
     >>> as_hosts(["a", ("b", 2)]) == as_hosts({"a": 1, "b": 2})
     True
-    >>> as_hosts("abc")
+    >>> as_hosts("abc")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    hashring.errors.ConfigError: hosts must be a list of hosts, got the str 'abc': did you mean
-    ['abc']?
+    hashring.errors.ConfigError: hosts must be a list ... did you mean ['abc']?
     """
     if isinstance(hosts, (str, bytes, bytearray)):
         kind = type(hosts).__name__

@@ -138,7 +138,7 @@ class Snapshot:
 
 
 def _digest(parts: object, size: int) -> str:
-    return blake2b(repr(parts).encode("utf-8", "surrogatepass"), digest_size=size).hexdigest()
+    return blake2b(ascii(parts).encode(), digest_size=size).hexdigest()
 
 
 class Pool:

@@ -13,12 +13,13 @@ __all__ = ["RebuiltTable", "fingerprint_of"]
 
 
 def fingerprint_of(*parts: object) -> str:
-    """16 hex digits over the ``repr`` of the parts: str, int, float or tuples of them.
+    """16 hex digits over the ``ascii`` of the parts: str, int, float or tuples of them.
 
     >>> fingerprint_of("modulo", ("a", "b"))
     'be03511ab5fb42c7'
     """
-    return blake2b(repr(parts).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+    # not repr: what it escapes differs between versions of Unicode, so of Python
+    return blake2b(ascii(parts).encode(), digest_size=8).hexdigest()
 
 
 class RebuiltTable(ABC):

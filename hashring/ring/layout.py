@@ -63,11 +63,10 @@ def vnode_count(vnodes: int, weight: float, name: str) -> int:
     (512, 1, 100)
     """
     wanted = vnodes * weight + 0.5
-    if wanted > MOST_VNODES_OF_A_HOST + 0.5:
+    if wanted >= MOST_VNODES_OF_A_HOST + 1:
         raise ConfigError(
-            f"host {name!r}: weight {weight:g} at {vnodes} vnodes makes {wanted:,.0f} vnodes, "
-            "and a host "
-            f"has at most {MOST_VNODES_OF_A_HOST:,}: weights are ratios, so scale all of them down",
+            f"host {name!r}: weight {weight:g} at {vnodes} vnodes makes {_cost(wanted)}, and the "
+            f"most is {MOST_VNODES_OF_A_HOST:,}: weights are ratios, so scale all of them down",
             option="weight",
         )
     return max(1, math.floor(wanted))
@@ -90,12 +89,15 @@ def check_total(total: int) -> None:
     """
     if total > MOST_VNODES_OF_A_RING:
         raise ConfigError(
-            f"a ring of {total:,} vnodes would take about {total * _SECONDS_A_VNODE:,.0f} s to "
-            "build and "
-            f"{total * _BYTES_A_VNODE / 1e9:,.1f} GB, and the most is {MOST_VNODES_OF_A_RING:,}: "
-            "use fewer vnodes or smaller weights",
+            f"this ring would have {_cost(total)}, and the most is {MOST_VNODES_OF_A_RING:,}: use "
+            "fewer vnodes or smaller weights",
             option="vnodes",
         )
+
+
+def _cost(vnodes: float) -> str:
+    seconds, size = vnodes * _SECONDS_A_VNODE, vnodes * _BYTES_A_VNODE / 1e9
+    return f"{vnodes:,.0f} vnodes, about {seconds:,.0f} s to build and {size:,.1f} GB of memory"
 
 
 def check_vnodes(vnodes: object) -> int:

@@ -123,17 +123,17 @@ class HashRing:
         return found
 
     def lookup_many(self, keys: Iterable[Key]) -> list[str]:
-        """``lookup`` of each key, against one state of the ring.
+        """``lookup`` of each key, all against one state of the ring. Raises as ``lookup``.
 
         >>> HashRing(["a", "b"]).lookup_many(["x", "y"])
         ['a', 'b']
         """
-        index, position = self._table.index, self._table.position
-        find, labels = index.find, index.labels
-        try:
-            return [labels[find(position(key))] for key in keys]
-        except IndexError:
-            raise NoHostsError("the ring is empty: add a host first") from None
+        table = self._table
+        find, labels, position = table.index.find, table.index.labels, table.position
+        places = [find(position(key)) for key in keys]
+        if places and not labels:
+            raise NoHostsError("the ring is empty: add a host first")
+        return [labels[place] for place in places]
 
     def walk(self, key: Key) -> Iterator[str]:
         """All hosts in ring order from ``key``, owner first, each once, lazily; none if empty.

@@ -59,8 +59,10 @@ class RingTable:
     @cached_property
     def fingerprint(self) -> str:
         """16 hex digits over placement, layout, options and hosts with their vnode counts."""
-        text = repr(("ring", layout.LAYOUT, self.vnodes, self.seed, sorted(self.counts.items())))
-        return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+        counts = tuple(sorted(self.counts.items()))
+        # ascii, for what repr escapes differs between versions of Unicode, so of Python
+        text = ascii(("ring", layout.LAYOUT, self.vnodes, self.seed, counts))
+        return blake2b(text.encode(), digest_size=8).hexdigest()
 
     def position(self, key: Key) -> int:
         """Where ``key`` stands: an int from 0 to 2^32-1."""
