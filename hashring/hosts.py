@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from hashring.errors import ConfigError, DuplicateHostError, InvalidWeightError
 
-__all__ = ["Host", "HostLike", "HostsLike", "as_host", "as_hosts", "as_weight"]
+__all__ = ["Host", "HostLike", "HostsLike", "as_host", "as_hosts", "as_names", "as_weight"]
 
 _NO_META: Mapping[str, Any] = MappingProxyType({})
 _FIELDS = ("name", "weight", "address", "id", "guid", "meta")
@@ -210,6 +210,19 @@ def as_hosts(hosts: HostsLike) -> tuple[Host, ...]:
             )
         seen.add(host.name)
     return settled
+
+
+def as_names(hosts: Iterable[str | Host], option: str) -> frozenset[str]:
+    """The names of several hosts; a bare str, bytes or ``Host`` is a ``ConfigError``.
+
+    >>> sorted(as_names([Host("a"), "b"], "exclude"))
+    ['a', 'b']
+    """
+    if isinstance(hosts, (str, bytes, Host)):
+        raise ConfigError(
+            f"{option} takes several names, got {hosts!r}: did you mean [{hosts!r}]?", option=option
+        )
+    return frozenset(host.name if isinstance(host, Host) else host for host in hosts)
 
 
 def _each(hosts: HostsLike) -> Iterator[Host]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from reprlib import Repr
 from typing import TypeAlias
 from uuid import UUID
 
@@ -16,6 +17,8 @@ Key: TypeAlias = str | bytes | int | UUID
 
 _LOWEST_INT = -(1 << 63)  # what a signed 64-bit database key can be ...
 _HIGHEST_INT = (1 << 64) - 1  # ... and an unsigned one
+_SHOWN = Repr()  # short, and safe with what has no repr
+_SHOWN.maxother = _SHOWN.maxstring = 60
 _HINTS = {
     "bool": "a truth value identifies nobody",
     "NoneType": "without a client ID, call pick() with no argument",
@@ -64,8 +67,7 @@ def key_bytes(key: Key) -> bytes:
     if isinstance(key, UUID):
         return UUID.__str__(key).encode()
     kind = type(key).__name__
-    shown = repr(key)
-    shown = shown if len(shown) <= 60 else shown[:57] + "..."
+    shown = _SHOWN.repr(key)
     hint = _HINTS.get(kind, "use a str, bytes, int or uuid.UUID")
     raise InvalidKeyError(f"a key cannot be {kind} ({shown}): {hint}", key_type=kind)
 

@@ -14,12 +14,17 @@ from dataclasses import dataclass
 from heapq import heapify, heappop, heappush, heapreplace
 from itertools import count
 
+from hashring.forks import watch
 from hashring.hosts import Host
 
 __all__ = ["DECAY", "Ledger", "Load", "LoadCell", "LoadView", "decayed", "peak_ewma"]
 
 DECAY = 10.0
 """Seconds in which a latency loses all but 1/e of its weight: Finagle's default for peak EWMA."""
+
+FAILED = 1.0
+"""Seconds that a failure counts for at least: more than an answer takes that somebody waits for.
+With ``DECAY``, ``PeakEwma`` tries a host that fails again after some 50 s beside hosts of 5 ms."""
 
 _OUTDATED = 4  # entries a host in the order before the outdated ones are cleared out ...
 _SLACK = 64  # ... and some more, so that a small pool does not clear out all the time
@@ -126,6 +131,14 @@ class Ledger:
         self._heap: list[_Entry] | None = None  # None until somebody asks
         self._shown: LoadCell | None = None  # the last answer of least_loaded
         self._turns = count()
+        watch(self)
+
+    def after_fork(self) -> None:
+        """In a child: a lock that no lost thread holds, and an order with a start of its own."""
+        self.lock = threading.RLock()
+        for cell in self._cells:
+            cell.turn = -1
+        self._heap = self._shown = None
 
     def publish(self, usable: Iterable[LoadCell]) -> None:
         """Make ``usable`` the hosts that may be chosen. Cost: O(n)."""
@@ -137,7 +150,9 @@ class Ledger:
                 cell.usable = True
             self.in_flight = sum(cell.in_flight for cell in self._cells)
             self.weight = math.fsum(cell.host.weight for cell in self._cells)
-            self._heap = None
+            if self._shown is not None:
+                self._shown.turn = next(self._turns)  # it had its turn
+            self._heap = self._shown = None
 
     def enter(self, cell: LoadCell) -> None:
         """One request more; the caller holds the lock. Cost: O(log n)."""
@@ -158,16 +173,16 @@ class Ledger:
                     self._reorder(cell, self._heap)
             if failed is None:
                 return
+            seconds = now - began
             if failed:
                 cell.failed += 1
                 cell.failed_in_a_row += 1
-                # a host that fails fast must not look quick: a failure can only raise its latency
-                if now - began <= cell.latency:
-                    return
+                # who fails fast must not look quick, nor quicker and quicker while nobody comes
+                seconds = max(seconds, cell.latency, FAILED)
             else:
                 cell.ok += 1
                 cell.failed_in_a_row = 0
-            cell.latency = peak_ewma(cell.latency, now - cell.stamp, now - began)
+            cell.latency = peak_ewma(cell.latency, now - cell.stamp, seconds)
             cell.stamp = now
 
     def least_loaded(self, exclude: frozenset[str] = frozenset()) -> Host | None:
@@ -177,25 +192,21 @@ class Ledger:
         """
         with self.lock:
             heap = self._heap if self._heap is not None else self._ordered()
+            if self._shown is not None:  # nobody entered it since: behind its equals
+                self._reorder(self._shown, heap)
             skipped = []
-            found = None
             while heap:
-                load, turn, cell = heap[0]
+                _, turn, cell = heap[0]
                 if turn != cell.turn:
                     heappop(heap)
                 elif cell.host.name in exclude:
                     skipped.append(heappop(heap))
-                elif cell is self._shown:  # nobody entered it since: behind its equals
-                    self._shown = None
-                    cell.turn = next(self._turns)
-                    heapreplace(heap, (load, cell.turn, cell))
                 else:
                     self._shown = cell
-                    found = cell.host
                     break
             for entry in skipped:
                 heappush(heap, entry)
-            return found
+            return None if self._shown is None else self._shown.host
 
     def _ordered(self) -> list[_Entry]:
         # by turn, so that a rotation goes on where it was; the first one starts at a random host,

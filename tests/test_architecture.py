@@ -20,6 +20,7 @@ def rooms(line: str) -> frozenset[str]:
 
 # A room may import the rooms on the lines below its own; rooms on one line never import each other.
 LINES = (
+    "__main__",  # python -m hashring
     "cli",
     "gateway",
     "config",
@@ -30,7 +31,7 @@ LINES = (
     "placement",
     "load | ring | strategies",
     "hosts | keys",
-    "errors",
+    "errors | forks",
 )
 # These may import less than all that is below them.
 NARROWER = {
@@ -38,7 +39,7 @@ NARROWER = {
     "pool": "placement | ring",
     "placement": "ring",
 }
-GROUND = rooms("hosts | keys | errors")  # what every room above them may import
+GROUND = rooms("hosts | keys | errors | forks")  # what every room above them may import
 FRONT_DOOR = "the front door"  # hashring/__init__.py: shows what the rooms up to config have
 TESTING = "testing"  # imports what it tests
 OUTSIDE = frozenset({"benchmarks", "notebooks", "tests"})  # the library never imports these
@@ -58,9 +59,9 @@ def arrows() -> dict[str, frozenset[str]]:
         below = frozenset(table)
         for room in rooms(line):
             table[room] = rooms(NARROWER[room]) | GROUND if room in NARROWER else below
-    shown = frozenset(table) - {"cli", "gateway"}
+    shown = frozenset(table) - {"__main__", "cli", "gateway"}
     table["cli"] |= {FRONT_DOOR}
-    table[TESTING] = frozenset(table) - {"cli"} | {FRONT_DOOR}
+    table[TESTING] = frozenset(table) - {"__main__", "cli"} | {FRONT_DOOR}
     table[FRONT_DOOR] = shown
     return table
 

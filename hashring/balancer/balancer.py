@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable, Iterable, Mapping
 
@@ -15,7 +14,7 @@ from hashring.balancer.lease import Lease
 from hashring.balancer.membership import Membership, name_of
 from hashring.balancer.options import Fallback, Placement
 from hashring.balancer.reports import Decision, Movement, Plan, Reason
-from hashring.hosts import Host, HostsLike, as_hosts, as_weight
+from hashring.hosts import Host, HostsLike, as_hosts, as_names, as_weight
 from hashring.keys import Key
 from hashring.load import Ledger, Load, LoadCell
 from hashring.pool import Pool
@@ -61,7 +60,8 @@ class LoadBalancer(Membership):
         self._load_floor = options.at_least_1("load_floor", load_floor)
         self._failures = options.failure_types(failures)
         most = None if capacity is None else options.at_least_1("capacity", capacity)
-        ledger = Ledger(clock, (rng or random).randrange)
+        chance = options.source_of_chance(rng)
+        ledger = Ledger(options.clock_of_seconds(clock), chance.randrange)
         super().__init__(Pool(options.placed_by(placement), most), ledger, hosts)
         # last, so that a refused host list leaves a strategy object free
         self._choose_fallback = options.bound_fallback(fallback, rng)
@@ -146,7 +146,7 @@ class LoadBalancer(Membership):
         *,
         bounded: bool,
     ) -> tuple[Host, Reason]:
-        gone = choosing.excluded(exclude) if exclude else NO_NAMES
+        gone = as_names(exclude, "exclude") if exclude else NO_NAMES
         if prefer is not None:
             known = choosing.preferred(live, prefer, gone)
             if known is not None:
@@ -170,7 +170,7 @@ class LoadBalancer(Membership):
         >>> print(lb.explain("x"))
         'x', at 1050319643, belongs to a, not a (operator: reboot), goes to b (next)
         """
-        gone = choosing.excluded(exclude) if exclude else NO_NAMES
+        gone = as_names(exclude, "exclude") if exclude else NO_NAMES
         return choosing.explained(self._live, client_id, prefer, gone)
 
     def load(self, name: str | Host) -> Load:
@@ -195,7 +195,7 @@ class LoadBalancer(Membership):
         >>> {to for _, to in plan.flows}, len(lb.hosts)
         ({'d'}, 3)
         """
-        comers, leavers = as_hosts(add), choosing.excluded(remove)
+        comers, leavers = as_hosts(add), as_names(remove, "remove")
         with self._lock:
             old, pool = self._live.snapshot, self._pool.fork()
         members = old.members

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from hashring.balancer.reports import Decision, Reason
-from hashring.errors import ConfigError, NoHostsError
+from hashring.errors import NoHostsError
 from hashring.hosts import Host
 from hashring.keys import Key
 from hashring.load import Ledger, LoadCell, LoadView
@@ -20,7 +21,6 @@ __all__ = [
     "anonymous",
     "candidates",
     "choose",
-    "excluded",
     "explained",
     "nobody",
     "preferred",
@@ -73,20 +73,6 @@ def anonymous(client_id: object) -> bool:
     return client_id is None or (isinstance(client_id, (str, bytes)) and not client_id)
 
 
-def excluded(exclude: Iterable[str | Host]) -> frozenset[str]:
-    """The names in ``exclude``; a bare str, bytes or Host is a ``ConfigError``.
-
-    >>> sorted(excluded([Host("a"), "b"]))
-    ['a', 'b']
-    """
-    if isinstance(exclude, (str, bytes, Host)):
-        raise ConfigError(
-            f"exclude takes several names, got {exclude!r}: did you mean [{exclude!r}]?",
-            option="exclude",
-        )
-    return frozenset(host.name if isinstance(host, Host) else host for host in exclude)
-
-
 def preferred(live: Live, prefer: str | Host, gone: frozenset[str]) -> Host | None:
     """The host that a pin, a token or an operator names, if it may serve a known client."""
     name = prefer.name if isinstance(prefer, Host) else prefer
@@ -117,10 +103,14 @@ def choose(
             host = live.hosts[first]
             if first in gone or (has_room is not None and not has_room(host)):
                 return _further(live, client_id, first, gone, has_room)
-            if snapshot.away and first != _owner(live, client_id):
-                return host, "next"
-            return host, "owner"
+            return host, _reason(live, client_id, first)
     return strategy(view.excluding(gone) if gone else view), "fallback"
+
+
+def _reason(live: Live, key: Key, name: str) -> Reason:
+    if not live.snapshot.away:
+        return "owner"  # the table of usable hosts is the whole one
+    return "owner" if name == _owner(live, key) else "next"
 
 
 def _owner(live: Live, key: Key) -> str | None:
@@ -137,12 +127,12 @@ def _further(
 ) -> tuple[Host, Reason]:
     """The host after ``first``, which is excluded or full; choose() saw that there is one."""
     left = candidates(live, key, first, gone)
-    if has_room is None:
-        return next(left), "next"
     full = live.hosts[first] if first not in gone else None
     for host in left:
-        if has_room(host):
-            return host, "next" if full is None else "overflow"
+        if has_room is None or has_room(host):
+            # without an answer of its own, the table may go on with the owner: hash % n does
+            owned = full is None and host.name == _owner(live, key)
+            return host, "overflow" if full else "owner" if owned else "next"
         full = full or host
     # the bounds sum to more than the load, so only rounding can end here
     return full or live.hosts[first], "overflow"
@@ -170,16 +160,16 @@ def roomy(
     Source: Mirrokni, Thorup and Zadimoghaddam 2016, with weights and a floor.
     """
     total, weight = ledger.in_flight, ledger.weight
-    for name in gone:
-        cell = live.cells.get(name)
-        if cell is not None and cell.usable:
-            total -= cell.in_flight
-            weight -= cell.host.weight
+    if gone:
+        left = [cell for name, cell in live.cells.items() if cell.usable and name not in gone]
+        total = sum(cell.in_flight for cell in left)
+        weight = math.fsum(cell.host.weight for cell in left)
     room = factor * (total + 1)
 
     def has_room(host: Host) -> bool:
-        bound = -(-room * host.weight // weight)  # the ceiling of a float, as a float
-        return live.cells[host.name].in_flight < max(floor, bound)
+        # for a whole number, being below the ceiling of x is being below x
+        in_flight = live.cells[host.name].in_flight
+        return in_flight < floor or in_flight < room * host.weight / weight
 
     return has_room
 

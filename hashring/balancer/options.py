@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import math
+import random
+import sys
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -18,10 +19,12 @@ __all__ = [
     "Placement",
     "at_least_1",
     "bound_fallback",
+    "clock_of_seconds",
     "failure_types",
     "load_bound",
     "placed_by",
     "seconds_from_now",
+    "source_of_chance",
 ]
 
 Fallback: TypeAlias = Strategy | Callable[[View], Host]
@@ -83,11 +86,12 @@ got 'round-robin'
 def _checked(choose: Callable[[View], Any]) -> Callable[[View], Host]:
     def chosen(view: View) -> Host:
         host = choose(view)
-        if not isinstance(host, Host) or host not in view.hosts:
-            raise ConfigError(
-                f"the fallback chose {host!r}, which is none of view.hosts", option="fallback"
-            )
-        return host
+        for usable in view.hosts:
+            if host == usable:
+                return usable  # not the one that was given: it may remember an old address
+        raise ConfigError(
+            f"the fallback chose {host!r}, which is none of view.hosts", option="fallback"
+        )
 
     return chosen
 
@@ -100,7 +104,7 @@ def load_bound(load_factor: float | None) -> float | None:
     """
     if load_factor is None:
         return None
-    if not _is_number(load_factor) or not 1 < load_factor < math.inf:
+    if not _is_number(load_factor) or not 1 < load_factor <= sys.float_info.max:
         raise ConfigError(
             "load_factor must be a number above 1 (1.25 lets a host have 25 % more than its "
             "fair share), "
@@ -127,11 +131,40 @@ def failure_types(failures: tuple[type[BaseException], ...]) -> tuple[type[BaseE
     >>> failure_types(OSError)
     (<class 'OSError'>,)
     """
-    given: tuple[Any, ...] = (failures,) if isinstance(failures, type) else tuple(failures)
-    for kind in given:
-        if not isinstance(kind, type) or not issubclass(kind, BaseException):
-            raise ConfigError(f"failures must be exception types, got {kind!r}", option="failures")
-    return given
+    given: Any = (failures,) if isinstance(failures, type) else failures
+    if not isinstance(given, (tuple, list)) or not all(
+        isinstance(kind, type) and issubclass(kind, BaseException) for kind in given
+    ):
+        raise ConfigError(
+            f"failures must be a tuple of exception types, got {failures!r}", option="failures"
+        )
+    return tuple(given)
+
+
+def source_of_chance(rng: Any) -> Any:
+    """``rng`` if it has ``random`` and ``randrange``; for None the ``random`` module itself.
+
+    >>> source_of_chance(None).__name__
+    'random'
+    """
+    if rng is None:
+        return random
+    if not all(callable(getattr(rng, name, None)) for name in ("random", "randrange")):
+        raise ConfigError(f"rng must be as random.Random(), got {rng!r}", option="rng")
+    return rng
+
+
+def clock_of_seconds(clock: Callable[[], float]) -> Callable[[], float]:
+    """``clock`` if it can be called and answers a number.
+
+    >>> clock_of_seconds(lambda: 1.5)()
+    1.5
+    """
+    if not callable(clock) or not _is_number(clock()):
+        raise ConfigError(
+            f"clock must be a function that answers seconds, got {clock!r}", option="clock"
+        )
+    return clock
 
 
 def seconds_from_now(deadline: float | None) -> float | None:
@@ -142,7 +175,7 @@ def seconds_from_now(deadline: float | None) -> float | None:
     """
     if deadline is None:
         return None
-    if not _is_number(deadline) or not 0 <= deadline < math.inf:
+    if not _is_number(deadline) or not 0 <= deadline <= sys.float_info.max:
         raise ConfigError(
             f"deadline must be 0 or more seconds from now, got {deadline!r}", option="deadline"
         )

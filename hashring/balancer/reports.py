@@ -25,17 +25,13 @@ class Movement:
     Exact by arcs between two states of one ring; otherwise measured on 10,000 fixed keys.
     """
 
-    __slots__ = ("_diff", "_new", "_old")
+    __slots__ = ("_diff", "_new", "_old", "exact")
 
     def __init__(self, old: Table | None, new: Table | None) -> None:
         self._old, self._new = old, new
         self._diff: Diff | None = None
-
-    @property
-    def exact(self) -> bool:
-        """Whether the fractions are exact."""
-        ends = [table for table in (self._old, self._new) if table is not None]
-        return all(isinstance(table, RingTable) for table in ends)
+        ends = [table for table in (old, new) if table is not None]
+        self.exact = old is new or all(isinstance(table, RingTable) for table in ends)
 
     @property
     def diff(self) -> Diff:

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 
-from hashring.hosts import Host
+from hashring.hosts import Host, as_names
 from hashring.keys import Key
 
 __all__ = ["RebuiltTable", "fingerprint_of"]
@@ -52,7 +52,7 @@ class RebuiltTable(ABC):
 
     def without(self, names: Iterable[str]) -> RebuiltTable:
         """The table over the hosts that are not in ``names``. Cost: one build."""
-        gone = frozenset(names)
+        gone = as_names(names, "names")
         left = tuple(host for host in self._hosts if host.name not in gone)
         return self if len(left) == len(self._hosts) else self._rebuilt(left)
 

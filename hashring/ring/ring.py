@@ -55,7 +55,11 @@ class HashRing:
     __hash__ = None  # type: ignore[assignment]  # a ring changes, so it is no dict key
 
     def __init__(
-        self, hosts: HostsLike = (), *, vnodes: int = layout.DEFAULT_VNODES, seed: int = 0
+        self,
+        hosts: HostsLike | HashRing = (),
+        *,
+        vnodes: int = layout.DEFAULT_VNODES,
+        seed: int = 0,
     ) -> None:
         self._vnodes_each: Final = layout.check_vnodes(vnodes)
         self._seed: Final = check_seed(seed)
@@ -195,7 +199,7 @@ class HashRing:
         self._check_known(name)
         self._publish({**self._weights, name: as_weight(weight, name)}, [name])
 
-    def set_hosts(self, hosts: HostsLike) -> None:
+    def set_hosts(self, hosts: HostsLike | HashRing) -> None:
         """Make ``hosts`` the members, in one step; those that stay keep their keys.
 
         >>> ring = HashRing(["a", "b"])
@@ -203,7 +207,8 @@ class HashRing:
         >>> ring.hosts
         ('b', 'c')
         """
-        weights = {host.name: host.weight for host in as_hosts(hosts)}
+        given = hosts.weights if isinstance(hosts, HashRing) else hosts
+        weights = {host.name: host.weight for host in as_hosts(given)}
         self._publish(weights, {**self._weights, **weights})
 
     def _check_known(self, name: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from mmh3 import mmh3_32_uintdigest
 
+from hashring.hosts import as_names
 from hashring.keys import Key, key_bytes
 from hashring.ring import layout
 from hashring.ring.arcs import Diff, diff, shares
@@ -74,7 +75,7 @@ class RingTable:
         Cost: about 200 ns; with ``unavailable`` that of the walk to the first host not in it.
         """
         if unavailable:
-            gone = frozenset(unavailable)
+            gone = as_names(unavailable, "unavailable")
             return next((name for name in self.walk(key) if name not in gone), None)
         index = self.index
         try:
@@ -112,7 +113,7 @@ class RingTable:
 
         Cost: O(their vnodes) plus a copy of the index, or one build where that is cheaper.
         """
-        gone = {name for name in names if name in self.counts}
+        gone = {name for name in as_names(names, "names") if name in self.counts}
         if not gone:
             return self
         codes = {name: code for code, name in enumerate(self.index.labels)}

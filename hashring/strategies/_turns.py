@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 
+from hashring.forks import watch
 from hashring.strategies._base import PROCESS_RNG, Rng, Strategy
-from hashring.strategies._fork import watch
 
 __all__ = ["Turns"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from threading import Lock
 
+from hashring.forks import watch
 from hashring.hosts import Host
 from hashring.strategies._base import Rng, Strategy, View
-from hashring.strategies._fork import watch
 
 __all__ = ["SmoothWeightedRoundRobin"]
 

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from hypothesis import strategies as st
 
 from hashring.keys import Key
-from hashring.ring import HashRing
+from hashring.ring import HashRing, layout
 
-__all__ = ["KEYS", "NAMES", "SEEDS", "VNODES", "WEIGHTS", "keys", "memberships", "rings", "state"]
+__all__ = [
+    "KEYS",
+    "MANY_TIES",
+    "NAMES",
+    "SEEDS",
+    "TIES",
+    "VNODES",
+    "WEIGHTS",
+    "keys",
+    "memberships",
+    "quantised",
+    "rings",
+    "state",
+]
 
 KEYS: tuple[Key, ...] = tuple(f"session-{i}" for i in range(60))
 """Fixed keys for laws that hold for each key; that they hold for all is said by exact arcs."""
@@ -27,6 +41,10 @@ SEEDS = st.one_of(st.sampled_from([0, 7, (1 << 32) - 1]), st.integers(0, (1 << 3
 VNODES = st.integers(1, 16)
 
 
+TIES = 0xFF000000  # 256 positions: with some 80 vnodes, one in four falls on another one
+MANY_TIES = 0xE0000000  # 8 positions: most hosts own nothing at all
+
+
 def keys() -> st.SearchStrategy[Key]:
     return st.one_of(
         st.text(st.characters(), max_size=20),
@@ -38,6 +56,16 @@ def keys() -> st.SearchStrategy[Key]:
 
 def memberships(least: int = 1, most: int = 7) -> st.SearchStrategy[dict[str, float]]:
     return st.dictionaries(NAMES, WEIGHTS, min_size=least, max_size=most)
+
+
+def quantised(mask: int) -> Callable[[str, int, int, int], list[int]]:
+    """``layout.vnode_positions`` with low bits dropped, to put in its place."""
+    real = layout.vnode_positions
+
+    def vnode_positions(name: str, first: int, stop: int, seed: int) -> list[int]:
+        return [position & mask for position in real(name, first, stop, seed)]
+
+    return vnode_positions
 
 
 @st.composite

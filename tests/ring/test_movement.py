@@ -6,14 +6,27 @@ An arc is a whole number of 2^-32, which a float holds exactly, so no tolerance 
 from __future__ import annotations
 
 from fractions import Fraction
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hashring.errors import ConfigError
-from hashring.ring import Diff, HashRing
-from tests.ring.inputs import KEYS, NAMES, SEEDS, VNODES, WEIGHTS, memberships, rings, state
+from hashring.ring import Diff, HashRing, layout
+from tests.ring.inputs import (
+    KEYS,
+    MANY_TIES,
+    NAMES,
+    SEEDS,
+    TIES,
+    VNODES,
+    WEIGHTS,
+    memberships,
+    quantised,
+    rings,
+    state,
+)
 from tests.ring.naive import NaiveRing
 
 
@@ -123,6 +136,21 @@ def test_shares_are_what_a_naive_ring_says_and_sum_to_one(
     assert sum(shares.values()) == 1.0
     assert list(shares) == sorted(hosts)
     assert ring.diff(ring.copy()) == Diff(0.0, {})
+
+
+@pytest.mark.parametrize("mask", [TIES, MANY_TIES])
+@given(one=memberships(), two=memberships(), vnodes=VNODES)
+def test_arcs_are_exact_where_vnodes_stand_on_each_other(
+    mask: int, one: dict[str, float], two: dict[str, float], vnodes: int
+) -> None:
+    with patch.object(layout, "vnode_positions", quantised(mask)):
+        old, new = (HashRing(hosts, vnodes=vnodes) for hosts in (one, two))
+    naive = NaiveRing(one, vnodes=vnodes, mask=mask)
+    wanted = naive.flows_to(NaiveRing(two, vnodes=vnodes, mask=mask))
+    diff = old.diff(new)
+    check_parts(diff)
+    assert diff.flows == {pair: part for pair, part in wanted.items() if pair[0] != pair[1]}
+    assert old.shares() == naive.shares()
 
 
 def test_from_and_to_an_empty_ring_everything_moves() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
 from typing import ClassVar
 from unittest.mock import patch
 
@@ -15,23 +14,20 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from hashring.errors import DuplicateHostError, InvalidWeightError, NoHostsError, UnknownHostError
 from hashring.keys import Key
 from hashring.ring import HashRing, RingTable, layout
-from tests.ring.inputs import KEYS, NAMES, WEIGHTS, keys, memberships
+from tests.ring.inputs import (
+    KEYS,
+    MANY_TIES,
+    NAMES,
+    TIES,
+    WEIGHTS,
+    keys,
+    memberships,
+    quantised,
+)
 from tests.ring.naive import CIRCLE, NaiveRing
-
-TIES = 0xFF000000  # 256 positions: with some 80 vnodes, one in four falls on another one
-MANY_TIES = 0xE0000000  # 8 positions: most hosts own nothing at all
 
 # names from a small set meet again after they left; the others bring every script
 SOME = st.one_of(st.sampled_from(["a", "b", "c", "d", "e", "f", "g", "h", "1", "11"]), NAMES)
-
-
-def quantised(mask: int) -> Callable[[str, int, int, int], list[int]]:
-    real = layout.vnode_positions
-
-    def vnode_positions(name: str, first: int, stop: int, seed: int) -> list[int]:
-        return [position & mask for position in real(name, first, stop, seed)]
-
-    return vnode_positions
 
 
 class RingMachine(RuleBasedStateMachine):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random  # noqa: F401  # it must have registered its own hook before ours
 from typing import Protocol
 from weakref import WeakSet
 
@@ -16,7 +17,7 @@ class Forked(Protocol):
         """Called in the child, while it has one thread."""
 
 
-_watched: WeakSet[Forked] = WeakSet()  # weak: a strategy must not outlive its balancer
+_watched: WeakSet[Forked] = WeakSet()  # weak: nothing here may outlive its balancer
 
 
 def watch(forked: Forked) -> None:
@@ -34,5 +35,5 @@ def _in_child() -> None:
 
 if hasattr(os, "register_at_fork"):  # Windows has no fork
     # The children's hooks run in the order of registration, and ``random`` has registered its
-    # reseeding when it was imported by _base: what is drawn here differs in each worker.
+    # reseeding when it was imported above: what is drawn here differs in each worker.
     os.register_at_fork(after_in_child=_in_child)

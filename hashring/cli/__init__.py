@@ -1,0 +1,32 @@
+"""What can be done from a shell?  One file per command; a file's name is the command's name.
+
+To add one, add a file ``my_own.py`` with a ``command`` (a ``click.Command``); it is then
+``hashring my-own``. Files that begin with an underscore are shared parts. A command imports what
+is heavy inside its function, so that ``hashring --help`` stays quick.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+
+__all__ = ["main"]
+
+_NEEDS = ("click", "rich")
+
+
+def main() -> None:
+    """Run the command line and exit: 0 ok, 1 failure, 2 usage, 3 bad config, 4 no host."""
+    missing = [name for name in _NEEDS if find_spec(name) is None]
+    if missing:
+        sys.stderr.write(
+            f"hashring: the command line needs {' and '.join(missing)}: "
+            'pip install "sticky-hashring[cli]"\n'
+        )
+        raise SystemExit(3)
+    try:
+        from hashring.cli._app import app
+
+        app.main(prog_name="hashring")
+    except KeyboardInterrupt:  # before the app could take it: while it is imported
+        raise SystemExit(130) from None  # 128 + SIGINT, as shells have it

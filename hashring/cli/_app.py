@@ -1,0 +1,125 @@
+"""How does a command start and end?  Commands found by file name, every error one line."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import pkgutil
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hashring.errors import ConfigError, HashringError, NoHostsError
+
+__all__ = ["App", "app"]
+
+_PACKAGE = __name__.rpartition(".")[0]
+_FOLDER = Path(__file__).parent
+_LONGEST = 1000  # characters of an error: names in it are other people's text
+INTERRUPTED = 130  # what a shell reports for a command that Ctrl-C ended: 128 + SIGINT
+
+
+class App(click.Group):
+    """A group whose commands are the files beside this one."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names of the commands, sorted. Cost: one directory listing."""
+        found = (entry.name for entry in pkgutil.iter_modules([str(_FOLDER)]))
+        return sorted(name.replace("_", "-") for name in found if not name.startswith("_"))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command ``cmd_name``, imported now, or None."""
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        found: click.Command = import_module(f"{_PACKAGE}.{cmd_name.replace('-', '_')}").command
+        return found
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run and exit; what went wrong is one line on stderr."""
+        _never_fail_to_print()
+        kwargs["standalone_mode"] = False
+        try:
+            code = super().main(*args, **kwargs)
+        except click.UsageError as error:
+            code = _usage(error)
+        except click.ClickException as error:
+            code = _say(error.format_message(), error.exit_code)
+        except HashringError as error:
+            code = _say(str(error), _exit_code(error))
+        except OSError as error:  # logs have errors of their own, so this is the writing
+            _drop_stdout()
+            code = _say(f"cannot write: {error.strerror or error}", 1)
+        except (click.Abort, KeyboardInterrupt):
+            code = INTERRUPTED
+        sys.exit(code if isinstance(code, int) else 0)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; a reader that has seen enough (``| head``) is no failure."""
+        try:
+            super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            _drop_stdout()
+        return 0
+
+
+def _never_fail_to_print() -> None:
+    """A name that the terminal's encoding lacks is shown escaped, not as a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            with contextlib.suppress(ValueError, OSError):
+                stream.reconfigure(errors="backslashreplace")
+
+
+def _drop_stdout() -> None:
+    """Let Python flush stdout at its end without a complaint: what is left goes nowhere."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _usage(error: click.UsageError) -> int:
+    if error.ctx is None:
+        return _say(error.format_message(), error.exit_code)
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.ctx.get_help(), err=True)
+        return error.exit_code
+    hint = f"(see '{error.ctx.command_path} --help')"
+    return _say(f"{error.format_message()} {hint}", error.exit_code)
+
+
+def _say(message: str, code: int) -> int:
+    from hashring.analysis._formats import show
+
+    line = show(" ".join(message.split()), _LONGEST)
+    click.echo(f"hashring: {line}", err=True)
+    return code
+
+
+def _exit_code(error: HashringError) -> int:
+    if isinstance(error, NoHostsError):
+        return 4
+    return 3 if isinstance(error, ConfigError) else 1
+
+
+def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        import hashring
+
+        click.echo(f"hashring {hashring.__version__}")
+        ctx.exit()
+
+
+@click.group(
+    cls=App,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 ok, 1 failure, 2 usage, 3 bad config, 4 no host.",
+)
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show it."
+)
+def app() -> None:
+    """Where do clients go, and who moves when the hosts change?"""

@@ -1,0 +1,204 @@
+"""Which options do commands share?  Hosts and placement, logs and their format, ``--json``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import click
+
+from hashring.errors import HashringError
+from hashring.hosts import Host, as_hosts
+
+if TYPE_CHECKING:
+    from hashring.analysis import Clients, Membership
+
+__all__ = [
+    "Pool",
+    "json_option",
+    "log_options",
+    "named_weights",
+    "names",
+    "pool_options",
+    "read_logs",
+    "usage",
+]
+
+Function: TypeAlias = Callable[..., Any]
+_FORMATS = ("auto", "combined", "jsonl", "ids")  # as analysis has them, whose import is slow
+
+
+@dataclass(frozen=True)
+class Pool:
+    """What ``--hosts``, ``--placement`` and the options of the placement say."""
+
+    hosts: tuple[Host, ...]
+    placement: str
+    options: dict[str, Any]
+
+    def membership(self, hosts: tuple[Host, ...] | None = None) -> Membership:
+        """``hosts``, else those given, under the placement; what cannot be is a usage error."""
+        from hashring.analysis import Membership
+
+        with usage():
+            return Membership.of(
+                self.hosts if hosts is None else hosts, self.placement, **self.options
+            )
+
+    def settings(self) -> dict[str, Any]:
+        """Every option of the placement, the given ones and the defaults."""
+        from hashring.placement import options
+
+        return {**options(self.placement), **self.options}
+
+
+@contextmanager
+def usage() -> Iterator[None]:
+    """Inside, every error of hashring is about what was typed: exit 2."""
+    try:
+        yield
+    except HashringError as error:
+        raise click.UsageError(str(error), click.get_current_context(silent=True)) from error
+
+
+def names(given: Iterable[str]) -> tuple[str, ...]:
+    """The names in values that repeat and hold commas.
+
+    >>> names(["a, b", "c"])
+    ('a', 'b', 'c')
+    """
+    parts = (part.strip() for value in given for part in value.split(","))
+    return tuple(part for part in parts if part)
+
+
+def named_weights(given: Iterable[str], option: str) -> tuple[Host, ...]:
+    """Hosts from ``NAME`` or ``NAME=WEIGHT``; a bad one is a usage error that names ``option``.
+
+    >>> named_weights(["a=2,b"], "--hosts")
+    (Host('a', 2.0), Host('b'))
+    """
+    pairs: list[tuple[str, float]] = []
+    for part in names(given):
+        name, sign, weight = part.rpartition("=")
+        try:
+            pairs.append((name, float(weight)) if sign else (part, 1.0))
+        except ValueError:
+            raise click.UsageError(
+                f"{option} {part}: the weight {weight!r} is not a number",
+                click.get_current_context(silent=True),
+            ) from None
+    with usage():
+        return as_hosts(pairs)
+
+
+def pool_options(function: Function) -> Function:
+    """The options that say who serves; ``function`` gets them as one ``pool``."""
+
+    @click.option(
+        "--hosts",
+        required=True,
+        multiple=True,
+        metavar="A,B=2,...",
+        help="The hosts, each with its weight where that is not 1. Repeatable.",
+    )
+    @click.option(
+        "--vnodes", type=click.IntRange(min=1), help="Vnodes per host of weight 1 (ring)."
+    )
+    @click.option("--seed", type=click.IntRange(0, (1 << 32) - 1), help="Seed of the hash (ring).")
+    @click.option("--placement", default="ring", show_default=True, help="The placement's name.")
+    @click.option(
+        "--option",
+        "given",
+        multiple=True,
+        metavar="K=V",
+        help="An option of the placement. Repeatable.",
+    )
+    @wraps(function)
+    def with_pool(
+        *args: Any,
+        hosts: tuple[str, ...],
+        vnodes: int | None,
+        seed: int | None,
+        placement: str,
+        given: tuple[str, ...],
+        **kwargs: Any,
+    ) -> Any:
+        found = named_weights(hosts, "--hosts")
+        if not found:
+            raise click.UsageError("--hosts names no host", click.get_current_context())
+        options = _placement_options(placement, given)
+        options |= {k: v for k, v in (("vnodes", vnodes), ("seed", seed)) if v is not None}
+        return function(*args, pool=Pool(found, placement, options), **kwargs)
+
+    return with_pool
+
+
+def _placement_options(placement: str, given: Iterable[str]) -> dict[str, Any]:
+    from hashring.placement import options
+
+    with usage():
+        defaults = options(placement)
+    found: dict[str, Any] = {}
+    for pair in given:
+        name, sign, text = pair.partition("=")
+        name = name.strip().replace("-", "_")
+        if not sign or not name:
+            raise click.UsageError(f"--option {pair}: give K=V", click.get_current_context())
+        found[name] = text if isinstance(defaults.get(name), str) else _value(text)
+    return found
+
+
+def _value(text: str) -> Any:
+    words = {"true": True, "false": False, "none": None}
+    if text.lower() in words:
+        return words[text.lower()]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def log_options(function: Function) -> Function:
+    """The logs and what they hold; ``function`` gets ``logs``, ``log_format`` and ``key``."""
+    for decorate in (
+        click.option("--key", metavar="FIELD", help="The client's field in JSON lines (a.b)."),
+        click.option(
+            "--format",
+            "log_format",
+            type=click.Choice(_FORMATS),
+            default="auto",
+            show_default=True,
+            help="What a line of the logs is.",
+        ),
+        click.argument("logs", nargs=-1, required=True, metavar="LOG..."),
+    ):
+        function = decorate(function)
+    return function
+
+
+def json_option(function: Function) -> Function:
+    """``--json``; ``function`` gets it as ``as_json``."""
+    return click.option("--json", "as_json", is_flag=True, help="JSON (schema 1) on stdout.")(
+        function
+    )
+
+
+def read_logs(logs: tuple[str, ...], log_format: str, key: str | None) -> Clients:
+    """The clients of the logs, with a progress bar on a terminal and warnings on stderr."""
+    from hashring.analysis import read_clients
+    from hashring.cli._progress import reading
+    from hashring.errors import ConfigError
+
+    with reading(logs) as progress:
+        try:
+            clients = read_clients(logs, format=log_format, key=key, progress=progress)
+        except ConfigError as error:
+            raise click.UsageError(str(error), click.get_current_context()) from error
+    for warning in clients.warnings:
+        click.echo(f"hashring: {warning}", err=True)
+    return clients

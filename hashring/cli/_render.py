@@ -1,0 +1,184 @@
+"""How does a report look?  Numbers right-aligned, bars as wide as the terminal lets them be."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rich.console import Console, ConsoleOptions
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from hashring.analysis._formats import show
+
+if TYPE_CHECKING:
+    from hashring.analysis import Clients
+    from hashring.cli._options import Pool
+
+__all__ = [
+    "Bar",
+    "HostRow",
+    "arrow",
+    "host_table",
+    "legend",
+    "log_line",
+    "name_of",
+    "page",
+    "percent",
+    "placement_line",
+    "sheet",
+    "show",
+]
+
+_BAR = 8  # columns a bar gets before names give way: an eighth is still seen
+_NAME = 12  # columns a name keeps in any case
+_BLOCKS = ("█", "▓", "░")  # a share up to its fair one, above it, and what is missing to it
+_ASCII = ("#", "+", ".")
+
+
+@contextmanager
+def page() -> Iterator[Console]:
+    """A console whose text goes to stdout at the end: in colour on a terminal, plain elsewhere.
+
+    Nothing is ever read as markup: names of hosts and clients are other people's text.
+    """
+    out = Console(file=sys.stdout, markup=False, highlight=False, emoji=False)
+    with out.capture() as captured:
+        yield out
+    text = captured.get()
+    if not out.is_terminal:
+        text = "".join(f"{line.rstrip()}\n" for line in text.splitlines())
+    sys.stdout.write(text)  # click.echo() would overrule an encoding that is ASCII
+
+
+def percent(fraction: float | None) -> str:
+    """A fraction for people; empty for None.
+
+    >>> percent(0.2019)
+    '20.2 %'
+    """
+    return "" if fraction is None else f"{100 * fraction:.1f} %"
+
+
+def name_of(host: str | None, limit: int = 60) -> str:
+    """A host's name for people, in at most ``limit`` characters; None is what the fallback serves.
+
+    Long names tend to differ at an end, so it is the middle that goes.
+
+    >>> name_of("ip-10-0-12-34.eu-central-1.internal:8080", 20)
+    'ip-10-0-1...nal:8080'
+    """
+    name = "(fallback)" if host is None else show(host, 1000)
+    if len(name) <= limit:
+        return name
+    tail = (limit - 3) // 2
+    return f"{name[: limit - 3 - tail]}...{name[-tail:]}"
+
+
+def arrow(before: int, after: int, width: int) -> str:
+    """``before -> after``, both right-aligned in ``width`` characters.
+
+    >>> arrow(5, 1200, 5)
+    '    5 -> 1,200'
+    """
+    return f"{before:>{width},} -> {after:>{width},}"
+
+
+def log_line(clients: Clients) -> Text:
+    """What was read: sources, format, lines used and not used, clients."""
+    sources = ", ".join(show(source, 40) for source in clients.sources[:3])
+    more = len(clients.sources) - 3
+    sources += f" and {more:,} more" if more > 0 else ""
+    text = Text(f"{sources}: {clients.format}, {clients.used:,} lines used, ")
+    bad = f"{clients.unreadable:,} unreadable"
+    if clients.first_unreadable is not None:
+        several = len(clients.sources) > 1
+        where = f" of {show(clients.first_unreadable_in or '', 40)}" if several else ""
+        bad += f" (the first is line {clients.first_unreadable:,}{where})"
+    text.append(bad, style="yellow" if clients.unreadable else "")
+    return text.append(f", {len(clients.counts):,} clients")
+
+
+def placement_line(pool: Pool, hosts: str) -> Text:
+    """Which hosts, under which placement, with which options."""
+    settings = ", ".join(f"{k}={v}" for k, v in pool.settings().items())
+    return Text(f"{hosts}, placement {pool.placement}" + (f" ({settings})" if settings else ""))
+
+
+def sheet(*columns: str, left: int = 1) -> Table:
+    """A table without lines: the first ``left`` columns to the left, the others to the right."""
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    for number, name in enumerate(columns):
+        if number < left:
+            table.add_column(name, overflow="fold")
+        else:
+            table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
+def host_table(out: Console, heads: tuple[str, ...], rows: list[HostRow]) -> Table:
+    """One line a host: its name, its numbers under ``heads``, a bar in the width that is left."""
+    fixed = sum(
+        2 + max(len(head), *(len(row.cells[column]) for row in rows))
+        for column, head in enumerate(heads)
+    )
+    room = out.width - fixed - 2 - _BAR
+    table = sheet("  host", *heads)
+    table.expand = True
+    longest = max(len(row.host) for row in rows) + 2
+    table.columns[0].min_width = min(longest, _NAME)  # where all is too wide, numbers give way
+    table.add_column("", ratio=1)
+    for row in rows:
+        name = name_of(row.host, max(_NAME, room - 2))
+        table.add_row(Text(f"{row.sign} {name}", style=row.style), *row.cells, row.bar)
+    return table
+
+
+def legend(out: Console, what: str) -> Text:
+    """What the signs of a bar mean."""
+    full, over, under = _signs(out.encoding)
+    return Text(f"{full} {what}  {over} above its fair share  {under} below it", style="dim")
+
+
+@dataclass(frozen=True)
+class HostRow:
+    """One line of a ``host_table``."""
+
+    host: str
+    cells: tuple[str, ...]
+    bar: Bar
+    sign: str = " "
+    style: str = ""
+
+
+class Bar:
+    """A share beside its fair share, drawn in the width that is left; ``scale`` fills it."""
+
+    def __init__(self, share: float, fair: float, scale: float) -> None:
+        self.share = share
+        self.fair = fair
+        self.scale = scale or 1.0
+
+    def __rich_measure__(self, _: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement(min(4, options.max_width), options.max_width)
+
+    def __rich_console__(self, out: Console, options: ConsoleOptions) -> Iterator[Text]:
+        full, over, under = _signs(out.encoding)
+        share = round(options.max_width * self.share / self.scale)
+        fair = round(options.max_width * self.fair / self.scale)
+        bar = Text(no_wrap=True, overflow="crop")
+        bar.append(full * min(share, fair), style="cyan")
+        bar.append(over * (share - fair), style="yellow")
+        yield bar.append(under * (fair - share), style="dim")
+
+
+def _signs(encoding: str) -> tuple[str, str, str]:
+    try:
+        "".join(_BLOCKS).encode(encoding)
+    except (UnicodeEncodeError, LookupError):
+        return _ASCII
+    return _BLOCKS

@@ -1,0 +1,79 @@
+"""``hashring route``: where does a key go, and why?"""
+
+from __future__ import annotations
+
+import os
+import sys
+from bisect import bisect_left
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hashring.cli._json import emit
+from hashring.cli._options import Pool, json_option, pool_options
+
+if TYPE_CHECKING:
+    from hashring.analysis import Membership
+
+__all__ = ["command"]
+
+_CIRCLE = 1 << 32  # positions are 32 bits
+_WALK = 3  # the owner and two more: who takes over, and who if both are down
+
+
+@click.command("route")
+@click.argument("keys", nargs=-1, required=True, metavar="KEY...")
+@pool_options
+@click.option("--explain", is_flag=True, help="Say why: position, vnode, next hosts.")
+@json_option
+def command(keys: tuple[str, ...], pool: Pool, explain: bool, as_json: bool) -> None:
+    """Which host each KEY goes to."""
+    membership = pool.membership()
+    routes = _routes([os.fsencode(key) for key in keys], membership)
+    fingerprint = membership.table.fingerprint
+    if as_json:
+        emit("route", pool, {"fingerprint": fingerprint, "keys": routes})
+    elif explain:
+        _explain(routes, fingerprint)
+    else:
+        _list(routes)
+
+
+def _routes(keys: list[bytes], membership: Membership) -> list[dict[str, Any]]:
+    table, ring = membership.table, membership.ring
+    vnodes = [] if ring is None else ring.vnode_list()
+    routes = []
+    for key in keys:
+        route: dict[str, Any] = {"key": key.decode("utf-8", "backslashreplace")}
+        route |= {"host": table.lookup(key), "position": None, "vnode": None}
+        route["walk"] = list(islice(table.walk(key), _WALK))
+        if ring is not None:
+            at = route["position"] = ring.position(key)
+            route["vnode"] = vnodes[bisect_left(vnodes, (at, "")) % len(vnodes)][0]
+        routes.append(route)
+    return routes
+
+
+def _list(routes: list[dict[str, Any]]) -> None:
+    from hashring.cli._render import name_of, show
+
+    shown = [show(route["key"]) for route in routes]
+    width = max(map(len, shown))
+    for key, route in zip(shown, routes, strict=True):
+        sys.stdout.write(f"{key:<{width}}  {name_of(route['host'])}\n")
+
+
+def _explain(routes: list[dict[str, Any]], fingerprint: str) -> None:
+    from hashring.cli._render import name_of, page, show
+
+    with page() as out:
+        for route in routes:
+            out.print(f"{show(route['key'])} -> {name_of(route['host'])}", style="bold")
+            if route["position"] is not None:
+                at, vnode = route["position"], route["vnode"]
+                beyond = (vnode - at) % _CIRCLE
+                out.print(f"  position  {at:,}, {100 * at / _CIRCLE:.2f} % round the circle")
+                out.print(f"  vnode     {vnode:,}, {beyond:,} further: the first at or after")
+            out.print(f"  walk      {', '.join(name_of(host) for host in route['walk'])}")
+        out.print(f"fingerprint {fingerprint}", style="dim")

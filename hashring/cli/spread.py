@@ -1,0 +1,126 @@
+"""``hashring spread``: who would serve how much of a log?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from hashring.cli._json import emit
+from hashring.cli._options import Pool, json_option, log_options, pool_options, read_logs
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from hashring.analysis import Spread
+    from hashring.analysis.spread import Balance
+
+__all__ = ["command"]
+
+
+@click.command("spread")
+@log_options
+@pool_options
+@json_option
+def command(
+    logs: tuple[str, ...], log_format: str, key: str | None, pool: Pool, as_json: bool
+) -> None:
+    """How evenly the clients of LOG... spread over the hosts.
+
+    A LOG is a file, plain or gzip, or - for standard input.
+    """
+    from hashring.analysis import spread
+
+    membership = pool.membership()
+    clients = read_logs(logs, log_format, key)
+    report = spread(clients.counts, membership)
+    if as_json:
+        return emit("spread", pool, {"log": clients.to_dict()}, report.to_dict())
+    from hashring.cli._render import log_line, page, placement_line
+
+    with page() as out:
+        out.print("Spread of clients and requests", style="bold")
+        out.print(placement_line(pool, f"{len(pool.hosts):,} hosts"))
+        out.print(log_line(clients))
+        out.print()
+        _print(out, report)
+    return None
+
+
+def _print(out: Console, report: Spread) -> None:
+    from hashring.cli._render import legend
+
+    out.print(_hosts(out, report))
+    out.print(legend(out, "requests"))
+    out.print()
+    out.print(_balance(report))
+    out.print()
+    out.print(_hottest(out, report))
+    out.print()
+    if report.unrouted_clients:
+        out.print(
+            f"This placement does not hash {report.unrouted_clients:,} clients with "
+            f"{report.unrouted_requests:,} requests: the fallback serves them."
+        )
+    out.print(f"fingerprint {report.fingerprint}", style="dim")
+    out.print(_sentence(report), style="bold", soft_wrap=not out.is_terminal)
+
+
+def _hosts(out: Console, report: Spread) -> Table:
+    from hashring.cli._render import Bar, HostRow, host_table, percent
+
+    exact = report.arc_balance is not None
+    scale = max(max(host.request_share, host.fair) for host in report.hosts)
+    rows = []
+    for host in report.hosts:
+        cells = (
+            f"{host.weight:g}",
+            f"{host.clients:,}",
+            f"{host.requests:,}",
+            percent(host.request_share),
+            percent(host.fair),
+            *([percent(host.arc)] if exact else []),
+        )
+        rows.append(HostRow(host.host, cells, Bar(host.request_share, host.fair, scale)))
+    heads = ("weight", "clients", "requests", "share", "fair", *(["arc"] if exact else []))
+    return host_table(out, heads, rows)
+
+
+def _balance(report: Spread) -> Table:
+    from hashring.cli._render import percent, sheet
+
+    def row(name: str, balance: Balance) -> tuple[str, str, str]:
+        return name, f"{balance.peak:.3f}", percent(balance.cov)
+
+    table = sheet("", "peak/mean", "coefficient of variation")
+    table.add_row(*row("  clients", report.client_balance))
+    table.add_row(*row("  requests", report.request_balance))
+    if report.arc_balance is not None:
+        table.add_row(*row("  arcs", report.arc_balance))
+    return table
+
+
+def _hottest(out: Console, report: Spread) -> Table:
+    from hashring.cli._render import name_of, percent, sheet, show
+
+    table = sheet("  hottest clients", "requests", "share")
+    table.add_column("host", overflow="fold")
+    for hot in report.hottest:
+        table.add_row(
+            "  " + show(hot.client, out.width // 3),
+            f"{hot.requests:,}",
+            percent(hot.share),
+            name_of(hot.host, out.width // 4),
+        )
+    return table
+
+
+def _sentence(report: Spread) -> str:
+    from hashring.cli._render import name_of, percent
+
+    busiest = max(report.hosts, key=lambda host: host.request_share / host.fair)
+    return (
+        f"{name_of(busiest.host)} would be the busiest: {busiest.requests:,} requests, "
+        f"{percent(busiest.request_share)} of all where {percent(busiest.fair)} is fair."
+    )
