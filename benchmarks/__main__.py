@@ -1,0 +1,58 @@
+"""How are the benchmarks run?  ``python -m benchmarks [NAME ...] [--quick] [--markdown FILE]``."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import pkgutil
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from time import perf_counter
+
+import benchmarks
+from benchmarks._report import Table, as_markdown, as_text
+
+
+def names() -> list[str]:
+    """The benchmarks there are: the files beside this one."""
+    found = (entry.name for entry in pkgutil.iter_modules(benchmarks.__path__))
+    return sorted(name for name in found if not name.startswith("_"))
+
+
+def tables(chosen: list[str], *, quick: bool) -> Iterator[Table]:
+    """Run them in order; each table comes as soon as it is measured."""
+    for name in chosen:
+        gc.collect()  # what the one before left behind is no part of this one
+        yield from import_module(f"{benchmarks.__name__}.{name}").run(quick)
+
+
+def main() -> None:
+    """Read the command line, measure, print; exits with 0 whatever was measured."""
+    known = names()
+    about = (benchmarks.__doc__ or "").partition(";")[0] + "."
+    parser = argparse.ArgumentParser("python -m benchmarks", description=about)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(known)}")
+    parser.add_argument("--quick", action="store_true", help="a smoke test: small and imprecise")
+    parser.add_argument("--markdown", metavar="FILE", type=Path, help="write the tables there too")
+    asked = parser.parse_args()
+    if unknown := set(asked.names) - set(known):
+        parser.error(f"no benchmark {', '.join(sorted(unknown))}: there is {', '.join(known)}")
+    chosen = list(dict.fromkeys(asked.names)) or known
+    began = perf_counter()
+    done = []
+    for table in tables(chosen, quick=asked.quick):
+        print(as_text(table, quick=asked.quick), flush=True)
+        done.append(table)
+    if asked.markdown:
+        # as typed, but for the file: a path is nobody's business
+        command = " ".join(["python -m benchmarks", *asked.names, *["--quick"] * asked.quick])
+        page = as_markdown(done, command, quick=asked.quick)
+        asked.markdown.write_text(page, encoding="utf-8")
+    missed = sum(row.verdict == "MISSED" for table in done for row in table.rows)
+    verdict = "a quick run judges nothing" if asked.quick else f"{missed} targets missed"
+    print(f"{verdict}; {perf_counter() - began:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
