@@ -28,7 +28,8 @@ class LoadBalancer(Membership):
 
     ``placement`` is a name (see ``hashring.placement.names()``), a recipe ``hosts -> table``, an
     empty ``HashRing`` whose options are taken, or None: a plain load balancer. ``fallback`` is a
-    strategy object, or any callable ``view -> Host``; None makes a ``RoundRobin``. ``capacity``
+    strategy object, or any callable ``view -> Host`` that leaves the balancer alone (a lease
+    calls it under a lock); None makes a ``RoundRobin``. ``capacity``
     bounds the hosts. ``load_factor`` (above 1) bounds each host's leases to that multiple of its
     fair share, never below ``load_floor`` at once. ``failures`` are the exceptions that a lease
     counts against its host. ``clock`` reads seconds that never run backwards.

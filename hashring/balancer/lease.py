@@ -19,7 +19,8 @@ Enter = Callable[[Any, Any, Any], tuple[Host, Reason, LoadCell]]
 class Lease:
     """One request on one host, made by ``LoadBalancer.lease``; not for use by two threads at once.
 
-    Entered with ``with`` or ``async with``, or by ``acquire`` for a stream that ends elsewhere.
+    Entered with ``with`` or ``async with``, or by ``acquire`` for a stream that ends elsewhere (a
+    ``with`` around what was acquired ends it).
     Leaving without an exception is a success, with one of the balancer's ``failures`` a failure
     of the host, with any other exception neither; ``ok`` and ``failed`` decide by hand. A plain
     ``release`` says nothing about the host.
@@ -101,7 +102,8 @@ class Lease:
         if cell is not None:
             self._ledger.leave(cell, self._failed, self._began)
 
-    __enter__ = acquire
+    def __enter__(self) -> Lease:
+        return self if self._cell is not None else self.acquire()
 
     def __exit__(
         self,
@@ -117,7 +119,7 @@ class Lease:
         self.release()
 
     async def __aenter__(self) -> Lease:
-        return self.acquire()
+        return self.__enter__()
 
     async def __aexit__(
         self,

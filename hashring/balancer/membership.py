@@ -122,16 +122,16 @@ class Membership:
         ``ConfigError``.
         """
         seconds = seconds_from_now(deadline)
-        end = None if seconds is None else self._ledger.clock() + seconds
-        old, new = self._change(changes.drained, name_of(name), end, by)
-        host = new.members[name_of(name)].host
+        host = changes.member(self.snapshot.members, name_of(name)).host
         if not self._keeps_sessions and not self._warned:
             self._warned = True
-            warnings.warn(
+            warnings.warn(  # before the change, for a warning may be made an error
                 f"draining {host.name!r} moves its clients at once: without tokens or pins known "
                 "clients cannot be told from new ones",
                 stacklevel=2,
             )
+        end = None if seconds is None else self._ledger.clock() + seconds
+        old, new = self._change(changes.drained, host.name, end, by)
         movement = Movement(old.usable_table, new.usable_table)
         return DrainReport(host, self._keeps_sessions, seconds, movement)
 

@@ -25,21 +25,21 @@ class Movement:
     Exact by arcs between two states of one ring; otherwise measured on 10,000 fixed keys.
     """
 
-    __slots__ = ("_diff", "_new", "_old", "exact")
+    __slots__ = ("_answer", "exact")
 
     def __init__(self, old: Table | None, new: Table | None) -> None:
-        self._old, self._new = old, new
-        self._diff: Diff | None = None
+        # the two tables until somebody asks: a kept event must not keep them for ever
+        self._answer: tuple[Table | None, Table | None] | Diff = (old, new)
         ends = [table for table in (old, new) if table is not None]
         self.exact = old is new or all(isinstance(table, RingTable) for table in ends)
 
     @property
     def diff(self) -> Diff:
         """The fraction moved and its flows."""
-        if self._diff is None:
-            self._diff = _diff(self._old, self._new)
-            self._old = self._new = None  # a kept event must not keep two tables
-        return self._diff
+        answer = self._answer
+        if not isinstance(answer, Diff):
+            answer = self._answer = _diff(*answer)
+        return answer
 
 
 def _diff(old: Table | None, new: Table | None) -> Diff:

@@ -31,6 +31,9 @@ CELLS_PER_VNODE = 4
 """Cells a vnode at a build, rounded up to a power of two: 4 to 8, which leaves 78 to 88 % of the
 positions in cells without a vnode (e^(-1/4) to e^(-1/8)) for 16 to 32 bytes a vnode."""
 
+_ROOMY_CELLS_PER_VNODE = 16  # leaves 94 %; for a ring that stays within ...
+_ROOMY_CELLS = 1 << 18  # ... 1 MB, which a level-2 cache holds and a change copies in 0.1 ms
+
 _FEWEST_CELLS_PER_VNODE = 2  # below, patched() builds anew: a third of the look-ups enter a tree
 _REBUILD_FRACTION = 4  # a change of over a quarter of the vnodes is cheaper to build than to patch
 
@@ -46,7 +49,18 @@ class Index(Generic[Label]):
     ['a', 'a', 'b', 'b', 'a']
     """
 
-    __slots__ = ("bits", "cells", "high", "labels", "low", "positions", "seed", "shift", "size")
+    __slots__ = (
+        "_free",
+        "bits",
+        "cells",
+        "high",
+        "labels",
+        "low",
+        "positions",
+        "seed",
+        "shift",
+        "size",
+    )
 
     def __init__(
         self,
@@ -57,7 +71,9 @@ class Index(Generic[Label]):
         size: int,
         bits: int,
         seed: int,
+        free: list[int] | None = None,
     ) -> None:
+        self._free = free or []  # nodes that no cell leads to, for the next patch to use again
         self.cells = cells
         self.positions, self.low, self.high = nodes
         self.labels = labels
@@ -76,8 +92,7 @@ class Index(Generic[Label]):
         look-up ends in an IndexError and the hot path needs no test for it.
         """
         labels = labels if vnodes else ()
-        cell_bits = min(bits, max(0, len(vnodes) * CELLS_PER_VNODE - 1).bit_length())
-        cells = array("i", [0]) * (1 << cell_bits)
+        cells = array("i", [0]) * _cell_count(len(vnodes), bits)
         nodes = (array("I" if bits <= 32 else "Q"), array("i"), array("i"))
         index = cls(cells, nodes, labels, size=len(vnodes), bits=bits, seed=seed)
         if vnodes:
@@ -108,10 +123,14 @@ class Index(Generic[Label]):
         position, code = vnodes[middle]
         low = self._grow(vnodes, start, middle, code)
         high = self._grow(vnodes, middle + 1, stop, after)
+        if self._free:
+            node = self._free.pop()
+            self.positions[node], self.low[node], self.high[node] = position, low, high
+            return ~node
         self.positions.append(position)
         self.low.append(low)
         self.high.append(high)
-        return ~(len(self.low) - 1)
+        return -len(self.low)  # ~ of the last node
 
     def find(self, position: int) -> int:
         """The code of the first vnode at or after ``position``, wrapping. Cost: O(1).
@@ -140,8 +159,12 @@ class Index(Generic[Label]):
     def vnodes(self) -> list[Vnode]:
         """All (position, code) in ring order from 0. Cost: O(cells)."""
         found: list[Vnode] = []
-        for cell, root in enumerate(self.cells):
-            if root < 0:
+        positions, low, high = self.positions, self.low, self.high
+        for cell in [cell for cell, root in enumerate(self.cells) if root < 0]:
+            node = ~self.cells[cell]
+            if low[node] >= 0 and high[node] >= 0:  # most cells with vnodes have one
+                found.append((positions[node], low[node]))
+            else:
                 found += self._open(cell)[0]
         return found
 
@@ -187,11 +210,7 @@ class Index(Generic[Label]):
         added, removed = list(added), list(removed)
         size = self.size + len(added) - len(removed)
         changed = len(added) + len(removed)
-        if (
-            changed * _REBUILD_FRACTION > size
-            or size * _FEWEST_CELLS_PER_VNODE > len(self.cells)
-            or len(self.low) + len(added) > 2 * size  # dead tree nodes outnumber the live
-        ):
+        if changed * _REBUILD_FRACTION > size or size * _FEWEST_CELLS_PER_VNODE > len(self.cells):
             vnodes = _less(self.vnodes(), removed) + added
             if added:
                 vnodes.sort(key=order)
@@ -204,12 +223,28 @@ class Index(Generic[Label]):
             size=size,
             bits=self.bits,
             seed=self.seed,
+            free=self._free[:],
         )
         for cell, code in patch.plain.items():
+            copy._drop(copy.cells[cell])
             copy.cells[cell] = code
         for cell, inside in patch.inside.items():
+            copy._drop(copy.cells[cell])
             copy.cells[cell] = copy._grow(inside, 0, len(inside), patch.after[cell])
         return copy
+
+    def _drop(self, root: int) -> None:
+        """Give back the nodes of a tree; this index is a copy that nobody else reads yet."""
+        if root < 0:
+            self._drop(self.low[~root])
+            self._drop(self.high[~root])
+            self._free.append(~root)
+
+
+def _cell_count(vnodes: int, bits: int) -> int:
+    roomy = min(vnodes * _ROOMY_CELLS_PER_VNODE, _ROOMY_CELLS)
+    wanted = max(vnodes * CELLS_PER_VNODE, roomy, 1)
+    return int(1 << min(bits, (wanted - 1).bit_length()))
 
 
 def _less(vnodes: list[Vnode], removed: list[Vnode]) -> list[Vnode]:

@@ -45,6 +45,7 @@ class HashRing:
     __slots__ = (
         "_codes",
         "_free",
+        "_index",
         "_labels",
         "_seed",
         "_table",
@@ -69,6 +70,7 @@ class HashRing:
         self._labels: list[str] = []
         self._free: list[int] = []  # places of hosts that left
         self._table = RingTable.build({}, vnodes=vnodes, seed=seed)
+        self._index = self._table.index
         self.set_hosts(hosts)
 
     @classmethod
@@ -95,7 +97,7 @@ class HashRing:
         """
         if key.__class__ is str:  # the common key inline: each call more would cost a fifth
             try:
-                index = self._table.index
+                index = self._index
                 position = mmh3_32_uintdigest(key.encode(), index.seed)
                 code = index.cells[position >> index.shift]
                 while code < 0:
@@ -132,12 +134,11 @@ class HashRing:
         >>> HashRing(["a", "b"]).lookup_many(["x", "y"])
         ['a', 'b']
         """
-        table = self._table
-        find, labels, position = table.index.find, table.index.labels, table.position
-        places = [find(position(key)) for key in keys]
-        if places and not labels:
+        lookup = self._table.lookup
+        found = [lookup(key) for key in keys]
+        if None in found[:1]:
             raise NoHostsError("the ring is empty: add a host first")
-        return [labels[place] for place in places]
+        return found  # type: ignore[return-value]  # a table with hosts answers each key
 
     def walk(self, key: Key) -> Iterator[str]:
         """All hosts in ring order from ``key``, owner first, each once, lazily; none if empty.
@@ -238,7 +239,8 @@ class HashRing:
             for at, code in removed:
                 self._vnodes.remove(at << layout.CODE_BITS | code)
             self._codes, self._labels, self._free = codes, labels, free
-            self._table = table  # the one assignment that readers see
+            self._table = table
+            self._index = table.index  # what look-ups read: each of the two is one whole state
         self._weights = weights
 
     def _stand(self, name: str, first: int, stop: int, codes: Mapping[str, int]) -> list[Vnode]:
@@ -337,7 +339,7 @@ class HashRing:
         twin._vnodes = self._vnodes.copy()
         twin._weights, twin._codes = dict(self._weights), dict(self._codes)
         twin._labels, twin._free = list(self._labels), list(self._free)
-        twin._table = self._table
+        twin._table, twin._index = self._table, self._index
         return twin
 
     def to_dict(self) -> dict[str, Any]:
