@@ -11,7 +11,7 @@ from itertools import accumulate, count
 from zlib import crc32
 
 from hashring.hosts import Host
-from hashring.placement._nginx_steps import SteppingTable
+from hashring.placement._nginx_slots import SlotsTable
 
 __all__ = ["COST", "EXPORTS", "GUARANTEES", "SOURCE", "NginxHashTable", "build"]
 
@@ -21,7 +21,7 @@ COST = "one CRC-32 and a bisect over the hosts; a down host costs one more CRC-3
 EXPORTS = ("nginx",)
 
 
-class NginxHashTable(SteppingTable):
+class NginxHashTable(SlotsTable):
     """``hash KEY`` without ``consistent``."""
 
     __slots__ = ()

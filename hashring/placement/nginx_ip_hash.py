@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from hashring.hosts import Host
 from hashring.placement._addresses import packed_address
-from hashring.placement._nginx_steps import SteppingTable
+from hashring.placement._nginx_slots import SlotsTable
 
 __all__ = ["COST", "EXPORTS", "GUARANTEES", "SOURCE", "NginxIpHashTable", "build"]
 
@@ -23,7 +23,7 @@ EXPORTS = ("nginx",)
 _PSEUDO_ADDRESS = b"\0\0\0"
 
 
-class NginxIpHashTable(SteppingTable):
+class NginxIpHashTable(SlotsTable):
     """``ip_hash``: None for a key that is no address."""
 
     __slots__ = ()

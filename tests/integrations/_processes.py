@@ -89,18 +89,23 @@ class Backends:
         self._talk = talk
         self._servers: dict[str, asyncio.Server] = {}
         for _ in range(count):
-            self._await(self._open())
+            self.add(socket.create_server((LOOPBACK, 0)))
 
     @property
     def addresses(self) -> list[str]:
-        """``127.0.0.1:port`` of each backend, which is also what it answers."""
+        """The name of each backend, which is what it answers: ``127.0.0.1:port`` unless given."""
         return list(self._servers)
 
-    async def _open(self) -> None:
-        listening = socket.create_server((LOOPBACK, 0))
-        address = f"{LOOPBACK}:{listening.getsockname()[1]}"
-        self._servers[address] = await self._loop.create_server(
-            lambda: self._talk(address), sock=listening
+    def add(self, listening: socket.socket, name: str | None = None) -> str:
+        """Serve ``listening`` too, under ``name`` (None: its ``host:port``); gives the name."""
+        if name is None:
+            name = "{}:{}".format(*listening.getsockname())
+        self._await(self._open(listening, name))
+        return name
+
+    async def _open(self, listening: socket.socket, name: str) -> None:
+        self._servers[name] = await self._loop.create_server(
+            lambda: self._talk(name), sock=listening
         )
 
     async def _close(self, address: str) -> None:

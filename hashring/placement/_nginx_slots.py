@@ -12,13 +12,13 @@ from hashring.keys import Key, key_bytes
 from hashring.placement._base import fingerprint_of
 from hashring.placement._checks import whole_weights
 
-__all__ = ["SteppingTable"]
+__all__ = ["SlotsTable"]
 
 # ngx_http_upstream_hash_module.c and _ip_hash_module.c: `if (++tries > 20)` goes to round robin
 _TRIES = 20
 
 
-class SteppingTable(ABC):
+class SlotsTable(ABC):
     """Weighted slots and a sequence of hashes for each key; the first usable slot wins.
 
     A down server keeps its slots, so only its own keys move. A subclass gives the hashes.
@@ -80,7 +80,7 @@ class SteppingTable(ABC):
                 return
         yield from (name for name in self.hosts if name not in given)
 
-    def without(self, names: Iterable[str]) -> SteppingTable:
+    def without(self, names: Iterable[str]) -> SlotsTable:
         """The table while ``names`` are marked ``down``: they keep their slots. Cost: O(n)."""
         down = self._down | frozenset(names).intersection(self._names)
         return self if down == self._down else type(self)(self._hosts, down)
