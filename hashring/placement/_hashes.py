@@ -226,7 +226,7 @@ def xxhash_module() -> ModuleType:
     'xxhash'
     """
     try:
-        import xxhash  # noqa: PLC0415  # an extra: the core must import without it
+        import xxhash  # an extra: the core must import without it
     except ImportError:
         raise ConfigError(
             "this placement hashes with XXH64 or XXH32, and the xxhash package is not installed: "

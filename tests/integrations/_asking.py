@@ -7,7 +7,7 @@ import socket
 from collections.abc import Iterable, Iterator
 from uuid import UUID, uuid5
 
-from ._processes import LOOPBACK
+from tests.integrations._processes import LOOPBACK
 
 __all__ = ["ADDRESSES", "KEYS", "http_bodies", "memcached_answers"]
 

@@ -1,4 +1,4 @@
-"""Run as a script: gRPC servers and a ring_hash client; prints where each key went as JSON.
+"""Run as a script: gRPC servers and a ring_hash client; writes where each key went as JSON.
 
 A process of its own, because gRPC reads the variable that lets a header be the key once, when it
 starts. Arguments: minimum and maximum ring size, the number of servers that are down, weights.
@@ -45,7 +45,7 @@ def main(smallest: int, largest: int, down: int, weights: list[int], keys: list[
             key: call(b"", metadata=[("x-key", key)], timeout=TIMEOUT).decode() for key in keys
         }
     found = {"version": grpc.__version__, "addresses": addresses, "answers": answers}
-    print(json.dumps(found))
+    json.dump(found, sys.stdout)
 
 
 if __name__ == "__main__":

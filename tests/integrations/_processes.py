@@ -40,14 +40,20 @@ class _Talk(asyncio.Protocol):
 
     END = b""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, open_connections: set[asyncio.WriteTransport]) -> None:
         self.name = name.encode()
         self._unread = b""
+        self._open = open_connections
         self._transport: asyncio.WriteTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.WriteTransport)
         self._transport = transport
+        self._open.add(transport)
+
+    def connection_lost(self, _: Exception | None) -> None:
+        assert self._transport is not None
+        self._open.discard(self._transport)
 
     def data_received(self, data: bytes) -> None:
         *requests, self._unread = (self._unread + data).split(self.END)
@@ -88,6 +94,7 @@ class Backends:
         self._thread.start()
         self._talk = talk
         self._servers: dict[str, asyncio.Server] = {}
+        self._open: set[asyncio.WriteTransport] = set()
         for _ in range(count):
             self.add(socket.create_server((LOOPBACK, 0)))
 
@@ -100,12 +107,12 @@ class Backends:
         """Serve ``listening`` too, under ``name`` (None: its ``host:port``); gives the name."""
         if name is None:
             name = "{}:{}".format(*listening.getsockname())
-        self._await(self._open(listening, name))
+        self._await(self._serve(listening, name))
         return name
 
-    async def _open(self, listening: socket.socket, name: str) -> None:
+    async def _serve(self, listening: socket.socket, name: str) -> None:
         self._servers[name] = await self._loop.create_server(
-            lambda: self._talk(name), sock=listening
+            lambda: self._talk(name, self._open), sock=listening
         )
 
     async def _close(self, address: str) -> None:
@@ -120,12 +127,18 @@ class Backends:
         self._await(self._close(address))
 
     def stop(self) -> None:
-        """End the thread, and with it every connection."""
-        for address in self._servers:
-            self.close(address)
+        """Close every socket, and end the thread."""
+        self._await(self._close_all())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(ENDED_WITHIN)
         self._loop.close()
+
+    async def _close_all(self) -> None:
+        for server in self._servers.values():
+            server.close()
+        for connection in self._open:
+            connection.abort()
+        await asyncio.sleep(0)  # each connection_lost() runs, and its socket is closed
 
 
 class Proxy(NamedTuple):

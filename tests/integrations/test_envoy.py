@@ -10,10 +10,17 @@ from typing import Any, NamedTuple
 import pytest
 
 from hashring.placement import create
-
-from ._asking import KEYS, http_bodies
-from ._processes import LOOPBACK, Backends, Proxy, free_port, program, running, version_of
-from .conftest import Parity
+from tests.integrations._asking import KEYS, http_bodies
+from tests.integrations._parity import Parity
+from tests.integrations._processes import (
+    LOOPBACK,
+    Backends,
+    Proxy,
+    free_port,
+    program,
+    running,
+    version_of,
+)
 
 WEIGHTS = (3, 1, 4, 2, 5)
 NAMES = ("web-1", "web-2", "web-3", "web-4", "web-5")

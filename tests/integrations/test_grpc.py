@@ -13,9 +13,8 @@ from pathlib import Path
 import pytest
 
 from hashring.placement import create
-
-from ._asking import KEYS
-from .conftest import Parity
+from tests.integrations._asking import KEYS
+from tests.integrations._parity import Parity
 
 WEIGHTS = (3, 1, 4, 2, 5)
 SCRIPT = Path(__file__).with_name("_grpc_asking.py")

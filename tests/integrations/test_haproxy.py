@@ -9,10 +9,17 @@ from typing import Any, NamedTuple
 import pytest
 
 from hashring.placement import create
-
-from ._asking import ADDRESSES, KEYS, http_bodies
-from ._processes import LOOPBACK, Backends, Proxy, free_port, program, running, version_of
-from .conftest import Parity
+from tests.integrations._asking import ADDRESSES, KEYS, http_bodies
+from tests.integrations._parity import Parity
+from tests.integrations._processes import (
+    LOOPBACK,
+    Backends,
+    Proxy,
+    free_port,
+    program,
+    running,
+    version_of,
+)
 
 WEIGHTS = (4, 2, 12, 8, 16)  # their common divisor grows when the second is disabled
 IDS = (11, 3, 700, 21, 5)

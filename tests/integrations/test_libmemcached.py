@@ -7,10 +7,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from hashring.placement import create
-
-from ._asking import KEYS
-from ._libmemcached import HASHES, Libmemcached
-from .conftest import Parity
+from tests.integrations._asking import KEYS
+from tests.integrations._libmemcached import HASHES, Libmemcached
+from tests.integrations._parity import Parity
 
 PORTS = (11211, 11212, 9101, 11211, 11211)
 HOSTS = ("10.0.0.1", "10.0.0.1", "cache-3.internal", "cache-4", "10.0.0.5")

@@ -9,10 +9,18 @@ from functools import partial
 import pytest
 
 from hashring.placement import create
-
-from ._asking import ADDRESSES, KEYS, http_bodies
-from ._processes import LOOPBACK, Backends, HttpTalk, Proxy, free_port, program, running, version_of
-from .conftest import Parity
+from tests.integrations._asking import ADDRESSES, KEYS, http_bodies
+from tests.integrations._parity import Parity
+from tests.integrations._processes import (
+    LOOPBACK,
+    Backends,
+    HttpTalk,
+    Proxy,
+    free_port,
+    program,
+    running,
+    version_of,
+)
 
 WEIGHTS = (3, 1, 4, 2, 5)
 DOWN = frozenset([2])  # which of the servers the second upstream of each kind marks down

@@ -12,10 +12,17 @@ from typing import Any, NamedTuple
 import pytest
 
 from hashring.placement import create
-
-from ._asking import KEYS, memcached_answers
-from ._processes import LOOPBACK, Backends, MemcachedTalk, free_port, program, running, version_of
-from .conftest import Parity
+from tests.integrations._asking import KEYS, memcached_answers
+from tests.integrations._parity import Parity
+from tests.integrations._processes import (
+    LOOPBACK,
+    Backends,
+    MemcachedTalk,
+    free_port,
+    program,
+    running,
+    version_of,
+)
 
 WEIGHTS = (3, 1, 4, 2, 5)
 # in no order of their own, and of several lengths: modula counts slots in twemproxy's order

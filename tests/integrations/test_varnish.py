@@ -8,10 +8,17 @@ from itertools import islice
 import pytest
 
 from hashring.placement import create
-
-from ._asking import KEYS, http_bodies
-from ._processes import LOOPBACK, Backends, Proxy, free_port, program, running, version_of
-from .conftest import Parity
+from tests.integrations._asking import KEYS, http_bodies
+from tests.integrations._parity import Parity
+from tests.integrations._processes import (
+    LOOPBACK,
+    Backends,
+    Proxy,
+    free_port,
+    program,
+    running,
+    version_of,
+)
 
 NAMES = ("web10", "web1", "b", "web2", "x")
 WEIGHTS = (1.0, 2.5, 1.1, 4.0, 1.75)

@@ -35,6 +35,8 @@ PUBLISHED = [
 
 @pytest.mark.parametrize(("name", "data", "number"), PUBLISHED)
 def test_a_published_answer(name: str, data: bytes, number: int) -> None:
+    if name.startswith("xxh"):
+        pytest.importorskip("xxhash")
     assert getattr(_hashes, name)(data) == number
 
 
