@@ -142,8 +142,8 @@ def build(
     Cost: 16 nodes a unit of weight, about 2 us each.
 
     >>> table = build((Host("b1"), Host("b2"), Host("b3")))
-    >>> table.lookup("user:0"), table.without(["b2"]).lookup("user:0")
-    ('b3', 'b3')
+    >>> table.lookup("user:0"), table.without(["b3"]).lookup("user:0")
+    ('b3', 'b2')
     """
     if balance not in _BALANCES:
         raise ConfigError(

@@ -118,7 +118,7 @@ def group_points(label: str, groups: int) -> list[int]:
 
 def _tag_bytes(hash_tag: object) -> tuple[bytes, bytes]:
     tag = text_bytes(hash_tag) if isinstance(hash_tag, str) else b""
-    if len(tag) != 2:
+    if len(tag) != 2 or not tag.isascii():
         raise ConfigError(
             f"hash_tag must be None or two ASCII characters such as '{{}}', got {hash_tag!r}",
             option="hash_tag",

@@ -75,7 +75,7 @@ def build(hosts: tuple[Host, ...], *, seed: int = 0) -> PymemcacheTable:
 
     >>> hosts = tuple(Host(f"127.0.0.1:{port}") for port in (9101, 9102, 9103))
     >>> table = build(hosts)
-    >>> table.lookup("user:0"), table.lookup(b"user:0")
-    ('127.0.0.1:9101', '127.0.0.1:9101')
+    >>> table.lookup("user:1"), table.lookup(b"user:1")
+    ('127.0.0.1:9101', '127.0.0.1:9103')
     """
     return PymemcacheTable(hosts, check_seed(seed))
