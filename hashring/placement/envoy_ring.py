@@ -7,6 +7,7 @@ has 205 points, of four 256, so that keys of hosts that stay move, too.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -29,7 +30,13 @@ EXPORTS = ("envoy",)
 
 LARGEST_RING = 8_388_608
 """Envoy's own limit of both sizes, and that of a native ring. Only weights some thousands apart or
-a ``minimum_ring_size`` of that order come near it; such a ring takes about 20 s and 1.5 GB."""
+a ``minimum_ring_size`` of that order come near it; such a ring takes about 40 s and 1.5 GB."""
+
+_MANY_POINTS = 1 << 20  # about 5 s: longer than anybody waits without being told why
+_SECONDS_A_POINT = 5e-6
+_BYTES_A_POINT = 180
+
+_log = logging.getLogger("hashring")
 
 HIGHEST_WEIGHT = (1 << 32) - 1  # a uint32 in Envoy's API
 
@@ -128,7 +135,16 @@ def ring(
 
     Of two equal points either may win there; here it is that of the host given first.
     """
-    counts = point_counts(weights, *sizes)
+    counts = list(point_counts(weights, *sizes))
+    total = sum(counts)
+    if total > _MANY_POINTS:
+        _log.warning(
+            "a ring of %s points takes about %.0f s and %.1f GB: bring the weights closer together "
+            "or the ring sizes down, here and in the proxy, if that is too much",
+            f"{total:,}",
+            total * _SECONDS_A_POINT,
+            total * _BYTES_A_POINT / 1e9,
+        )
     hash_bytes = xxhash_module().xxh64_intdigest if point is xxh64 else point
     points = (points_of(name, count, hash_bytes) for name, count in zip(names, counts, strict=True))
     return Index.build(in_ring_order(points), names, bits=64)

@@ -11,7 +11,7 @@ from mmh3 import mmh3_32_uintdigest, mmh3_x64_128_utupledigest
 from xxhash import xxh64_intdigest
 
 from hashring.hosts import Host
-from hashring.placement import create
+from hashring.placement import create, envoy_ring
 from hashring.placement._hashes import full_hash
 from hashring.placement.envoy_maglev import filled
 from hashring.placement.envoy_ring import point_counts
@@ -38,6 +38,16 @@ def test_envoy_cuts_a_ring_to_its_maximum_in_the_order_of_hosts() -> None:
 def test_envoys_largest_ring_has_8_388_608_points() -> None:
     counts = list(point_counts([1, 1 << 32], 1024, 8_388_608))
     assert sum(counts) == 8_388_608
+
+
+def test_a_large_ring_says_its_cost_before_it_is_built(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(envoy_ring, "_MANY_POINTS", 4096)
+    create("envoy-ring", {"a": 1, "b": 4095})
+    assert not caplog.messages
+    create("envoy-ring", {"a": 1, "b": 4096})
+    assert caplog.messages[0].startswith("a ring of 4,097 points takes about 0 s and 0.0 GB: ")
 
 
 def test_envoy_hosts_without_a_point_come_last() -> None:

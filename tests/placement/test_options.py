@@ -129,7 +129,7 @@ def test_two_servers_with_one_id() -> None:
 
 @pytest.mark.parametrize("name", ["nginx-consistent", "uhashring"])
 def test_a_circle_of_too_many_points_is_refused_with_its_cost(name: str) -> None:
-    with pytest.raises(ConfigError, match=r"would take about .* s .* GB"):
+    with pytest.raises(ConfigError, match=r"about \d+ s .*\d GB"):
         create(name, {"a": 60_000})
 
 
