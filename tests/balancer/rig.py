@@ -29,7 +29,10 @@ __all__ = [
     "walk",
 ]
 
-CLIENTS = tuple(f"client-{i}" for i in range(200))
+# addresses: ip_hash of nginx hashes nothing else, and to the others they are as good as any text
+CLIENTS = tuple(f"10.{i}.{i * 7}.1" for i in range(1, 37)) + tuple(
+    f"172.16.{i}.9" for i in range(164)
+)
 VNODES = 16  # enough for every host to own something, and quick to build a thousand times
 
 
