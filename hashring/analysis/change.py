@@ -9,7 +9,11 @@ from typing import Any
 from hashring.errors import ConfigError, DuplicateHostError, UnknownHostError
 from hashring.hosts import Host, HostsLike, as_hosts, as_weight
 
-__all__ = ["Change"]
+__all__ = ["STAND_IN_SECRET", "Change"]
+
+STAND_IN_SECRET = b"stands for a secret nobody has to tell"
+"""For the plan of a new secret: which clients it moves differs from secret to secret, how many does
+not, so nobody has to type a real one."""
 
 
 @dataclass(frozen=True)
@@ -17,6 +21,7 @@ class Change:
     """A change of membership, checked against the hosts when it is applied.
 
     ``add`` takes hosts as a ring does; a name given twice is a ``DuplicateHostError`` at once.
+    ``new_secret`` says that the ring gets another ``key_secret``.
 
     >>> Change(add=["d"], remove=("b",), weights={"c": 2}).apply(["a", "b", "c"])
     (Host('a'), Host('c', 2.0), Host('d'))
@@ -25,6 +30,7 @@ class Change:
     add: HostsLike = ()
     remove: tuple[str, ...] = ()
     weights: Mapping[str, float] = field(default_factory=dict)
+    new_secret: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "add", as_hosts(self.add))  # settled once: an iterator ends
@@ -64,12 +70,14 @@ class Change:
             "add": {host.name: host.weight for host in as_hosts(self.add)},
             "remove": list(self.remove),
             "weights": dict(self.weights),
+            **({"new_secret": True} if self.new_secret else {}),
         }
 
     def __str__(self) -> str:
         parts = [f"add {_named(host)}" for host in as_hosts(self.add)]
         parts += [f"remove {name}" for name in self.remove]
         parts += [f"weight {name}={weight:g}" for name, weight in self.weights.items()]
+        parts += ["new secret"] if self.new_secret else []
         return ", ".join(parts) or "nothing"
 
 

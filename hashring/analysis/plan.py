@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 from hashring.analysis._formats import show
 from hashring.analysis.membership import Membership
 from hashring.placement import Table, create
+from hashring.ring import Diff
 
 __all__ = ["Flow", "HostPlan", "Moved", "Plan", "plan"]
 
@@ -59,7 +60,8 @@ class Plan:
 
     ``minimum`` is the fraction that any placement must move to reach the new fair shares, ``arc``
     the exact fraction of all possible keys that moves (ring only), ``modulo`` what ``hash % n``
-    would have moved (None where the placement is ``hash % n`` itself).
+    would have moved (None where the placement is ``hash % n`` itself, or where the secret of the
+    keys differs, by which it would move as many).
     ``hosts`` has those that stay and leave first, then those that come.
     """
 
@@ -121,7 +123,7 @@ def plan(counts: Mapping[bytes, int], before: Membership, after: Membership) -> 
     ({'c'}, True)
     """
     pairs = _pairs(counts, before.table, after.table)
-    diff = None if before.ring is None or after.ring is None else before.ring.diff(after.ring)
+    diff = _diff(before, after)
     moved = _moved(pairs)
     fair_before, fair_after = before.fair(), after.fair()
     return Plan(
@@ -136,6 +138,21 @@ def plan(counts: Mapping[bytes, int], before: Membership, after: Membership) -> 
         fingerprint=before.table.fingerprint,
         fingerprint_after=after.table.fingerprint,
     )
+
+
+def _diff(before: Membership, after: Membership) -> Diff | None:
+    """What moves of all possible keys; None where there is no circle."""
+    old, new = before.ring, after.ring
+    if old is None or new is None:
+        return None
+    if old.key_check == new.key_check:
+        return old.diff(new)
+    # under another secret a key stands anywhere, wherever it stood before: the shares multiply
+    parts = [
+        (one, two, a * b) for one, a in old.shares().items() for two, b in new.shares().items()
+    ]
+    flows = {(one, two): part for one, two, part in parts if one != two}
+    return Diff(sum(flows.values()), flows)
 
 
 def _pairs(counts: Mapping[bytes, int], before: Table, after: Table) -> _Totals:
@@ -160,9 +177,14 @@ def _moved(pairs: _Totals) -> Moved:
 
 def _modulo(counts: Mapping[bytes, int], before: Membership, after: Membership) -> Moved | None:
     table = create("modulo", before.hosts)
-    if table.fingerprint == before.table.fingerprint:
+    if table.fingerprint == before.table.fingerprint or _another_secret(before, after):
         return None
     return _moved(_pairs(counts, table, create("modulo", after.hosts)))
+
+
+def _another_secret(before: Membership, after: Membership) -> bool:
+    checks = {one.ring.key_check for one in (before, after) if one.ring is not None}
+    return len(checks) > 1
 
 
 def _hosts(pairs: _Totals, before: Membership, after: Membership) -> tuple[HostPlan, ...]:

@@ -39,13 +39,16 @@ class Pool:
     placement: str
     options: dict[str, Any]
 
-    def membership(self, hosts: tuple[Host, ...] | None = None) -> Membership:
-        """``hosts``, else those given, under the placement; what cannot be is a usage error."""
+    def membership(self, hosts: tuple[Host, ...] | None = None, **more: bytes) -> Membership:
+        """``hosts``, else those given, under the placement; what cannot be is a usage error.
+
+        ``more`` are options of the placement that are not shown.
+        """
         from hashring.analysis import Membership
 
         with usage():
             return Membership.of(
-                self.hosts if hosts is None else hosts, self.placement, **self.options
+                self.hosts if hosts is None else hosts, self.placement, **self.options, **more
             )
 
     def settings(self) -> dict[str, Any]:

@@ -36,6 +36,7 @@ _FLOWS = 12  # most that are shown: a terminal is 24 lines high; --json has them
 @click.option("--add", multiple=True, metavar="D,E=2,...", help="Hosts that come. Repeatable.")
 @click.option("--remove", multiple=True, metavar="B,...", help="Hosts that leave. Repeatable.")
 @click.option("--weight", multiple=True, metavar="C=2,...", help="New weights. Repeatable.")
+@click.option("--new-secret", is_flag=True, help="The ring gets another key_secret (ring).")
 @json_option
 def command(
     logs: tuple[str, ...],
@@ -45,6 +46,7 @@ def command(
     add: tuple[str, ...],
     remove: tuple[str, ...],
     weight: tuple[str, ...],
+    new_secret: bool,
     as_json: bool,
 ) -> None:
     """Who moves when the hosts change, by the clients of LOG...
@@ -52,16 +54,20 @@ def command(
     A LOG is a file, plain or gzip, or - for standard input.
     """
     from hashring.analysis import plan
+    from hashring.analysis.change import STAND_IN_SECRET
 
-    change = _change(add, remove, weight)
+    change = _change(add, remove, weight, new_secret)
+    secret = {"key_secret": STAND_IN_SECRET} if new_secret else {}
     with usage():
-        after = pool.membership(change.apply(pool.hosts))
+        after = pool.membership(change.apply(pool.hosts), **secret)
     before = pool.membership()
     clients = read_logs(logs, log_format, key)
     report = plan(clients.counts, before, after)
     if as_json:
         more = {"change": change.to_dict(), "log": clients.to_dict()}
-        return emit("plan", pool, more, report.to_dict())
+        # only who has the real secret can work out its fingerprint
+        unknown = {"fingerprint_after": None} if new_secret else {}
+        return emit("plan", pool, more, report.to_dict(), unknown)
     from hashring.cli._render import log_line, page, placement_line, show
 
     hosts = f"{len(before.hosts):,} -> {len(after.hosts):,} hosts"
@@ -70,16 +76,19 @@ def command(
         out.print(placement_line(pool, hosts))
         out.print(log_line(clients))
         out.print()
-        _print(out, report, pool.placement)
+        _print(out, report, pool.placement, new_secret)
     return None
 
 
-def _change(add: tuple[str, ...], remove: tuple[str, ...], weight: tuple[str, ...]) -> Change:
+def _change(
+    add: tuple[str, ...], remove: tuple[str, ...], weight: tuple[str, ...], new_secret: bool
+) -> Change:
     from hashring.analysis import Change
 
-    if not names((*add, *remove, *weight)):
+    if not names((*add, *remove, *weight)) and not new_secret:
         raise click.UsageError(
-            "say what changes, with --add, --remove or --weight", click.get_current_context()
+            "say what changes, with --add, --remove, --weight or --new-secret",
+            click.get_current_context(),
         )
     for part in names(weight):
         if "=" not in part:
@@ -87,10 +96,16 @@ def _change(add: tuple[str, ...], remove: tuple[str, ...], weight: tuple[str, ..
                 f"--weight {part}: give NAME=WEIGHT", click.get_current_context()
             )
     weights = {host.name: host.weight for host in named_weights(weight, "--weight")}
-    return Change(named_weights(add, "--add"), names(remove), weights)
+    return Change(named_weights(add, "--add"), names(remove), weights, new_secret)
 
 
-def _print(out: Console, report: Plan, placement: str) -> None:
+_NEW_SECRET = (
+    "A new secret places every client anew. Those with a token or a pin stay where they are; for "
+    "all others plan it as a step of its own, when moving them is cheap."
+)
+
+
+def _print(out: Console, report: Plan, placement: str, new_secret: bool) -> None:
     from hashring.cli._render import legend
 
     out.print(_hosts(out, report))
@@ -104,9 +119,12 @@ def _print(out: Console, report: Plan, placement: str) -> None:
         out.print()
     out.print(_comparison(report, placement))
     out.print()
-    out.print(f"fingerprint {report.fingerprint} -> {report.fingerprint_after}", style="dim")
+    after = "another, by the secret" if new_secret else report.fingerprint_after
+    out.print(f"fingerprint {report.fingerprint} -> {after}", style="dim")
     # into a pipe the sentence is one line, whatever its length: easy to grep for
     out.print(report.sentence(), style="bold", soft_wrap=not out.is_terminal)
+    if new_secret:
+        out.print(_NEW_SECRET, soft_wrap=not out.is_terminal)
 
 
 def _hosts(out: Console, report: Plan) -> Table:

@@ -207,3 +207,42 @@ def test_a_cut_gzip_is_reported_and_warned_about(run: Run, tmp_path: Path, log: 
     found = json.loads(done.stdout)["log"]
     assert 0 < found["used"] < 2998
     assert found["warnings"]
+
+
+def test_a_new_secret_moves_all_but_one_in_n(run: Run, log: str) -> None:
+    args = ("plan", log, "--hosts", "a,b,c,d", "--new-secret")
+    found = report(run, *args, stdin=None)
+    assert found["change"] == {"add": {}, "remove": [], "weights": {}, "new_secret": True}
+    assert found["fingerprint_after"] is None
+    assert found["modulo"] is None
+    assert found["minimum"] == 0
+    # 1 - the sum of the squares of the shares, which are not quite equal
+    assert found["arc"] == pytest.approx(0.75, abs=0.005)
+    assert found["moved"]["client_share"] == pytest.approx(0.75, abs=0.1)
+    assert sum(flow["arc"] for flow in found["flows"]) == pytest.approx(found["arc"])
+    done = run(*args)
+    assert "Plan: new secret" in done.stdout
+    assert "Those with a token or a pin stay where they are" in done.stdout
+    assert run(*args).stdout == done.stdout, "no secret is drawn: a plan can be shown to others"
+
+
+def test_a_new_secret_and_a_new_host_are_one_plan(run: Run) -> None:
+    found = report(run, "plan", "-", "--hosts", "a,b", "--add", "c", "--new-secret")
+    assert [host["host"] for host in found["hosts"]] == ["a", "b", "c"]
+    assert found["arc"] == pytest.approx(2 / 3, abs=0.01)
+
+
+def test_only_a_ring_has_a_secret(run: Run) -> None:
+    done = run(
+        "plan", "-", "--hosts", "a,b", "--placement", "modulo", "--new-secret", stdin=CLIENTS
+    )
+    assert done.exit_code == 2
+    assert "'modulo' has no option 'key_secret'" in " ".join(done.stderr.split())
+
+
+def test_a_secret_on_the_command_line_is_refused_and_not_repeated(run: Run) -> None:
+    words = "a secret that somebody typed"
+    done = run("route", "ann", "--hosts", "a,b", "--option", f"key_secret={words}")
+    assert done.exit_code == 2
+    assert "key_secret must be bytes" in " ".join(done.stderr.split())
+    assert words not in done.output
