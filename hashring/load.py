@@ -6,6 +6,7 @@ process. All changes happen under the ledger's one short lock.
 
 from __future__ import annotations
 
+import logging
 import math
 import random
 import threading
@@ -16,7 +17,12 @@ from itertools import count
 
 from hashring.hosts import Host
 
-__all__ = ["DECAY", "Ledger", "Load", "LoadCell", "LoadView", "decayed", "peak_ewma"]
+__all__ = ["DECAY", "Ledger", "Load", "LoadCell", "LoadView", "Outcome", "decayed", "peak_ewma"]
+
+Outcome = Callable[[Host, bool, str | None, float], object]
+"""Who hears how a lease ended: host, whether it failed, why, and after how many seconds."""
+
+_log = logging.getLogger("hashring")
 
 DECAY = 10.0
 """Seconds in which a latency loses all but 1/e of its weight: Finagle's default for peak EWMA."""
@@ -71,6 +77,7 @@ class LoadCell:
     """
 
     __slots__ = (
+        "current",
         "failed",
         "failed_in_a_row",
         "host",
@@ -92,6 +99,7 @@ class LoadCell:
         self.stamp = 0.0
         self.turn = -1  # which entry of the order is this cell's present one
         self.usable = False
+        self.current = True  # False once the host is gone or another machine has its name
 
 
 _Entry = tuple[float, int, LoadCell]
@@ -126,6 +134,7 @@ class Ledger:
         self._heap: list[_Entry] | None = None  # None until somebody asks
         self._shown: LoadCell | None = None  # the last answer of least_loaded
         self._turns = count()
+        self._watchers: dict[object, Outcome] = {}
 
     def publish(self, usable: Iterable[LoadCell]) -> None:
         """Make ``usable`` the hosts that may be chosen. Cost: O(n)."""
@@ -147,7 +156,9 @@ class Ledger:
             if self._heap is not None:
                 self._reorder(cell, self._heap)
 
-    def leave(self, cell: LoadCell, failed: bool | None, began: float) -> None:
+    def leave(
+        self, cell: LoadCell, failed: bool | None, began: float, why: str | None = None
+    ) -> None:
         """One request less; ``failed`` None says nothing about the host. Cost: O(log n)."""
         now = self.clock()
         with self.lock:
@@ -161,14 +172,44 @@ class Ledger:
             if failed:
                 cell.failed += 1
                 cell.failed_in_a_row += 1
-                # a host that fails fast must not look quick: a failure can only raise its latency
-                if now - began <= cell.latency:
-                    return
             else:
                 cell.ok += 1
                 cell.failed_in_a_row = 0
-            cell.latency = peak_ewma(cell.latency, now - cell.stamp, now - began)
-            cell.stamp = now
+            # a host that fails fast must not look quick: a failure can only raise its latency
+            if not failed or now - began > cell.latency:
+                cell.latency = peak_ewma(cell.latency, now - cell.stamp, now - began)
+                cell.stamp = now
+        if self._watchers and cell.current:
+            self._tell(cell.host, failed, why, now - began)
+
+    def on_outcome(self, callback: Outcome) -> Callable[[], None]:
+        """Call ``callback`` at the end of each lease that says something; the answer ends that.
+
+        It is called outside the lock, by the thread that ends the lease; what it raises is logged.
+        A lease on a host that is gone since, or on the machine that had its name before, is not
+        told. Cost where nobody listens: one truth test.
+
+        >>> ledger, cell, seen = Ledger(clock=lambda: 0.0), LoadCell(Host("a")), []
+        >>> stop = ledger.on_outcome(lambda *outcome: seen.append(outcome))
+        >>> ledger.enter(cell); ledger.leave(cell, True, 0.0, "timeout"); stop()
+        >>> ledger.enter(cell); ledger.leave(cell, False, 0.0)
+        >>> seen
+        [(Host('a'), True, 'timeout', 0.0)]
+        """
+        ticket = object()
+        self._watchers[ticket] = callback
+
+        def stop() -> None:
+            self._watchers.pop(ticket, None)
+
+        return stop
+
+    def _tell(self, host: Host, failed: bool, why: str | None, seconds: float) -> None:
+        for callback in tuple(self._watchers.values()):
+            try:
+                callback(host, failed, why, seconds)
+            except Exception:  # a listener's fault must not become the request's
+                _log.exception("a listener failed on the outcome of a lease on %s", host)
 
     def least_loaded(self, exclude: frozenset[str] = frozenset()) -> Host | None:
         """The usable host with the least in flight per weight; None if all are in ``exclude``.

@@ -99,7 +99,7 @@ class Lease:
         """End the request; a second call does nothing."""
         cell, self._cell = self._cell, None
         if cell is not None:
-            self._ledger.leave(cell, self._failed, self._began)
+            self._ledger.leave(cell, self._failed, self._began, self.why)
 
     __enter__ = acquire
 

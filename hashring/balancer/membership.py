@@ -13,7 +13,7 @@ from hashring.balancer.events import Bus, Callback, Event
 from hashring.balancer.options import seconds_from_now
 from hashring.balancer.reports import DrainReport, Movement
 from hashring.hosts import Host, HostLike, HostsLike, as_host, as_hosts, as_weight
-from hashring.load import Ledger, LoadCell
+from hashring.load import Ledger, LoadCell, Outcome
 from hashring.pool import Edited, Pool, Snapshot
 
 __all__ = ["Membership", "name_of"]
@@ -186,6 +186,23 @@ class Membership:
         """
         return self._bus.subscribe(callback)
 
+    def on_outcome(self, callback: Outcome) -> Callable[[], None]:
+        """Call ``callback(host, failed, why, seconds)`` at each lease's end; the answer ends that.
+
+        Neutral ends are not told, nor those on a host that is gone since or was replaced. It is
+        called outside every lock, by the thread that ends the lease, so keep it short; what it
+        raises is logged under ``hashring``.
+
+        >>> from hashring import LoadBalancer
+        >>> lb, seen = LoadBalancer(["a"], clock=lambda: 0.0), []
+        >>> stop = lb.on_outcome(lambda *outcome: seen.append(outcome))
+        >>> with lb.lease("x") as lease:
+        ...     lease.failed("503")
+        >>> seen
+        [(Host('a'), True, '503', 0.0)]
+        """
+        return self._ledger.on_outcome(callback)
+
     def __len__(self) -> int:
         return len(self._live.snapshot.members)
 
@@ -225,5 +242,7 @@ class Membership:
         with self._ledger.lock:  # leases choose and count under it, so they see all or nothing
             for name, cell in cells.items():
                 cell.host = snapshot.members[name].host
+            for name, cell in old.cells.items():
+                cell.current = cells.get(name) is cell
             self._ledger.publish([cells[host.name] for host in snapshot.usable])
             self._live = live  # the one assignment that readers see
