@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from hashlib import blake2b
+from typing import Any, NoReturn, TypeAlias
 from uuid import UUID
 
 from mmh3 import mmh3_32_uintdigest
 
 from hashring.errors import ConfigError, InvalidKeyError
 
-__all__ = ["Key", "check_seed", "key_bytes", "position", "text_bytes"]
+__all__ = ["Key", "KeyedHash", "check_seed", "key_bytes", "position", "text_bytes"]
 
 Key: TypeAlias = str | bytes | int | UUID
 """What can identify a client: str, bytes, int from -2^63 to 2^64-1, or UUID."""
 
 _LOWEST_INT = -(1 << 63)  # what a signed 64-bit database key can be ...
 _HIGHEST_INT = (1 << 64) - 1  # ... and an unsigned one
+_SHORTEST_SECRET = 16  # 128 random bits cannot be guessed
 _HINTS = {
     "bool": "a truth value identifies nobody",
     "NoneType": "without a client ID, call pick() with no argument",
@@ -88,3 +90,62 @@ def check_seed(seed: object) -> int:
     if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 1 << 32:
         raise ConfigError(f"seed must be an int from 0 to 2^32-1, got {seed!r}", option="seed")
     return seed
+
+
+class KeyedHash:
+    """Bytes -> position under a secret, for client IDs that strangers choose.
+
+    Whoever knows the hash of a ring can find thousands of IDs of one host in a second. Here a key
+    stands at the first 32 bits, big-endian, of blake2b with the secret as its key, the seed as
+    its salt (16 bytes, little-endian) and ``hashring key 1`` as its person. ``check`` tells
+    secrets apart and gives nothing away: it is keyed too, under another person. The secret itself
+    is not kept, and no repr, pickle or error shows it.
+
+    ``secret`` is 16 to 64 random bytes: below 16 it can be guessed, and blake2b takes at most 64.
+    Raises ``ConfigError`` for another. Cost of a call: about 0.5 us.
+
+    >>> keyed = KeyedHash(b"sixteen or more random bytes", seed=0)
+    >>> keyed(b"session-42"), keyed.check
+    (2998891432, '97fa41186de232b9')
+    """
+
+    __slots__ = ("_start", "check")
+
+    def __init__(self, secret: bytes, seed: int) -> None:
+        settled = _check_secret(secret)
+        salt = seed.to_bytes(blake2b.SALT_SIZE, "little")
+        self._start = blake2b(digest_size=4, key=settled, salt=salt, person=b"hashring key 1")
+        self.check = blake2b(digest_size=8, key=settled, person=b"hashring check 1").hexdigest()
+
+    def __call__(self, data: bytes) -> int:
+        """Where ``data`` stands: an int from 0 to 2^32-1."""
+        state = self._start.copy()  # a third faster than to set the key up anew
+        state.update(data)
+        return int.from_bytes(state.digest(), "big")
+
+    def __repr__(self) -> str:
+        return f"<KeyedHash {self.check}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise ConfigError(
+            "what holds a key_secret is not pickled or deep-copied, so that the secret stays where "
+            "it is: send to_dict(), and use HashRing.from_dict(data, key_secret=...) over there",
+            option="key_secret",
+        )
+
+
+def _check_secret(secret: Any) -> bytes:
+    """``secret`` if it can be one; an error says of it no more than its type and length."""
+    if type(secret) is not bytes:
+        raise ConfigError(
+            f"key_secret must be bytes, got {type(secret).__name__}: secrets.token_bytes(32) "
+            "makes one",
+            option="key_secret",
+        )
+    if not _SHORTEST_SECRET <= len(secret) <= blake2b.MAX_KEY_SIZE:
+        raise ConfigError(
+            f"key_secret must have {_SHORTEST_SECRET} to {blake2b.MAX_KEY_SIZE} bytes, got "
+            f"{len(secret)}: secrets.token_bytes(32) makes one",
+            option="key_secret",
+        )
+    return secret

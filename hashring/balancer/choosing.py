@@ -52,7 +52,8 @@ class Live:
         self.view: LoadView | None = LoadView(usable, cells, ledger) if usable else None
         self.index: Index[Host] | None = None
         table = snapshot.usable_table
-        if isinstance(table, RingTable) and usable:
+        # a keyed ring has no public index: its table places, for only it knows the secret
+        if isinstance(table, RingTable) and table.public_index is not None and usable:
             # no vnode leads to the labels of free places and of hosts that are away
             anyone = usable[0]
             self.index = table.index.relabelled(

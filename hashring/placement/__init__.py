@@ -81,7 +81,7 @@ def options(name: str) -> Mapping[str, Any]:
     """The options of the placement ``name`` with their defaults.
 
     >>> dict(options("ring"))
-    {'vnodes': 512, 'seed': 0}
+    {'vnodes': 512, 'seed': 0, 'key_secret': None}
     """
     parameters = inspect.signature(module(name).build).parameters.values()
     return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}

@@ -37,15 +37,23 @@ class RingRecipe:
         return RingRecipe(self._ring.copy())
 
 
-def recipe(*, vnodes: int = DEFAULT_VNODES, seed: int = 0) -> RingRecipe:
+def recipe(
+    *, vnodes: int = DEFAULT_VNODES, seed: int = 0, key_secret: bytes | None = None
+) -> RingRecipe:
     """The recipe of the native ring with these options."""
-    return RingRecipe(HashRing(vnodes=vnodes, seed=seed))
+    return RingRecipe(HashRing(vnodes=vnodes, seed=seed, key_secret=key_secret))
 
 
-def build(hosts: tuple[Host, ...], *, vnodes: int = DEFAULT_VNODES, seed: int = 0) -> RingTable:
+def build(
+    hosts: tuple[Host, ...],
+    *,
+    vnodes: int = DEFAULT_VNODES,
+    seed: int = 0,
+    key_secret: bytes | None = None,
+) -> RingTable:
     """The table of the native ring over ``hosts``. Cost: about 2 us a vnode.
 
     >>> build((Host("a"), Host("b"))).lookup("x")
     'a'
     """
-    return HashRing(hosts, vnodes=vnodes, seed=seed).table
+    return HashRing(hosts, vnodes=vnodes, seed=seed, key_secret=key_secret).table

@@ -10,6 +10,7 @@ from typing import Any
 
 from mmh3 import mmh3_32_uintdigest
 
+from hashring.errors import ConfigError
 from hashring.keys import Key, key_bytes
 from hashring.ring import layout
 from hashring.ring.arcs import Diff, diff, shares
@@ -21,7 +22,9 @@ __all__ = ["RingTable"]
 class RingTable:
     """An immutable ring: any number of threads may read it. Made by ``HashRing.table``.
 
-    ``counts`` maps each host to its number of vnodes.
+    ``counts`` maps each host to its number of vnodes. ``public_index`` is the index for those who
+    hash a key themselves, by murmur3 and its ``seed``; None where a secret places the keys.
+    ``key_check`` tells such secrets apart; None without one.
 
     >>> from hashring.ring import HashRing
     >>> table = HashRing(["a", "b", "c"]).table
@@ -29,10 +32,13 @@ class RingTable:
     ('a', ['a', 'b', 'c'], 'a')
     """
 
+    public_index: Index[str] | None
+    key_check: str | None = None
+
     def __init__(
         self, index: Index[str], counts: Mapping[str, int], *, vnodes: int, seed: int
     ) -> None:
-        self.index = index
+        self.index = self.public_index = index
         self.counts = MappingProxyType(dict(counts))
         self.vnodes = vnodes
         self.seed = seed
@@ -58,10 +64,11 @@ class RingTable:
 
     @cached_property
     def fingerprint(self) -> str:
-        """16 hex digits over placement, layout, options and hosts with their vnode counts."""
+        """16 hex digits over placement, layout, options, secret and hosts with vnode counts."""
         counts = tuple(sorted(self.counts.items()))
+        secret = () if self.key_check is None else (self.key_check,)
         # ascii, for what repr escapes differs between versions of Unicode, so of Python
-        text = ascii(("ring", layout.LAYOUT, self.vnodes, self.seed, counts))
+        text = ascii(("ring", layout.LAYOUT, self.vnodes, self.seed, counts, *secret))
         return blake2b(text.encode(), digest_size=8).hexdigest()
 
     def position(self, key: Key) -> int:
@@ -135,6 +142,10 @@ class RingTable:
         index = self.index.patched(
             added, removed, labels, order=lambda vnode: (vnode[0], labels[vnode[1]])
         )
+        return self._like(index, counts)
+
+    def _like(self, index: Index[str], counts: Mapping[str, int]) -> RingTable:
+        """Another state of the same ring."""
         return RingTable(index, counts, vnodes=self.vnodes, seed=self.seed)
 
     def vnode_list(self) -> list[tuple[int, str]]:
@@ -149,8 +160,14 @@ class RingTable:
     def diff(self, other: RingTable) -> Diff:
         """What moves from this table to ``other``, by exact arcs. Cost: O(V).
 
-        Raises ``ConfigError`` when the two have different seeds.
+        Raises ``ConfigError`` when the two have different seeds or secrets.
         """
+        if self.key_check != other.key_check:
+            raise ConfigError(
+                "these rings place keys by different secrets: all but 1/n of the clients move "
+                "between hosts, whichever they are, so compare the two for real clients",
+                option="key_secret",
+            )
         return diff(self.index, other.index)
 
     def __len__(self) -> int:
