@@ -60,8 +60,6 @@ class SlowStart(Strategy):
     99
     """
 
-    USES_WEIGHT = True
-
     def __init__(
         self,
         strategy: Fallback | None = None,
@@ -77,6 +75,7 @@ class SlowStart(Strategy):
         choose: Any = getattr(inner, "choose", inner)
         self._choose: Callable[[View], Host] = choose
         self._by_weight: bool = getattr(inner, "USES_WEIGHT", False)
+        self.USES_WEIGHT = self._by_weight  # type: ignore[misc]  # as the strategy inside, so per object
         self._window = seconds("window", window)
         if not isinstance(aggression, (int, float)) or not aggression > 0:
             raise ConfigError(
