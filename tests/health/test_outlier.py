@@ -39,6 +39,18 @@ def test_each_ejection_lasts_longer_up_to_the_cap() -> None:
     assert spans == [30, 60, 90, 120, 150, 180, 210, 240, 270, 300, 300, 300]
 
 
+def test_the_cap_need_not_be_a_multiple_and_bounds_what_must_decay() -> None:
+    rules = OutlierRules(failures=1, base=30, cap=100)
+    record, now = Record("a"), 0.0
+    for _ in range(50):
+        record, _ = answered(record, "timeout", now, now, rules, room=True)
+        assert record.until is not None
+        last, now = now, record.until
+        record, _ = returned(record, "its time is over", now)
+    assert now - last == 100
+    assert rules.times(record, now + 4 * 30) == 0, "four base times, not fifty"
+
+
 def test_the_number_of_ejections_decays_while_a_host_stays_in() -> None:
     record = Record("a", times=3, since=100.0)
     assert [RULES.times(record, 100.0 + age) for age in (0, 29, 30, 60, 89, 90, 900)] == [

@@ -270,6 +270,18 @@ def test_panic_lifts_before_the_last_one_falls() -> None:
     assert "only 1 of 4" in str(world.marks.lifted)
 
 
+def test_the_last_usable_host_is_never_ejected() -> None:
+    world = World(3, "refuse", None)
+    world.do("fails probes", "web1", 3)
+    world.do("drains", "web2")
+    world.do("fails requests", "web0", 12)
+    assert world.marks.outlier == {}
+    assert world.verdicts.stats["ejections_refused"] == 4
+    world.do("resumes", "web2")
+    world.do("fails requests", "web0", 3)
+    assert set(world.marks.outlier) == {"web0"}
+
+
 def test_the_limit_counts_what_it_refuses() -> None:
     world = World(5, "route", None)
     for name in ("web0", "web1", "web2"):
