@@ -156,17 +156,21 @@ class Ledger:
             if self._heap is not None:
                 self._reorder(cell, self._heap)
 
+    def withdraw(self, cell: LoadCell) -> None:
+        """One request less, for it never went there; the caller holds the lock. O(log n)."""
+        cell.in_flight -= 1
+        if cell.usable:
+            self.in_flight -= 1
+            if self._heap is not None:
+                self._reorder(cell, self._heap)
+
     def leave(
         self, cell: LoadCell, failed: bool | None, began: float, why: str | None = None
     ) -> None:
         """One request less; ``failed`` None says nothing about the host. Cost: O(log n)."""
         now = self.clock()
         with self.lock:
-            cell.in_flight -= 1
-            if cell.usable:
-                self.in_flight -= 1
-                if self._heap is not None:
-                    self._reorder(cell, self._heap)
+            self.withdraw(cell)
             if failed is None:
                 return
             if failed:

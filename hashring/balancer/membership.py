@@ -36,12 +36,15 @@ class Membership:
     one that raises leaves the pool as it was.
     """
 
+    _keeps_sessions = False  # does anybody remember clients?
+    _asks_store = False  # must a pick ask whether the client is known?
+    _by_strategy = False  # does the strategy place new clients?
+
     def __init__(self, pool: Pool, ledger: Ledger, hosts: HostsLike) -> None:
         self._lock = threading.RLock()
         self._pool = pool
         self._ledger = ledger
         self._bus = Bus()
-        self._keeps_sessions = False
         self._warned = False
         empty = pool.empty()
         self._live = Live(empty, {}, ledger, None)
@@ -114,7 +117,7 @@ class Membership:
     def drain(
         self, name: str | Host, *, deadline: float | None = None, by: str = "operator"
     ) -> DrainReport:
-        """Known clients (``prefer``) stay on the host, new ones go elsewhere.
+        """Known clients (by ``prefer`` or a pin) stay on the host, new ones go elsewhere.
 
         ``deadline`` is in seconds from now; then the host counts as down. Without tokens or pins
         the balancer cannot tell known clients from new ones: it moves all at once, and the report's
@@ -138,10 +141,6 @@ class Membership:
     def resume(self, name: str | Host, *, by: str = "operator") -> None:
         """``by`` drains a host no longer; ``by="*"`` ends everybody's drain."""
         self._change(changes.undrained, name_of(name), by)
-
-    def keeps_sessions(self, value: bool) -> None:
-        """Say whether a layer above knows its clients and gives ``prefer``; drains report it."""
-        self._keeps_sessions = bool(value)
 
     # -- what it looks like -----------------------------------------------------------------------
 
@@ -238,7 +237,14 @@ class Membership:
             cell = old.cells.get(name)
             same_machine = cell is not None and cell.host.address == member.host.address
             cells[name] = cell if cell is not None and same_machine else LoadCell(member.host)
-        live = Live(snapshot, cells, self._ledger, old)
+        live = Live(
+            snapshot,
+            cells,
+            self._ledger,
+            old,
+            asks_store=self._asks_store,
+            by_strategy=self._by_strategy,
+        )
         with self._ledger.lock:  # leases choose and count under it, so they see all or nothing
             for name, cell in cells.items():
                 cell.host = snapshot.members[name].host

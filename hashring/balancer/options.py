@@ -18,6 +18,7 @@ __all__ = [
     "Placement",
     "at_least_1",
     "bound_fallback",
+    "by_strategy",
     "failure_types",
     "load_bound",
     "placed_by",
@@ -132,6 +133,23 @@ def failure_types(failures: tuple[type[BaseException], ...]) -> tuple[type[BaseE
         if not isinstance(kind, type) or not issubclass(kind, BaseException):
             raise ConfigError(f"failures must be exception types, got {kind!r}", option="failures")
     return given
+
+
+def by_strategy(new_clients: str) -> bool:
+    """Whether ``new_clients`` is ``"fallback"`` rather than ``"walk"``.
+
+    >>> by_strategy("random")
+    Traceback (most recent call last):
+    hashring.errors.ConfigError: new_clients must be 'walk' (the placement says where, alike in \
+all routers) or 'fallback' (the strategy does, by load), got 'random'
+    """
+    if new_clients not in ("walk", "fallback"):
+        raise ConfigError(
+            "new_clients must be 'walk' (the placement says where, alike in all routers) or "
+            f"'fallback' (the strategy does, by load), got {new_clients!r}",
+            option="new_clients",
+        )
+    return new_clients == "fallback"
 
 
 def seconds_from_now(deadline: float | None) -> float | None:
