@@ -1,11 +1,48 @@
 """Which client is this, and is it known?
 
-``tokens.py`` is what a client carries, ``token_affinity.py`` keeps a balancer's clients by it.
+``identity/`` reads a client ID from a request; ``tokens.py`` is what a client carries, and
+``token_affinity.py`` keeps a balancer's clients by it.
+
+>>> from hashring import LoadBalancer
+>>> lb = LoadBalancer(["web1", "web2", "web3"])
+>>> who = first_of(header("x-user"), cookie("sid"))
+>>> lb.pick(who({"headers": {"Cookie": "sid=session-42"}})).name
+'web3'
 """
 
 from __future__ import annotations
 
+from hashring.affinity.identity import (
+    Source,
+    TrustedProxies,
+    Unusable,
+    client_address,
+    cookie,
+    first_of,
+    header,
+    json_field,
+    path_part,
+    prompt_prefix,
+    query,
+)
 from hashring.affinity.token_affinity import Answer, TokenAffinity, Visit
 from hashring.affinity.tokens import Token, Tokens
 
-__all__ = ["Answer", "Token", "TokenAffinity", "Tokens", "Visit"]
+__all__ = [
+    "Answer",
+    "Source",
+    "Token",
+    "TokenAffinity",
+    "Tokens",
+    "TrustedProxies",
+    "Unusable",
+    "Visit",
+    "client_address",
+    "cookie",
+    "first_of",
+    "header",
+    "json_field",
+    "path_part",
+    "prompt_prefix",
+    "query",
+]
