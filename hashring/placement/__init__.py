@@ -21,7 +21,7 @@ from hashring.errors import ConfigError
 from hashring.hosts import Host, HostsLike, as_hosts
 from hashring.keys import Key
 
-__all__ = ["Recipe", "Table", "create", "module", "names", "options", "recipe"]
+__all__ = ["SECRETS", "Recipe", "Table", "create", "module", "names", "options", "recipe"]
 
 
 class Table(Protocol):
@@ -48,6 +48,9 @@ class Table(Protocol):
     def without(self, names: Iterable[str]) -> Table:
         """The table as this program has it while ``names`` are down."""
 
+
+SECRETS = frozenset({"key_secret"})
+"""The options that no listing shows, no report prints and no file of settings holds."""
 
 Recipe: TypeAlias = Callable[[tuple[Host, ...]], Table]
 """What makes a table of the hosts that are in: any callable of this form is a placement."""
@@ -78,12 +81,19 @@ def module(name: str) -> ModuleType:
 
 
 def options(name: str) -> Mapping[str, Any]:
-    """The options of the placement ``name`` with their defaults.
+    """The options of the placement ``name`` with their defaults, but for secrets.
+
+    What is listed here is shown to people, which a secret never is; ``recipe`` takes it all the
+    same.
 
     >>> dict(options("ring"))
-    {'vnodes': 512, 'seed': 0, 'key_secret': None}
+    {'vnodes': 512, 'seed': 0}
     """
-    parameters = inspect.signature(module(name).build).parameters.values()
+    return {k: v for k, v in _parameters(module(name)).items() if k not in SECRETS}
+
+
+def _parameters(found: ModuleType) -> dict[str, Any]:
+    parameters = inspect.signature(found.build).parameters.values()
     return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 
@@ -98,7 +108,7 @@ def recipe(name: str, **given: Any) -> Recipe:
     found = module(name)
     known = options(name)
     for option in given:
-        if option not in known:
+        if option not in _parameters(found):
             listing = ", ".join(f"{k}={v!r}" for k, v in known.items()) or "none"
             raise ConfigError(
                 f"placement {name!r} has no option {option!r}; its options are {listing}",
