@@ -173,7 +173,7 @@ class LoadBalancer(Deciding):
         """
         gone = choosing.excluded(exclude) if exclude else NO_NAMES
         known = prefer, None if choosing.anonymous(client_id) else self._pin_of(client_id)
-        by_strategy = self._by_strategy and prefer is None
+        by_strategy = self._by_strategy and prefer is None and not gone
         return choosing.explained(self._live, client_id, known, gone, by_strategy)
 
     def load(self, name: str | Host) -> Load:

@@ -159,7 +159,8 @@ class Deciding(Known):
         has_room = None
         if bounded and self._load_factor is not None:
             has_room = choosing.roomy(live, self._ledger, gone, self._load_factor, self._load_floor)
-        # who comes with a host's name is not new: its ID's walk says where, in every router alike
-        by_strategy = self._by_strategy and remembered and prefer is None
+        # Who comes with a host's name is not new, and nobody writes down where a retry went: its
+        # ID's walk says where, in every router alike.
+        by_strategy = self._by_strategy and remembered and prefer is None and not gone
         choose = self._choose_fallback
         return choosing.choose(live, client_id, gone, choose, has_room, by_strategy)
