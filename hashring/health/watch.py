@@ -45,7 +45,8 @@ class Watch:
         self.listeners: list[Callable[[Change], object]] = []
         self.deaf = False  # in a forked child, which has these objects but not this loop
         self.lock = threading.Lock()  # of the verdicts
-        self._tasks: dict[str, tuple[str, asyncio.Task[None]]] = {}  # name -> address, its prober
+        self._hosts: dict[str, Host] = {}  # who is probed, as they are now
+        self._probers: dict[str, asyncio.Task[None]] = {}
         self._renewed: deque[str] = deque()
         self._told: deque[Change] = deque()  # changes that listeners have not heard
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -107,51 +108,56 @@ class Watch:
         """A prober for each host that is in, none for others, a new one for another machine."""
         renewed = {self._renewed.popleft() for _ in range(len(self._renewed))}
         members = self._lb.snapshot.members
-        for name, (address, task) in list(self._tasks.items()):
-            if name not in members or members[name].host.address != address:
+        for name, host in list(self._hosts.items()):
+            if name not in members or members[name].host.address != host.address:
                 renewed.add(name)
             if name in renewed:
-                task.cancel()
-                del self._tasks[name]
+                del self._hosts[name]
+                self._probers.pop(name).cancel()
         with self.lock:
             self._told.extend(self._verdicts.follow(members, self._clock(), renewed))
         for name, member in members.items():
-            if name not in self._tasks:
-                task = asyncio.create_task(self._probe_on(member.host), name=f"probe {name}")
-                self._tasks[name] = (member.host.address, task)
+            self._hosts[name] = member.host  # its weight and meta may be new
+            if name not in self._probers:
+                prober = self._probe_on(name)
+                self._probers[name] = asyncio.create_task(prober, name=f"probe {name}")
 
-    async def _probe_on(self, host: Host) -> None:
-        """Probe ``host`` for as long as it is in; its first probe comes at a random moment."""
+    async def _probe_on(self, name: str) -> None:
+        """Probe a host for as long as it is in.
+
+        The first probe comes soon, and the second at a random moment of the interval: so the
+        probes of a thousand hosts that came together are spread over it.
+        """
         verdicts, rules = self._verdicts, self._verdicts.rules
-        wait = rules.fast * self._rng.random()  # a thousand hosts are not all probed at once
+        wait, spread = rules.fast * self._rng.random(), self._rng.random()
         while True:
             await asyncio.sleep(wait)
             began = self._clock()
             try:
-                why = await ask(self._probe, host, rules.timeout)
+                why = await ask(self._probe, self._hosts[name], rules.timeout)
             except Void as void:
                 if not verdicts.stats["probes_void"]:  # once: it will not be the only one
-                    _log.warning("a probe of %s could not be made: %s", host, void)
+                    _log.warning("a probe of %s could not be made: %s", name, void)
                 verdicts.stats["probes_void"] += 1
             else:
                 now = self._clock()
                 with self.lock:
-                    changes = verdicts.probed(host.name, why, began, now)
+                    changes = verdicts.probed(name, why, began, now)
                 if changes:
                     self._told.extend(changes)
                     self._news.set()
-            health = verdicts.health[host.name]
-            delay = rules.delay(health, self._rng.random())
-            wait = max(0.0, began + delay - self._clock())
+            delay = rules.delay(verdicts.health[name], self._rng.random()) * spread
+            wait, spread = max(0.0, began + delay - self._clock()), 1.0
 
     async def _publish(self) -> None:
         """Settle, tell the pool, then the listeners."""
+        # drained first: what comes while the pool is told is in the next round
+        told = [self._told.popleft() for _ in range(len(self._told))]
         with self.lock:
             marks, changes = self._verdicts.settle(self._clock())
-        self._told.extend(changes)
         await self._put(marks)
-        while self._told:
-            self._tell(self._told.popleft())
+        for change in (*told, *changes):
+            self._tell(change)
 
     async def _put(self, marks: Marks) -> None:
         """Make ``marks`` ours in the pool, all in one snapshot.
@@ -159,7 +165,7 @@ class Watch:
         In a thread: a pool of 1,000 hosts with half of them away takes seconds to build, in which
         the event loop must go on; what changes meanwhile is in the next snapshot.
         """
-        addresses = {name: address for name, (address, _) in self._tasks.items()}
+        addresses = {name: host.address for name, host in self._hosts.items()}
         if not held(self._lb.snapshot.members, marks, addresses)[1]:
             return
         # host by host, by the public calls, each would be a snapshot of its own
@@ -190,9 +196,7 @@ class Watch:
 
     async def _stop(self) -> None:
         """End the probers; nobody watches from now on, so nobody is held down by us."""
-        tasks = [task for _, task in self._tasks.values()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        self._tasks.clear()
+        for prober in self._probers.values():
+            prober.cancel()
+        await asyncio.gather(*self._probers.values(), return_exceptions=True)
         await self._put(Marks({}, {}))

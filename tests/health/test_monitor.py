@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
+import errno
 import os
 import threading
 import time
@@ -72,7 +73,9 @@ def test_a_host_that_is_hurt_is_out_and_the_others_serve(
     with serving(3) as hosts:
         lb = pool(hosts)
         seen: list[Change] = []
+        states: list[str] = []
         with HealthMonitor(lb, HttpProbe(), QUICK) as monitor:
+            monitor.subscribe(lambda change: states.append(lb.state("web2")))
             monitor.subscribe(seen.append)
             wait_for(lambda: monitor.stats["probes"] >= 6, "the first probes")
             assert down(lb) == {}
@@ -83,6 +86,7 @@ def test_a_host_that_is_hurt_is_out_and_the_others_serve(
             assert why in monitor.health("web2").why
             assert {lb.pick(f"s{n}").name for n in range(100)} == {"web1", "web3"}
             assert [(change.kind, change.host) for change in seen] == [("down", "web2")]
+            assert states == ["down"], "told once the pool has it"
             assert monitor.stats["went_down"] == 1
         assert down(lb) == {}, "nobody watches any more, so nobody is held"
 
@@ -141,6 +145,32 @@ def test_it_follows_who_comes_goes_and_is_replaced() -> None:
             wait_for(lambda: "web2" in monitor._verdicts.health, "web2 to be known")
             wait_for(lambda: monitor.health("web2").proven, "the first probe of the newcomer")
             assert down(lb) == {}
+
+
+def test_a_probe_sees_the_host_as_it_is_now_and_a_weight_forgets_nothing() -> None:
+    weights: list[float] = []
+
+    async def probe(host: Host) -> bool:
+        weights.append(host.weight)
+        return False
+
+    lb = LoadBalancer(["a"])
+    with HealthMonitor(lb, probe, QUICK) as monitor:
+        wait_for(lambda: not monitor.health("a").up, "the verdict")
+        lb.set_weight("a", 7)
+        wait_for(lambda: weights[-1] == 7, "a probe of the new weight")
+        assert not monitor.health("a").up
+
+
+def test_a_probe_that_cannot_be_made_is_no_verdict(caplog: pytest.LogCaptureFixture) -> None:
+    async def probe(host: Host) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    lb = LoadBalancer(["a", "b"])
+    with HealthMonitor(lb, probe, QUICK) as monitor:
+        wait_for(lambda: monitor.stats["probes_void"] >= 8, "probes")
+        assert (down(lb), monitor.stats["probes"]) == ({}, 0)
+    assert caplog.text.count("could not be made") == 1
 
 
 def test_a_host_that_leaves_and_comes_back_at_once_starts_anew() -> None:
