@@ -1,7 +1,8 @@
 """Which client is this, and is it known?
 
-``identity/`` reads a client ID from a request; ``tokens.py`` is what a client carries, and
-``token_affinity.py`` keeps a balancer's clients by it.
+``identity/`` reads a client ID from a request. Where a client is, it says itself (``tokens.py``
+is what it carries, ``token_affinity.py`` ties that to a balancer), or a store of pins remembers:
+``pins.py`` for one router process, ``redis_pins.py`` for several.
 
 >>> from hashring import LoadBalancer
 >>> lb = LoadBalancer(["web1", "web2", "web3"])
@@ -25,11 +26,16 @@ from hashring.affinity.identity import (
     prompt_prefix,
     query,
 )
+from hashring.affinity.pins import PinTable
+from hashring.affinity.redis_pins import BlockingRedisPins, RedisPins
 from hashring.affinity.token_affinity import Answer, TokenAffinity, Visit
 from hashring.affinity.tokens import Token, Tokens
 
 __all__ = [
     "Answer",
+    "BlockingRedisPins",
+    "PinTable",
+    "RedisPins",
     "Source",
     "Token",
     "TokenAffinity",
