@@ -6,6 +6,7 @@ process. All changes happen under the ledger's one short lock.
 
 from __future__ import annotations
 
+import logging
 import math
 import random
 import threading
@@ -17,7 +18,12 @@ from itertools import count
 from hashring.forks import watch
 from hashring.hosts import Host
 
-__all__ = ["DECAY", "Ledger", "Load", "LoadCell", "LoadView", "decayed", "peak_ewma"]
+__all__ = ["DECAY", "Ledger", "Load", "LoadCell", "LoadView", "Outcome", "decayed", "peak_ewma"]
+
+Outcome = Callable[[Host, bool, str | None, float], object]
+"""Who hears how a lease ended: host, whether it failed, why, and after how many seconds."""
+
+_log = logging.getLogger("hashring")
 
 DECAY = 10.0
 """Seconds in which a latency loses all but 1/e of its weight: Finagle's default for peak EWMA."""
@@ -76,6 +82,7 @@ class LoadCell:
     """
 
     __slots__ = (
+        "current",
         "failed",
         "failed_in_a_row",
         "host",
@@ -97,6 +104,7 @@ class LoadCell:
         self.stamp = 0.0
         self.turn = -1  # which entry of the order is this cell's present one
         self.usable = False
+        self.current = True  # False once the host is gone or another machine has its name
 
 
 _Entry = tuple[float, int, LoadCell]
@@ -131,6 +139,7 @@ class Ledger:
         self._heap: list[_Entry] | None = None  # None until somebody asks
         self._shown: LoadCell | None = None  # the last answer of least_loaded
         self._turns = count()
+        self._watchers: dict[object, Outcome] = {}
         watch(self)
 
     def after_fork(self) -> None:
@@ -162,15 +171,21 @@ class Ledger:
             if self._heap is not None:
                 self._reorder(cell, self._heap)
 
-    def leave(self, cell: LoadCell, failed: bool | None, began: float) -> None:
+    def withdraw(self, cell: LoadCell) -> None:
+        """One request less, for it never went there; the caller holds the lock. O(log n)."""
+        cell.in_flight -= 1
+        if cell.usable:
+            self.in_flight -= 1
+            if self._heap is not None:
+                self._reorder(cell, self._heap)
+
+    def leave(
+        self, cell: LoadCell, failed: bool | None, began: float, why: str | None = None
+    ) -> None:
         """One request less; ``failed`` None says nothing about the host. Cost: O(log n)."""
         now = self.clock()
         with self.lock:
-            cell.in_flight -= 1
-            if cell.usable:
-                self.in_flight -= 1
-                if self._heap is not None:
-                    self._reorder(cell, self._heap)
+            self.withdraw(cell)
             if failed is None:
                 return
             seconds = now - began
@@ -184,6 +199,37 @@ class Ledger:
                 cell.failed_in_a_row = 0
             cell.latency = peak_ewma(cell.latency, now - cell.stamp, seconds)
             cell.stamp = now
+        if self._watchers and cell.current:
+            self._tell(cell.host, failed, why, now - began)
+
+    def on_outcome(self, callback: Outcome) -> Callable[[], None]:
+        """Call ``callback`` at the end of each lease that says something; the answer ends that.
+
+        It is called outside the lock, by the thread that ends the lease; what it raises is logged.
+        A lease on a host that is gone since, or on the machine that had its name before, is not
+        told. Cost where nobody listens: one truth test.
+
+        >>> ledger, cell, seen = Ledger(clock=lambda: 0.0), LoadCell(Host("a")), []
+        >>> stop = ledger.on_outcome(lambda *outcome: seen.append(outcome))
+        >>> ledger.enter(cell); ledger.leave(cell, True, 0.0, "timeout"); stop()
+        >>> ledger.enter(cell); ledger.leave(cell, False, 0.0)
+        >>> seen
+        [(Host('a'), True, 'timeout', 0.0)]
+        """
+        ticket = object()
+        self._watchers[ticket] = callback
+
+        def stop() -> None:
+            self._watchers.pop(ticket, None)
+
+        return stop
+
+    def _tell(self, host: Host, failed: bool, why: str | None, seconds: float) -> None:
+        for callback in tuple(self._watchers.values()):
+            try:
+                callback(host, failed, why, seconds)
+            except Exception:  # a listener's fault must not become the request's
+                _log.exception("a listener failed on the outcome of a lease on %s", host)
 
     def least_loaded(self, exclude: frozenset[str] = frozenset()) -> Host | None:
         """The usable host with the least in flight per weight; None if all are in ``exclude``.

@@ -33,14 +33,23 @@ NO_NAMES: frozenset[str] = frozenset()
 class Live:
     """A snapshot made ready for picks: what one request reads, once.
 
-    ``index`` answers with the ``Host`` itself, and is None unless the native ring places and a
-    host is usable. ``view`` is what strategies see; None when no host is usable.
+    ``newcomers`` answers with the ``Host`` itself where new clients go, and is None unless the
+    native ring places them by public positions and a host is usable. ``index`` is the same, where
+    nobody need be asked whether the client is known. ``view`` is what strategies see; None when no
+    host is usable. ``serving`` are the hosts that serve known clients without a deadline.
     """
 
-    __slots__ = ("cells", "clock", "hosts", "index", "snapshot", "view")
+    __slots__ = ("cells", "clock", "hosts", "index", "newcomers", "serving", "snapshot", "view")
 
     def __init__(
-        self, snapshot: Snapshot, cells: dict[str, LoadCell], ledger: Ledger, old: Live | None
+        self,
+        snapshot: Snapshot,
+        cells: dict[str, LoadCell],
+        ledger: Ledger,
+        old: Live | None,
+        *,
+        asks_store: bool = False,
+        by_strategy: bool = False,
     ) -> None:
         self.snapshot = snapshot
         self.cells = cells
@@ -50,15 +59,26 @@ class Live:
         if old is not None and old.view is not None and _all_same(old.view.hosts, usable):
             usable = old.view.hosts  # the same tuple, so that strategies keep what they derived
         self.view: LoadView | None = LoadView(usable, cells, ledger) if usable else None
-        self.index: Index[Host] | None = None
+        self.newcomers: Index[Host] | None = None
         table = snapshot.usable_table
         # a keyed ring has no public index: its table places, for only it knows the secret
-        if isinstance(table, RingTable) and table.public_index is not None and usable:
+        if (
+            isinstance(table, RingTable)
+            and table.public_index is not None
+            and usable
+            and not by_strategy
+        ):
             # no vnode leads to the labels of free places and of hosts that are away
             anyone = usable[0]
-            self.index = table.index.relabelled(
+            self.newcomers = table.index.relabelled(
                 [self.hosts.get(name, anyone) for name in table.index.labels]
             )
+        self.index = None if asks_store else self.newcomers
+        self.serving: dict[str | None, Host] = {
+            name: member.host
+            for name, member in snapshot.members.items()
+            if not member.down and all(end is None for end in member.drains.values())
+        }
 
 
 def _all_same(old: tuple[Host, ...], new: tuple[Host, ...]) -> bool:
@@ -74,8 +94,10 @@ def anonymous(client_id: object) -> bool:
     return client_id is None or (isinstance(client_id, (str, bytes)) and not client_id)
 
 
-def preferred(live: Live, prefer: str | Host, gone: frozenset[str]) -> Host | None:
+def preferred(live: Live, prefer: str | Host | None, gone: frozenset[str]) -> Host | None:
     """The host that a pin, a token or an operator names, if it may serve a known client."""
+    if prefer is None:
+        return None
     name = prefer.name if isinstance(prefer, Host) else prefer
     member = live.snapshot.members.get(name)
     if member is None or member.host.name in gone or member.state(live.clock()) == "down":
@@ -89,16 +111,18 @@ def choose(
     gone: frozenset[str],
     strategy: Callable[[Any], Host],
     has_room: Callable[[Host], bool] | None,
+    by_strategy: bool = False,
 ) -> tuple[Host, Reason]:
     """The host for a request that prefers none: by placement, else by strategy.
 
-    ``has_room`` is the load bound of a lease. Raises ``NoHostsError``.
+    ``has_room`` is the load bound of a lease; ``by_strategy`` leaves the placement out. Raises
+    ``NoHostsError``.
     """
     view, snapshot = live.view, live.snapshot
     if view is None or (gone and gone.issuperset(host.name for host in view.hosts)):
         raise nobody(live, gone)
     usable = snapshot.usable_table
-    if usable is not None and not anonymous(client_id):
+    if usable is not None and not by_strategy and not anonymous(client_id):
         first = usable.lookup(client_id)
         if first is not None:
             host = live.hosts[first]
@@ -176,18 +200,22 @@ def roomy(
 
 
 def explained(
-    live: Live, client_id: Any, prefer: str | Host | None, gone: frozenset[str]
+    live: Live,
+    client_id: Any,
+    known: Iterable[str | Host | None],
+    gone: frozenset[str],
+    by_strategy: bool,
 ) -> Decision:
-    """What ``choose`` would answer to a pick, and who stood before that host."""
+    """What a pick would answer, and who stood before that host; ``known`` is who says so."""
     snapshot = live.snapshot
     table = None if anonymous(client_id) else snapshot.table
     position = table.position(client_id) if isinstance(table, RingTable) else None
     owner = live.hosts.get(_owner(live, client_id) or "") if table is not None else None
-    host = None if prefer is None else preferred(live, prefer, gone)
+    host = next(filter(None, (preferred(live, name, gone) for name in known)), None)
     reason: Reason | None = "pinned"
     if host is None:
         try:
-            host, reason = choose(live, client_id, gone, _undecided, None)
+            host, reason = choose(live, client_id, gone, _undecided, None, by_strategy)
         except NoHostsError:
             reason = None
     walk = (

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeAlias
 
 from hashring.balancer.reports import Reason
 from hashring.errors import HashringError
@@ -13,14 +13,17 @@ from hashring.load import Ledger, LoadCell
 
 __all__ = ["Lease"]
 
-Enter = Callable[[Any, Any, Any], tuple[Host, Reason, LoadCell]]
+Entered: TypeAlias = tuple[Host, Reason, LoadCell]
+Enter: TypeAlias = Callable[[Any, Any, Any], Entered]
+EnterAsync: TypeAlias = Callable[[Any, Any, Any], Awaitable[Entered]]
 
 
 class Lease:
     """One request on one host, made by ``LoadBalancer.lease``; not for use by two threads at once.
 
-    Entered with ``with`` or ``async with``, or by ``acquire`` for a stream that ends elsewhere (a
-    ``with`` around what was acquired ends it).
+    Entered with ``with`` or ``async with``, or by ``acquire`` (``await aacquire()``) for a stream
+    that ends elsewhere (a ``with`` around what was acquired ends it). A store of pins that must be
+    awaited is asked by the asynchronous ones.
     Leaving without an exception is a success, with one of the balancer's ``failures`` a failure
     of the host, with any other exception neither; ``ok`` and ``failed`` decide by hand. A plain
     ``release`` says nothing about the host.
@@ -39,6 +42,7 @@ class Lease:
         "_began",
         "_cell",
         "_enter",
+        "_enter_async",
         "_failed",
         "_failures",
         "_host",
@@ -53,8 +57,10 @@ class Lease:
         asked: tuple[Any, Any, Any],
         ledger: Ledger,
         failures: tuple[type[BaseException], ...],
+        enter_async: EnterAsync | None = None,
     ) -> None:
-        self._enter: Enter | None = enter
+        self._enter: Enter | None = enter  # None once the lease has begun
+        self._enter_async = enter_async  # None where there is nothing to await
         self._asked = asked  # client ID, prefer, exclude
         self._ledger = ledger
         self._failures = failures
@@ -88,6 +94,15 @@ class Lease:
         self._began = self._ledger.clock()
         return self
 
+    async def aacquire(self) -> Lease:
+        """As ``acquire``, awaiting the store of pins where it must be awaited."""
+        if self._enter_async is None or self._enter is None:
+            return self.acquire()
+        self._host, self._reason, self._cell = await self._enter_async(*self._asked)
+        self._enter = None
+        self._began = self._ledger.clock()
+        return self
+
     def ok(self) -> None:
         """Decide: the host did well, whatever happens in this block from now on."""
         self._failed = False
@@ -100,7 +115,7 @@ class Lease:
         """End the request; a second call does nothing."""
         cell, self._cell = self._cell, None
         if cell is not None:
-            self._ledger.leave(cell, self._failed, self._began)
+            self._ledger.leave(cell, self._failed, self._began, self.why)
 
     def __enter__(self) -> Lease:
         return self if self._cell is not None else self.acquire()
@@ -119,7 +134,7 @@ class Lease:
         self.release()
 
     async def __aenter__(self) -> Lease:
-        return self.__enter__()
+        return self if self._cell is not None else await self.aacquire()
 
     async def __aexit__(
         self,

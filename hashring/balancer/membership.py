@@ -13,7 +13,7 @@ from hashring.balancer.events import Bus, Callback, Event
 from hashring.balancer.options import seconds_from_now
 from hashring.balancer.reports import DrainReport, Movement
 from hashring.hosts import Host, HostLike, HostsLike, as_host, as_hosts, as_weight
-from hashring.load import Ledger, LoadCell
+from hashring.load import Ledger, LoadCell, Outcome
 from hashring.pool import Edited, Pool, Snapshot
 
 __all__ = ["Membership", "name_of"]
@@ -36,12 +36,15 @@ class Membership:
     one that raises leaves the pool as it was.
     """
 
+    _keeps_sessions = False  # does anybody remember clients?
+    _asks_store = False  # must a pick ask whether the client is known?
+    _by_strategy = False  # does the strategy place new clients?
+
     def __init__(self, pool: Pool, ledger: Ledger, hosts: HostsLike) -> None:
         self._lock = threading.RLock()
         self._pool = pool
         self._ledger = ledger
         self._bus = Bus()
-        self._keeps_sessions = False
         self._warned = False
         empty = pool.empty()
         self._live = Live(empty, {}, ledger, None)
@@ -114,7 +117,7 @@ class Membership:
     def drain(
         self, name: str | Host, *, deadline: float | None = None, by: str = "operator"
     ) -> DrainReport:
-        """Known clients (``prefer``) stay on the host, new ones go elsewhere.
+        """Known clients (by ``prefer`` or a pin) stay on the host, new ones go elsewhere.
 
         ``deadline`` is in seconds from now; then the host counts as down. Without tokens or pins
         the balancer cannot tell known clients from new ones: it moves all at once, and the report's
@@ -138,10 +141,6 @@ class Membership:
     def resume(self, name: str | Host, *, by: str = "operator") -> None:
         """``by`` drains a host no longer; ``by="*"`` ends everybody's drain."""
         self._change(changes.undrained, name_of(name), by)
-
-    def keeps_sessions(self, value: bool) -> None:
-        """Say whether a layer above knows its clients and gives ``prefer``; drains report it."""
-        self._keeps_sessions = bool(value)
 
     # -- what it looks like -----------------------------------------------------------------------
 
@@ -186,6 +185,23 @@ class Membership:
         """
         return self._bus.subscribe(callback)
 
+    def on_outcome(self, callback: Outcome) -> Callable[[], None]:
+        """Call ``callback(host, failed, why, seconds)`` at each lease's end; the answer ends that.
+
+        Neutral ends are not told, nor those on a host that is gone since or was replaced. It is
+        called outside every lock, by the thread that ends the lease, so keep it short; what it
+        raises is logged under ``hashring``.
+
+        >>> from hashring import LoadBalancer
+        >>> lb, seen = LoadBalancer(["a"], clock=lambda: 0.0), []
+        >>> stop = lb.on_outcome(lambda *outcome: seen.append(outcome))
+        >>> with lb.lease("x") as lease:
+        ...     lease.failed("503")
+        >>> seen
+        [(Host('a'), True, '503', 0.0)]
+        """
+        return self._ledger.on_outcome(callback)
+
     def __len__(self) -> int:
         return len(self._live.snapshot.members)
 
@@ -221,9 +237,18 @@ class Membership:
             cell = old.cells.get(name)
             same_machine = cell is not None and cell.host.address == member.host.address
             cells[name] = cell if cell is not None and same_machine else LoadCell(member.host)
-        live = Live(snapshot, cells, self._ledger, old)
+        live = Live(
+            snapshot,
+            cells,
+            self._ledger,
+            old,
+            asks_store=self._asks_store,
+            by_strategy=self._by_strategy,
+        )
         with self._ledger.lock:  # leases choose and count under it, so they see all or nothing
             for name, cell in cells.items():
                 cell.host = snapshot.members[name].host
+            for name, cell in old.cells.items():
+                cell.current = cells.get(name) is cell
             self._ledger.publish([cells[host.name] for host in snapshot.usable])
             self._live = live  # the one assignment that readers see

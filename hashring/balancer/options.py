@@ -19,6 +19,7 @@ __all__ = [
     "Placement",
     "at_least_1",
     "bound_fallback",
+    "by_strategy",
     "clock_of_seconds",
     "failure_types",
     "load_bound",
@@ -165,6 +166,23 @@ def clock_of_seconds(clock: Callable[[], float]) -> Callable[[], float]:
             f"clock must be a function that answers seconds, got {clock!r}", option="clock"
         )
     return clock
+
+
+def by_strategy(new_clients: str) -> bool:
+    """Whether ``new_clients`` is ``"fallback"`` rather than ``"walk"``.
+
+    >>> by_strategy("random")
+    Traceback (most recent call last):
+    hashring.errors.ConfigError: new_clients must be 'walk' (the placement says where, alike in \
+all routers) or 'fallback' (the strategy does, by load), got 'random'
+    """
+    if new_clients not in ("walk", "fallback"):
+        raise ConfigError(
+            "new_clients must be 'walk' (the placement says where, alike in all routers) or "
+            f"'fallback' (the strategy does, by load), got {new_clients!r}",
+            option="new_clients",
+        )
+    return new_clients == "fallback"
 
 
 def seconds_from_now(deadline: float | None) -> float | None:

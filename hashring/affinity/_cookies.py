@@ -1,0 +1,67 @@
+"""What does a Cookie header hold, and how is a Set-Cookie header written?"""
+
+from __future__ import annotations
+
+import re
+
+from hashring.errors import ConfigError
+
+__all__ = ["check_bare_name", "check_name", "cookie_values", "set_cookie"]
+
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110, section 5.6.2
+_PREFIXES = ("__host-", "__secure-")  # what browsers lend a meaning, in any case of letters
+
+
+def check_name(name: str) -> str:
+    """``name`` if it can be a cookie's name, else ``ConfigError``.
+
+    >>> check_name("hashring")
+    'hashring'
+    """
+    if not isinstance(name, str) or not _TOKEN.fullmatch(name):
+        raise ConfigError(
+            f"a cookie's name is of letters, digits and !#$%&'*+-.^_`|~, got {name!r}",
+            option="cookie",
+        )
+    return name
+
+
+def check_bare_name(name: str) -> str:
+    """As ``check_name``, and without a prefix that the security option adds."""
+    if check_name(name).lower().startswith(_PREFIXES):
+        raise ConfigError(
+            f"give the cookie's name without its prefix, got {name!r}: cookie_secure=True adds "
+            "__Host-",
+            option="cookie",
+        )
+    return name
+
+
+def cookie_values(header: str, name: str) -> list[str]:
+    """The values of the cookies called ``name``, in the order sent: the longest path comes first.
+
+    Quotes around a value are no part of it; nothing is percent-decoded (RFC 6265, sections 4.1.1
+    and 5.4). Parts without a name are skipped. Cost: O(length).
+
+    >>> cookie_values('a=1; sid="x=y"; sid=z; b', "sid")
+    ['x=y', 'z']
+    """
+    values = []
+    if name in header:
+        for part in header.split(";"):
+            found, sign, value = part.partition("=")
+            if sign and found.strip(" \t") == name:
+                value = value.strip(" \t")
+                quoted = len(value) > 1 and value[0] == value[-1] == '"'
+                values.append(value[1:-1] if quoted else value)
+    return values
+
+
+def set_cookie(name: str, value: str, *, max_age: float, secure: bool) -> str:
+    """The value of a Set-Cookie header: for all paths of this one host, unseen by scripts.
+
+    >>> set_cookie("sid", "x", max_age=60, secure=True)
+    'sid=x; Path=/; Max-Age=60; HttpOnly; SameSite=Lax; Secure'
+    """
+    end = "; Secure" if secure else ""
+    return f"{name}={value}; Path=/; Max-Age={int(max_age)}; HttpOnly; SameSite=Lax{end}"

@@ -1,0 +1,243 @@
+"""Which client is at the other end, behind the proxies that are trusted?"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Literal, NamedTuple, TypeAlias
+
+from hashring.affinity.identity._request import Fields, Request, fields_of
+from hashring.affinity.identity._source import Source, Unusable
+from hashring.errors import ConfigError
+
+__all__ = ["Believed", "TrustedProxies", "client_address", "forwarded_for", "node_address"]
+
+Believed: TypeAlias = Literal["both", "forwarded", "x-forwarded-for"]
+Network: TypeAlias = IPv4Network | IPv6Network
+
+UNIX = "unix"
+"""Among the trusted: whoever connects over a Unix socket, which has no address."""
+
+_REMEMBERED = 4096  # addresses and what is known of them: parsing one anew costs 3 us
+_LONGEST = 80  # letters of an IPv6 address with brackets, a port and a zone, and some to spare
+
+# RFC 7239, section 4: an element is pairs with ";" between. Possessive (*+), so that no text makes
+# it try one split of the spaces after another
+_WORD = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
+_PAIR = rf'{_WORD}=(?:{_WORD}|"(?:[^"\\]|\\.)*+")'
+_ELEMENT = re.compile(rf"[ \t]*+((?:{_PAIR})?+(?:[ \t]*+;[ \t]*+(?:{_PAIR})?+)*+)[ \t]*+(?:,|\Z)")
+_ONE_PAIR = re.compile(rf'({_WORD})=(?:({_WORD})|"((?:[^"\\]|\\.)*+)")')
+_ESCAPED = re.compile(r"\\(.)")
+
+# a zone is the name of an interface of the machine that wrote it
+_V6 = r"([0-9A-Fa-f.]*(?::[0-9A-Fa-f.]*){2,})(?:%[^\]\s]*)?"
+_PORT = r"(?::(?:[0-9]{1,5}|_[A-Za-z0-9._\-]+))?"
+_NODE = re.compile(rf"\[{_V6}\]{_PORT}|{_V6}|([0-9.]+){_PORT}")
+
+
+class _Known(NamedTuple):
+    """``address`` in its one spelling, None for what is none; whether it is a trusted proxy's."""
+
+    address: str | None
+    trusted: bool
+
+
+_NOBODY = _Known(None, trusted=False)
+
+
+def node_address(node: str) -> str | None:
+    """The address in what a proxy wrote, in its one spelling; None for what is no address.
+
+    A port, brackets and a zone are dropped; IPv4 inside IPv6 is IPv4. ``unknown`` and names that
+    hide an address (``_hidden``) are none.
+
+    >>> node_address("[2001:DB8::1]:443"), node_address("::ffff:192.0.2.1"), node_address("_x")
+    ('2001:db8::1', '192.0.2.1', None)
+    """
+    parts = _NODE.fullmatch(node.strip(" \t"))
+    if parts is None:
+        return None
+    try:
+        address = ip_address(parts[1] or parts[2] or parts[3])
+    except ValueError:
+        return None
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return str(address)
+
+
+def forwarded_for(value: str) -> list[str]:
+    """The ``for`` of each element of a ``Forwarded`` value; ``unknown`` where there is none.
+
+    Raises ``Unusable`` for what is not of the form of RFC 7239. Empty elements are skipped.
+
+    >>> forwarded_for('for=192.0.2.1;proto=http, For="[2001:db8::1]:80",, by=x')
+    ['192.0.2.1', '[2001:db8::1]:80', 'unknown']
+    """
+    nodes, at = [], 0
+    while at < len(value):
+        element = _ELEMENT.match(value, at)
+        if element is None:
+            raise Unusable("undecodable")
+        if element[1]:
+            nodes.append(_for_of(element[1]))
+        at = element.end()
+    return nodes
+
+
+def _for_of(element: str) -> str:
+    found = [
+        bare or _ESCAPED.sub(r"\1", quoted)
+        for name, bare, quoted in _ONE_PAIR.findall(element)
+        if name.lower() == "for"
+    ]
+    if len(found) > 1:
+        raise Unusable("undecodable")  # a parameter comes once in an element
+    return found[0] if found else "unknown"
+
+
+class TrustedProxies:
+    """The proxies whose word is taken for who their client is and whether it came by TLS.
+
+    ``trusted`` are networks or addresses (``"10.0.0.0/8"``, ``"::1"``) and ``"unix"`` for whoever
+    connects over a Unix socket. ``Forwarded`` and ``X-Forwarded-For`` are read from the right, for
+    only what trusted proxies wrote is true: the first that is not one of them is the client.
+    ``headers`` says which of the two is read. With ``"both"``, where the two disagree a client
+    wrote one of them, and the request is anonymous: name the one that your proxies set.
+
+    Raises ``ConfigError`` for what is no network.
+
+    >>> proxies = TrustedProxies(["10.0.0.0/8"])
+    >>> said = {"X-Forwarded-For": "8.8.8.8, 9.9.9.9"}
+    >>> proxies.client({"client": ("10.0.0.1", 5000), "headers": said})
+    '9.9.9.9'
+    """
+
+    def __init__(self, trusted: Iterable[str], *, headers: Believed = "both") -> None:
+        if isinstance(trusted, (str, bytes)):
+            raise ConfigError(
+                f"trusted takes several networks, got {trusted!r}: did you mean [{trusted!r}]?",
+                option="trusted",
+            )
+        if headers not in ("both", "forwarded", "x-forwarded-for"):
+            raise ConfigError(
+                f"headers must be 'both', 'forwarded' or 'x-forwarded-for', got {headers!r}",
+                option="headers",
+            )
+        given = list(trusted)
+        self._unix = UNIX in given
+        self._networks = [_network(one) for one in given if one != UNIX]
+        self._headers = headers
+        self._look_once = lru_cache(_REMEMBERED)(self._look)
+
+    def client(self, request: Request | Fields) -> str | None:
+        """The client's address in its one spelling; None for a Unix socket that nobody trusts.
+
+        Cost: about 2 us. Raises ``Unusable`` when a trusted proxy does not say.
+        """
+        fields = fields_of(request)
+        peer = fields.peer()
+        if not self._trusts(peer):
+            return None if peer is None else self._address(peer)
+        found = {self._outermost(nodes, peer) for nodes in self._told(fields)}
+        if len(found) > 1:
+            raise Unusable("ambiguous")
+        return found.pop() if found else peer and self._address(peer)
+
+    def tls(self, request: Request | Fields) -> bool:
+        """Whether the client came by TLS: to us, or to the trusted proxy next to us.
+
+        That proxy says so in the last ``X-Forwarded-Proto``.
+
+        >>> proxies = TrustedProxies(["10.0.0.0/8"])
+        >>> proxies.tls({"client": ("10.0.0.1", 1), "headers": {"X-Forwarded-Proto": "https"}})
+        True
+        """
+        fields = fields_of(request)
+        said = fields.header("x-forwarded-proto")
+        if said and self._trusts(fields.peer()):
+            return said[-1].rpartition(b",")[2].strip().lower() in (b"https", b"wss")
+        return fields.tls()
+
+    def _trusts(self, peer: str | None) -> bool:
+        return self._unix if peer is None else self._known(peer).trusted
+
+    def _address(self, text: str) -> str:
+        address = self._known(text).address
+        if address is None:
+            raise Unusable("undecodable")
+        return address
+
+    def _told(self, fields: Fields) -> list[list[str]]:
+        """What each header that came says: the client first, then each proxy but the last."""
+        told = []
+        if self._headers != "x-forwarded-for" and (values := fields.header("forwarded")):
+            told.append([node for value in values for node in forwarded_for(_text(value))])
+        if self._headers != "forwarded" and (values := fields.header("x-forwarded-for")):
+            nodes = ",".join(map(_text, values)).split(",")
+            told.append([node for node in map(str.strip, nodes) if node])
+        return [nodes for nodes in told if nodes]
+
+    def _outermost(self, nodes: list[str], peer: str | None) -> str:
+        """From the right, the first address that is no trusted proxy's, else the leftmost."""
+        for node in reversed(nodes):
+            if not self._known(node).trusted:
+                return self._address(node)
+        return self._address(nodes[0])
+
+    def _known(self, node: str) -> _Known:
+        return self._look_once(node) if len(node) <= _LONGEST else _NOBODY
+
+    def _look(self, node: str) -> _Known:
+        address = node_address(node)
+        if address is None:
+            return _NOBODY
+        parsed = ip_address(address)
+        return _Known(address, any(parsed in network for network in self._networks))
+
+    def __repr__(self) -> str:
+        networks = [*map(str, self._networks), *[UNIX] * self._unix]
+        return f"TrustedProxies({networks!r})"
+
+
+def _network(text: str) -> Network:
+    try:
+        return ip_network(text)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"trusted {text!r}: {error}; give networks as '10.0.0.0/8', addresses, or {UNIX!r}",
+            option="trusted",
+        ) from None
+
+
+def _text(value: bytes) -> str:
+    return value.decode("latin-1")  # what is not ASCII is no address, and found out as such
+
+
+class _ClientAddress(Source):
+    def __init__(self, proxies: TrustedProxies) -> None:
+        super().__init__()
+        self._proxies = proxies
+
+    def find(self, fields: Fields, body: bytes) -> str | None:
+        return self._proxies.client(fields)
+
+    def __repr__(self) -> str:
+        return f"client_address({self._proxies!r})"
+
+
+def client_address(
+    trusted: Iterable[str] | TrustedProxies = (), *, headers: Believed = "both"
+) -> Source:
+    """The client's address, seen through ``trusted`` proxies (see ``TrustedProxies``).
+
+    Many clients may share one address, so this is the source to name last.
+
+    >>> client_address()({"client": ("192.0.2.7", 5000), "headers": {"X-Forwarded-For": "8.8.8.8"}})
+    '192.0.2.7'
+    """
+    if not isinstance(trusted, TrustedProxies):
+        trusted = TrustedProxies(trusted, headers=headers)
+    return _ClientAddress(trusted)

@@ -1,0 +1,159 @@
+"""Which client does a JSON body name: a field, or the beginning of a conversation?"""
+
+from __future__ import annotations
+
+import json
+from hashlib import blake2b
+from typing import Any
+
+from hashring.affinity.identity._request import Fields
+from hashring.affinity.identity._source import Source, Unusable
+from hashring.errors import ConfigError
+
+__all__ = ["json_field", "prompt_prefix"]
+
+_FIELD_LIMIT = 64 * 1024
+"""64 KiB: an API call, parsed in well under a millisecond; a file that is uploaded is not."""
+
+_PROMPT_LIMIT = 1024 * 1024
+"""1 MiB: a conversation of 200,000 tokens at about four bytes each; images as data are larger."""
+
+_PROMPT_CHARACTERS = 256
+"""About 64 tokens, four blocks of 16, which is what engines cache by: enough to tell conversations
+apart, and short enough that the first prompt of one has as many."""
+
+_CHARACTERS_A_TOKEN = 4
+
+
+class _Json(Source):
+    """A source that reads a JSON body of at most ``limit`` bytes."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
+            raise ConfigError(f"limit must be 1 or more bytes, got {limit!r}", option="limit")
+        self.body_limit = limit
+
+    def _parsed(self, body: bytes) -> Any:
+        if len(body) > self.body_limit:
+            raise Unusable("too_long")
+        try:
+            return json.loads(body) if body else None
+        # no JSON, no text, an int of too many digits; nested too deep
+        except (ValueError, RecursionError):
+            raise Unusable("undecodable") from None
+
+
+class _JsonField(_Json):
+    def __init__(self, path: str, limit: int) -> None:
+        super().__init__(limit)
+        self._names = path.split(".") if isinstance(path, str) else []
+        if not all(self._names) or not self._names:
+            raise ConfigError(f"a field's path is as 'user.id', got {path!r}", option="path")
+
+    def find(self, fields: Fields, body: bytes) -> str | None:
+        value = self._parsed(body)
+        for name in self._names:
+            value = _inside(value, name)
+        if value is None or isinstance(value, str):
+            return value
+        if isinstance(value, int) and not isinstance(value, bool):
+            return str(value)
+        raise Unusable("undecodable")  # a truth value, a float or an object has no stable text
+
+    def __repr__(self) -> str:
+        return f"json_field({'.'.join(self._names)!r})"
+
+
+def _inside(value: Any, name: str) -> Any:
+    if isinstance(value, dict):
+        return value.get(name)
+    if isinstance(value, list) and name.isascii() and name.isdigit() and len(name) < 10:
+        return value[int(name)] if int(name) < len(value) else None
+    return None
+
+
+class _PromptPrefix(_Json):
+    def __init__(self, limit: int, characters: int) -> None:
+        super().__init__(limit)
+        if not isinstance(characters, int) or isinstance(characters, bool) or characters < 1:
+            raise ConfigError(
+                f"characters must be an int of 1 or more, got {characters!r}", option="characters"
+            )
+        self._characters = characters
+
+    def find(self, fields: Fields, body: bytes) -> str | None:
+        call = self._parsed(body)
+        if not isinstance(call, dict):
+            return None
+        start = self._beginning(call)
+        if start is None:
+            return None
+        # one spelling for equal values; ascii, so that lone surrogates are text too
+        try:
+            text = json.dumps([call.get("model"), call.get("system"), start], sort_keys=True)
+        except RecursionError:
+            raise Unusable("undecodable") from None
+        return blake2b(text.encode(), digest_size=16).hexdigest()
+
+    def _beginning(self, call: dict[str, Any]) -> Any:
+        """What each later call of this conversation begins with too; None if there is nothing."""
+        messages = call.get("messages")
+        if isinstance(messages, list):
+            return _opening(messages)
+        prompt = call.get("prompt")
+        if isinstance(prompt, list) and prompt and isinstance(prompt[0], (str, list)):
+            prompt = prompt[0]  # a batch goes where its first prompt goes
+        if isinstance(prompt, list):  # token numbers
+            prompt = prompt[: -(-self._characters // _CHARACTERS_A_TOKEN)]
+        elif isinstance(prompt, str):
+            prompt = prompt[: self._characters]
+        else:
+            return None
+        return prompt or None
+
+    def __repr__(self) -> str:
+        return "prompt_prefix()"
+
+
+def _opening(messages: list[Any]) -> list[list[Any]] | None:
+    """Roles and contents up to the user's first message; without one, up to the first answer."""
+    opening: list[list[Any]] = []
+    for message in messages:
+        if not isinstance(message, dict):
+            raise Unusable("undecodable")
+        role = message.get("role")
+        if role not in ("system", "developer", "user"):
+            break
+        opening.append([role, message.get("content")])
+        if role == "user":
+            break
+    return opening or None
+
+
+def json_field(path: str, *, limit: int = _FIELD_LIMIT) -> Source:
+    """A str or int in a JSON body of at most ``limit`` bytes; ``path`` as ``"user.id"``.
+
+    A number in the path is a place in a list, from 0. Other values are anonymous: they have no
+    stable text. Cost: that of ``json.loads``.
+
+    >>> json_field("user.id")({}, b'{"user": {"id": 42}}')
+    '42'
+    """
+    return _JsonField(path, limit)
+
+
+def prompt_prefix(*, limit: int = _PROMPT_LIMIT, characters: int = _PROMPT_CHARACTERS) -> Source:
+    """A digest of what a conversation with a language model begins with, so that it stays put.
+
+    Of a body with ``messages`` (chat completions) that is the model, the system's messages and the
+    first of the user; of one with a ``prompt`` the model and its first ``characters`` (a quarter
+    as many token numbers). Every later call of the conversation begins so too, so it goes to the
+    host that has its keys and values cached. Cost: that of ``json.loads`` and a digest.
+
+    >>> who = prompt_prefix()
+    >>> hello = b'{"model": "m", "messages": [{"role": "user", "content": "hello"}%s]}'
+    >>> who({}, hello % b"") == who({}, hello % b', {"role": "assistant", "content": "hi"}')
+    True
+    """
+    return _PromptPrefix(limit, characters)

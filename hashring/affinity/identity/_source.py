@@ -1,0 +1,121 @@
+"""What is a source, and how do sources combine?"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Mapping
+
+from hashring.affinity._counters import Counters
+from hashring.affinity.identity._request import Fields, Request, fields_of
+from hashring.errors import ConfigError
+
+__all__ = ["MOST_BYTES", "Source", "Unusable", "first_of"]
+
+MOST_BYTES = 256
+"""An ID is a name, not a document: four times a SHA-256 in hex; more would be logged and pinned."""
+
+_REASONS = ("empty", "too_long", "undecodable", "ambiguous")
+
+
+class Unusable(Exception):  # noqa: N818  # a signal between a source and its caller, no error
+    """There is something where the ID should be, and it identifies nobody; ``args[0]`` says why.
+
+    The reason is one of ``empty``, ``too_long``, ``undecodable`` and ``ambiguous``.
+    """
+
+
+class Source(ABC):
+    """Reads the client ID of a request; a subclass says where it stands (``find``).
+
+    ``body_limit`` is how many bytes of the body it reads: 0 for none. Whoever holds a stream reads
+    at most one byte more and gives what it has; a longer body is not looked into. ``stats`` counts
+    requests that are anonymous although something was there: ``empty``, ``too_long`` (the ID over
+    256 bytes, or the body over its limit), ``undecodable`` and ``ambiguous`` (two that differ).
+
+    >>> class Fixed(Source):
+    ...     def find(self, fields, body):
+    ...         return body
+    >>> fixed = Fixed()
+    >>> fixed({}, b"ann"), fixed({}, b"x" * 257), fixed({}, b"\\xff"), dict(fixed.stats)["too_long"]
+    ('ann', None, None, 1)
+    """
+
+    body_limit: int = 0
+
+    def __init__(self) -> None:
+        self._counters = Counters(*_REASONS)
+
+    @abstractmethod
+    def find(self, fields: Fields, body: bytes) -> bytes | str | None:
+        """The ID where it stands; None where there is nothing. Raises ``Unusable``."""
+
+    @property
+    def stats(self) -> Mapping[str, int]:
+        """How many requests were anonymous although something was there, by reason."""
+        return self._counters.stats
+
+    def __call__(self, request: Request | Fields, body: bytes = b"") -> str | None:
+        """The client ID of ``request``, None if it is anonymous. Cost: 1 to 5 us without a body."""
+        return self._told(fields_of(request), body)
+
+    def _told(self, fields: Fields, body: bytes) -> str | None:
+        try:
+            found = self.find(fields, body)
+            return None if found is None else _checked(found)
+        except Unusable as why:
+            self._counters.add(why.args[0])
+            return None
+
+
+def _checked(found: bytes | str) -> str:
+    try:
+        text = found if isinstance(found, str) else found.decode()
+        size = len(text.encode()) if isinstance(found, str) else len(found)
+    except UnicodeError:  # bytes that are no UTF-8, or a lone surrogate
+        raise Unusable("undecodable") from None
+    if not size:
+        raise Unusable("empty")
+    if size > MOST_BYTES:
+        raise Unusable("too_long")
+    return text
+
+
+class _FirstOf(Source):
+    def __init__(self, sources: tuple[Source, ...]) -> None:
+        super().__init__()
+        self._sources = sources
+        self.body_limit = max(source.body_limit for source in sources)
+
+    def find(self, fields: Fields, body: bytes) -> str | None:
+        for source in self._sources:
+            found = source._told(fields, body)
+            if found is not None:
+                return found
+        return None
+
+    @property
+    def stats(self) -> Mapping[str, int]:
+        """The sums over the sources, each of which has its own."""
+        sums: Counter[str] = Counter()
+        for source in self._sources:
+            sums.update(source.stats)
+        return dict(sums)
+
+    def __repr__(self) -> str:
+        return f"first_of({', '.join(map(repr, self._sources))})"
+
+
+def first_of(*sources: Source) -> Source:
+    """The answer of the first source that has one, in the order given.
+
+    >>> from hashring.affinity.identity import header, query
+    >>> who = first_of(header("x-user"), query("user"))
+    >>> who({"query_string": "user=ann"})
+    'ann'
+    """
+    if not sources or not all(isinstance(source, Source) for source in sources):
+        raise ConfigError(
+            f"first_of takes one or more sources, such as header('x-user'), got {sources!r}"
+        )
+    return _FirstOf(sources)

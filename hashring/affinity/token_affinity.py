@@ -1,0 +1,218 @@
+"""Where does the client of this token go, and is it due a new one?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Literal
+
+from hashring.affinity._cookies import check_bare_name, cookie_values, set_cookie
+from hashring.affinity._counters import Counters
+from hashring.affinity.tokens import Token, Tokens
+from hashring.balancer import LoadBalancer
+from hashring.errors import ConfigError, TokenError
+from hashring.hosts import Host
+from hashring.keys import Key
+
+__all__ = ["Answer", "TokenAffinity", "Visit"]
+
+_MOST_TRIED = 3  # cookies of one name that are checked: a browser sends one for each path
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """What a request says of its client.
+
+    ``client_id`` and ``prefer`` are for ``pick`` or ``lease``. ``client`` and ``given`` are what a
+    new token will say, ``token`` is the one that came, if it is believed.
+    """
+
+    client_id: Key
+    prefer: str | None
+    client: bytes
+    given: bool
+    token: Token | None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Where a request goes; ``set_cookie`` is the header's value, None when none is due."""
+
+    host: Host
+    visit: Visit
+    set_cookie: str | None
+
+
+class TokenAffinity:
+    """Keeps the clients of a balancer on their hosts by the tokens they carry in a cookie.
+
+    A token's tag names the host that is preferred; its ID gives the walk when that host is down,
+    gone or unknown, so that all routers with these secrets agree without talking. A request
+    without a good token is a new client: the ID that the application gives places it, or a random
+    one. Whoever was placed anew gets a new token, and so does whoever has one past half its time
+    or of the older secret.
+
+    ``cookie_secure``: True sets ``Secure`` and puts ``__Host-`` before the name, False neither,
+    ``"auto"`` sets ``Secure`` on answers to requests that came by TLS. The name never depends on
+    the request. It tells the balancer that sessions are kept, so ``drain`` reports truly.
+
+    ``stats`` counts visits: ``known`` (with a good token), ``new`` (with no token) and ``refused``
+    (with none that is good: ``Tokens.stats`` says why); and among the known ``unknown`` (no host
+    of the pool has the tag) and ``other`` (the token of another client than the ID given); and
+    new tokens: ``moved`` (placed anew) and ``renewed`` (on the same host).
+
+    >>> from hashring import LoadBalancer
+    >>> lb = LoadBalancer(["web1", "web2"])
+    >>> affinity = TokenAffinity(lb, Tokens(b"sixteen or more random bytes"))
+    >>> first = affinity.decide()
+    >>> cookie = first.set_cookie.split(";")[0]
+    >>> lb.set_hosts([f"web{n}" for n in range(1, 9)])      # growth moves nobody who has a token
+    >>> again = affinity.decide(cookie)
+    >>> again.host == first.host, again.set_cookie
+    (True, None)
+    """
+
+    def __init__(
+        self,
+        lb: LoadBalancer,
+        tokens: Tokens,
+        *,
+        cookie: str = "hashring",
+        cookie_secure: bool | Literal["auto"] = "auto",
+    ) -> None:
+        if cookie_secure not in (True, False, "auto"):
+            raise ConfigError(
+                f"cookie_secure must be True, False or 'auto', got {cookie_secure!r}",
+                option="cookie_secure",
+            )
+        self._lb = lb
+        self._tokens = tokens
+        self._secure = cookie_secure
+        self.cookie = ("__Host-" if cookie_secure is True else "") + check_bare_name(cookie)
+        self._tags: dict[str, tuple[bytes, ...]] = {}
+        self._names: tuple[int, dict[bytes, str]] = (-1, {})
+        self._counters = Counters("known", "new", "refused", "unknown", "other", "moved", "renewed")
+        self._learn()
+        lb.keeps_sessions(True)
+
+    @property
+    def stats(self) -> Mapping[str, int]:
+        """How many visits were of which kind, and why new tokens were issued."""
+        return self._counters.stats
+
+    def decide(
+        self,
+        cookies: str | None = None,
+        *,
+        token: str | None = None,
+        client_id: Key | None = None,
+        exclude: Iterable[str | Host] = (),
+        tls: bool = False,
+    ) -> Answer:
+        """``visit``, ``pick`` and ``set_cookie`` in one call, for a request without a lease.
+
+        ``exclude`` names hosts that a retry has tried. Raises as ``LoadBalancer.pick``.
+        """
+        tried = list(exclude)
+        visit = self.visit(cookies, token=token, client_id=client_id)
+        host = self._lb.pick(visit.client_id, prefer=visit.prefer, exclude=tried)
+        return Answer(host, visit, self.set_cookie(visit, host, tls=tls, retry=bool(tried)))
+
+    def visit(
+        self, cookies: str | None = None, *, token: str | None = None, client_id: Key | None = None
+    ) -> Visit:
+        """Who comes, from the ``Cookie`` header, or from the text of one token.
+
+        ``client_id`` is the ID that the application knows the client by, if it does: it gives the
+        walk then, and a token of another such ID is not believed. Cost: as ``Tokens.read``, and
+        about 2 us.
+
+        >>> affinity = TokenAffinity(LoadBalancer(["a"]), Tokens(b"sixteen or more random bytes"))
+        >>> visit = affinity.visit("theme=dark", client_id="session-42")
+        >>> with affinity.balancer.lease(visit.client_id, prefer=visit.prefer) as lease:
+        ...     affinity.set_cookie(visit, lease.host).split("=")[0]
+        'hashring'
+        """
+        given = None if client_id in (None, "", b"") else client_id
+        clients = () if given is None else self._tokens.clients(given)
+        found = self._believed(cookies, token)
+        if found is not None and found.given and clients and found.client not in clients:
+            self._counters.add("other")
+            found = None
+        if found is None:
+            client = clients[0] if clients else self._tokens.new_client()
+            return Visit(
+                client.hex() if given is None else given, None, client, bool(clients), None
+            )
+        prefer = self._host_of(found.tag)
+        if prefer is None:
+            self._counters.add("unknown")
+        if given is not None:
+            return Visit(given, prefer, clients[0], True, found)
+        # under a new secret this hash is nobody's: unbound, it is bound again by the next ID given
+        bound = found.given and not found.outdated
+        return Visit(found.client_id, prefer, found.client, bound, found)
+
+    def set_cookie(
+        self, visit: Visit, host: str | Host, *, tls: bool = False, retry: bool = False
+    ) -> str | None:
+        """The ``Set-Cookie`` value after ``host`` was chosen; None when no new token is due.
+
+        ``tls`` says whether the request came by TLS (``TrustedProxies.tls`` knows). A ``retry``
+        writes none for a host that was not preferred. Cost: about 1 us, with a new token 9 us.
+        """
+        name = host.name if isinstance(host, Host) else host
+        why = self._due(visit, name, retry)
+        if why is None:
+            return None
+        if why:
+            self._counters.add(why)
+        secure = tls if self._secure == "auto" else bool(self._secure)
+        text = self._tokens.issue(visit.client, name, given=visit.given)
+        return set_cookie(self.cookie, text, max_age=self._tokens.max_age, secure=secure)
+
+    @property
+    def balancer(self) -> LoadBalancer:
+        """The balancer whose clients these are."""
+        return self._lb
+
+    # -- how it is decided ------------------------------------------------------------------------
+
+    def _believed(self, cookies: str | None, text: str | None) -> Token | None:
+        """The first good token among those that came; counted."""
+        came = [text] if text is not None else cookie_values(cookies or "", self.cookie)
+        for one in islice(came, _MOST_TRIED):
+            try:
+                token = self._tokens.read(one)
+            except TokenError:  # counted there, by its reason
+                continue
+            self._counters.add("known")
+            return token
+        self._counters.add("refused" if came else "new")
+        return None
+
+    def _due(self, visit: Visit, host: str, retry: bool) -> str | None:
+        """Why a new token is due: ``moved``, ``renewed`` or ``""`` for a first one; None: not."""
+        token = visit.token
+        if token is None or visit.prefer != host:
+            if retry:
+                return None
+            return "" if token is None else "moved"
+        bound = visit.given and not token.given
+        return "renewed" if bound or self._tokens.due(token) else None
+
+    def _host_of(self, tag: bytes) -> str | None:
+        epoch, names = self._names
+        if epoch != self._lb.snapshot.epoch:
+            names = self._learn()
+        return names.get(tag)
+
+    def _learn(self) -> dict[bytes, str]:
+        """The tags of the hosts that are in now; a tag is worked out once for each host."""
+        snapshot, old = self._lb.snapshot, self._tags
+        tags = {name: old.get(name) or self._tokens.tags(name) for name in snapshot.members}
+        names = {tag: name for name, both in tags.items() for tag in both}
+        # two threads may both do this: each leaves a whole and true answer
+        self._tags, self._names = tags, (snapshot.epoch, names)
+        return names

@@ -1,0 +1,166 @@
+"""How is one request decided?  The shell around ``choosing.py`` and ``seating.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias
+
+from mmh3 import mmh3_32_uintdigest
+
+from hashring.balancer import choosing
+from hashring.balancer.choosing import NO_NAMES, Live
+from hashring.balancer.known import Known
+from hashring.balancer.lease import Entered
+from hashring.balancer.pins import Questions, ask, ask_async
+from hashring.balancer.reports import Reason
+from hashring.balancer.seating import Seat, seated
+from hashring.errors import ConfigError
+from hashring.hosts import Host, as_names
+from hashring.keys import Key, key_bytes
+from hashring.load import Ledger
+from hashring.strategies import View
+
+__all__ = ["Deciding"]
+
+Prefer: TypeAlias = str | Host | None
+Exclude: TypeAlias = Iterable[str | Host]
+
+
+class Deciding(Known):
+    """The part of ``LoadBalancer`` that decides where one request goes."""
+
+    _choose_fallback: Callable[[View], Host]
+    _load_factor: float | None
+    _load_floor: int
+
+    def _pick(self, live: Live, client_id: Key | None, prefer: Prefer, exclude: Exclude) -> Host:
+        """Whatever ``pick`` has no short way for."""
+        if self._asks_store:
+            return self._seat(client_id, prefer, exclude, None).host
+        gone = as_names(exclude, "exclude") if exclude else NO_NAMES
+        return self._decide(live, client_id, prefer, gone)[0]
+
+    def _pick_known(
+        self, client_id: Key | None = None, *, prefer: Prefer = None, exclude: Exclude = ()
+    ) -> Host:
+        """``pick`` with a plain store of pins: the common answers without the cost of a seat."""
+        live = self._live
+        store: Any = self._plain  # not None, or this would not be called
+        if client_id.__class__ is str and client_id and prefer is None and not exclude:
+            try:
+                key = client_id.encode()
+                name = store.get(key)
+                if name is not None:
+                    return live.serving[name]
+                index = live.newcomers
+                if index is not None:
+                    # as in pick: a call here would be a third of what is ours
+                    position = mmh3_32_uintdigest(key, index.seed)
+                    code = index.cells[position >> index.shift]
+                    while code < 0:
+                        code = ~code
+                        at_or_before = position <= index.positions[code]
+                        code = index.low[code] if at_or_before else index.high[code]
+                    host = index.labels[code]
+                    if store.claim(key, host.name) == host.name:
+                        return host
+            except OSError:  # the store cannot answer: not to be asked a second time
+                return self._decide(live, client_id, None, NO_NAMES, remembered=False)[0]
+            except (KeyError, UnicodeEncodeError):  # a host with a deadline or away; a surrogate
+                pass
+        if client_id is None and prefer is None and not exclude and live.view is not None:
+            return self._choose_fallback(live.view)
+        return self._pick(live, client_id, prefer, exclude)
+
+    def _enter(self, client_id: Key | None, prefer: Prefer, exclude: Exclude) -> Entered:
+        if self._asks_store:
+            return self._seat(client_id, prefer, exclude, self._ledger).counted()
+        gone = as_names(exclude, "exclude") if exclude else NO_NAMES
+        ledger = self._ledger
+        with ledger.lock:  # chosen and counted in one go, so that bounds hold exactly
+            live = self._live
+            host, reason = self._decide(live, client_id, prefer, gone, bounded=True)
+            cell = live.cells[host.name]
+            ledger.enter(cell)
+            return host, reason, cell
+
+    async def _enter_async(
+        self, client_id: Key | None, prefer: Prefer, exclude: Exclude
+    ) -> Entered:
+        return (await self._seat_async(client_id, prefer, exclude, self._ledger)).counted()
+
+    def _seat(
+        self,
+        client_id: Key | None,
+        prefer: Prefer,
+        exclude: Exclude,
+        ledger: Ledger | None,
+    ) -> Seat:
+        """A seat for one request, after a plain store was asked."""
+        if self._awaited is not None and not choosing.anonymous(client_id):
+            raise ConfigError(
+                f"{type(self._awaited).__name__} must be awaited: use 'await lb.apick(...)' or "
+                "'async with lb.lease(...)'",
+                option="pins",
+            )
+        seat, questions = self._asked(client_id, prefer, exclude, ledger)
+        return seat if questions is None else ask(self._plain, questions)
+
+    async def _seat_async(
+        self,
+        client_id: Key | None,
+        prefer: Prefer,
+        exclude: Exclude,
+        ledger: Ledger | None,
+    ) -> Seat:
+        seat, questions = self._asked(client_id, prefer, exclude, ledger)
+        return seat if questions is None else await ask_async(self._awaited, questions)
+
+    def _asked(
+        self,
+        client_id: Key | None,
+        prefer: Prefer,
+        exclude: Exclude,
+        ledger: Ledger | None,
+    ) -> tuple[Seat, Questions[Seat] | None]:
+        """A seat and what must be asked before it is taken; None: it is taken already."""
+        gone = as_names(exclude, "exclude") if exclude else NO_NAMES
+
+        def place(pin: str | None, remembered: bool) -> tuple[Live, Host, Reason]:
+            live, bounded = self._live, ledger is not None
+            return live, *self._decide(
+                live, client_id, prefer, gone, pin=pin, bounded=bounded, remembered=remembered
+            )
+
+        seat = Seat(place, gone, ledger)
+        if (
+            client_id is None
+            or choosing.anonymous(client_id)
+            or (choosing.preferred(self._live, prefer, gone) is not None)
+        ):
+            seat.take(None, remembered=True)
+            return seat, None
+        return seat, seated(seat, key_bytes(client_id), retry=bool(gone))
+
+    def _decide(
+        self,
+        live: Live,
+        client_id: Key | None,
+        prefer: Prefer,
+        gone: frozenset[str],
+        *,
+        pin: str | None = None,
+        bounded: bool = False,
+        remembered: bool = True,
+    ) -> tuple[Host, Reason]:
+        known = choosing.preferred(live, prefer, gone) or choosing.preferred(live, pin, gone)
+        if known is not None:
+            return known, "pinned"
+        has_room = None
+        if bounded and self._load_factor is not None:
+            has_room = choosing.roomy(live, self._ledger, gone, self._load_factor, self._load_floor)
+        # Who comes with a host's name is not new, and nobody writes down where a retry went: its
+        # ID's walk says where, in every router alike.
+        by_strategy = self._by_strategy and remembered and prefer is None and not gone
+        choose = self._choose_fallback
+        return choosing.choose(live, client_id, gone, choose, has_room, by_strategy)

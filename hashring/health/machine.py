@@ -1,0 +1,156 @@
+"""Is this host up, after what its probes said?  A pure machine: state, result, time -> state."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from hashring.errors import ConfigError
+
+__all__ = ["Change", "Health", "Kind", "Rules", "at_least_1", "probed", "seconds"]
+
+Kind = Literal["down", "up", "ejected", "returned", "lifted", "restored"]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing that changed: ``kind``, for which host (None: for all), why, and when.
+
+    ``down`` and ``up`` are the probes' verdict, ``ejected`` and ``returned`` that of outlier
+    detection; ``lifted`` says that too few hosts are left, so that all are routed to, and
+    ``restored`` that this is over. ``at`` is a reading of the monitor's clock.
+    """
+
+    kind: Kind
+    host: str | None
+    why: str
+    at: float
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.host}: {self.why}" if self.host else f"{self.kind}: {self.why}"
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """When probes run and how many make a verdict; all times in seconds.
+
+    A host goes down after ``fall`` failures in a row and up after ``rise`` successes. Probes start
+    every ``interval``, and every ``fast`` while a verdict is in the making; each takes at most
+    ``timeout``. ``jitter`` is the fraction of a delay that chance may take off, so that the
+    monitors of many routers do not meet; it never adds any, and ``timeout`` is at most
+    ``interval``, so that a host that falls silent is down within ``interval * fall + timeout``.
+
+    The defaults are those of HAProxy (fall 3, rise 2) with a longer interval, 5 s for 2 s: every
+    router probes every host. Raises ``ConfigError``.
+
+    >>> Rules(timeout=9)
+    Traceback (most recent call last):
+    hashring.errors.ConfigError: timeout must be at most interval, got 9 and 5.0 seconds
+    """
+
+    interval: float = 5.0
+    timeout: float = 2.0
+    fall: int = 3
+    rise: int = 2
+    fast: float = 1.0
+    jitter: float = 0.1
+
+    def __post_init__(self) -> None:
+        for option in ("interval", "timeout", "fast"):
+            seconds(option, getattr(self, option))
+        for option in ("fall", "rise"):
+            at_least_1(option, getattr(self, option))
+        for option in ("timeout", "fast"):
+            if getattr(self, option) > self.interval:
+                raise ConfigError(
+                    f"{option} must be at most interval, got {getattr(self, option)} and "
+                    f"{self.interval} seconds",
+                    option=option,
+                )
+        if not isinstance(self.jitter, (int, float)) or not 0 <= self.jitter < 1:
+            raise ConfigError(
+                f"jitter must be a fraction from 0 up to, not including, 1, got {self.jitter!r}",
+                option="jitter",
+            )
+
+    def delay(self, health: Health, lot: float) -> float:
+        """Seconds from the start of one probe to that of the next; ``lot`` is random in 0..1.
+
+        >>> Rules().delay(Health("a", run=1), 0.0), Rules().delay(Health("a"), 1.0)
+        (1.0, 4.5)
+        """
+        return (self.fast if health.run else self.interval) * (1 - self.jitter * lot)
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What probes say of one host.
+
+    ``run`` counts the results in a row that speak against the verdict ``up``; ``proven`` says
+    whether a probe has ever passed; ``why`` is the last failure's text; ``since`` is when the
+    verdict was given.
+    """
+
+    host: str
+    up: bool = True
+    proven: bool = False
+    run: int = 0
+    why: str = ""
+    since: float = 0.0
+
+
+def probed(
+    health: Health, why: str | None, now: float, rules: Rules
+) -> tuple[Health, tuple[Change, ...]]:
+    """The health after one probe, and what changed; ``why`` is None if it passed.
+
+    A host is up until ``fall`` probes fail. One that was down before any probe passed needs a
+    single success: it is starting, not flapping. Source: HAProxy's ``fall`` and ``rise``, Envoy's
+    first pass. Cost: O(1).
+
+    >>> health = Health("a", run=2)
+    >>> health, changes = probed(health, "refused", 7.0, Rules())
+    >>> health.up, str(changes[0])
+    (False, 'down a: refused (3 probes in a row)')
+    >>> probed(health, None, 8.0, Rules())[0].up
+    True
+    """
+    passed = why is None
+    settled = replace(
+        health, proven=health.proven or passed, why=health.why if why is None else why
+    )
+    if passed == health.up:
+        return replace(settled, run=0), ()
+    run = health.run + 1
+    needed = rules.fall if health.up else rules.rise if health.proven else 1
+    if run < needed:
+        return replace(settled, run=run), ()
+    kind: Kind = "up" if passed else "down"
+    probes = "1 probe" if run == 1 else f"{run} probes in a row"
+    text = f"{probes} passed" if why is None else f"{why} ({probes})"
+    turned = replace(settled, up=passed, run=0, why=text if why is not None else "", since=now)
+    return turned, (Change(kind, health.host, text, now),)
+
+
+def seconds(option: str, value: float) -> float:
+    """``value`` if it is a finite number of seconds above 0; else ``ConfigError``.
+
+    >>> seconds("interval", 5)
+    5
+    """
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not 0 < value < math.inf:
+        raise ConfigError(f"{option} must be seconds above 0, got {value!r}", option=option)
+    return value
+
+
+def at_least_1(option: str, value: int) -> int:
+    """``value`` if it is an int of at least 1; else ``ConfigError``.
+
+    >>> at_least_1("fall", 3)
+    3
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ConfigError(f"{option} must be an int of at least 1, got {value!r}", option=option)
+    return value

@@ -1,0 +1,193 @@
+"""Which hosts are up?  ``HealthMonitor``: one for all hosts of a balancer."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from types import MappingProxyType, TracebackType
+
+from hashring.balancer import LoadBalancer
+from hashring.errors import HashringError
+from hashring.forks import watch as watch_forks
+from hashring.health.machine import Change, Health, Rules
+from hashring.health.outlier import OutlierRules, Record
+from hashring.health.probes import Probe, TcpProbe
+from hashring.health.verdicts import Verdicts, WhenAllDown
+from hashring.health.watch import Watch
+from hashring.hosts import Host
+from hashring.strategies import Rng
+
+__all__ = ["HealthMonitor"]
+
+
+class HealthMonitor:
+    """Holds hosts down as ``probe`` and ``outlier`` while its probes or the leases say so.
+
+    ``async with`` watches in the running event loop, ``with`` in a thread of its own; both follow
+    the hosts of ``lb`` as they come, go and are replaced, and take all marks back at the end. A
+    host is up until ``rules.fall`` probes fail. ``outliers`` judges by how leases end; None leaves
+    that out. Others' marks and drains always count: when probes and outliers hold down every host
+    that others leave in, ``when_all_down="route"`` lifts all their marks until one is up again,
+    ``"refuse"`` lets requests fail; ``panic`` lifts them also while less than that fraction of
+    those hosts would be left. A forked child has no monitor: it is warned, and must start its own.
+
+    ``probe`` is any ``async (host) -> object`` that returns False or raises for a host that is not
+    well. ``clock`` reads seconds that never run backwards; ``rng`` spreads the probes.
+
+    Cost: a task and a timer a host, and the probes. Raises ``ConfigError`` for bad options.
+
+    >>> lb = LoadBalancer(["a", "b"])
+    >>> async def probe(host):
+    ...     return host.name != "a"
+    >>> seen = threading.Event()
+    >>> with HealthMonitor(lb, probe, Rules(0.02, 0.02, fast=0.01)) as monitor:
+    ...     stop = monitor.subscribe(lambda change: seen.set())
+    ...     seen.wait(10), lb.state("a"), monitor.health("a").why
+    (True, 'down', 'the probe said no (3 probes in a row)')
+    >>> lb.state("a")
+    'up'
+    """
+
+    def __init__(
+        self,
+        lb: LoadBalancer,
+        probe: Probe | None = None,
+        rules: Rules | None = None,
+        *,
+        outliers: OutlierRules | None = OutlierRules(),  # noqa: B008  # it is immutable
+        when_all_down: WhenAllDown = "route",
+        panic: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        rng: Rng | None = None,
+    ) -> None:
+        self._verdicts = Verdicts(rules or Rules(), outliers, when_all_down, panic)
+        self._watch = Watch(lb, probe or TcpProbe(), self._verdicts, clock, rng or random)
+        self._task: asyncio.Task[None] | None = None
+        self._thread: threading.Thread | None = None
+        self._end: Callable[[], object] = bool  # of the thread; known once it runs
+        self._used = False
+        watch_forks(self)
+
+    # -- what it knows ----------------------------------------------------------------------------
+
+    @property
+    def stats(self) -> Mapping[str, int]:
+        """Counts since the beginning, as they are now.
+
+        ``probes``, of which ``probes_failed``; ``probes_void`` (not made, for want of a file
+        descriptor or the like here: no verdict); ``went_down``, ``came_up``; ``ejections``,
+        ``returned``, ``ejections_refused`` (over the limit, or the last host); ``lifted`` and
+        ``restored``: how often too few hosts were left, and how often that ended.
+        """
+        return MappingProxyType(dict(self._verdicts.stats))
+
+    @property
+    def lifted(self) -> str | None:
+        """Why all hosts are routed to, whatever their health; None while health counts."""
+        return self._verdicts.lifted
+
+    def health(self, name: str | Host) -> Health:
+        """What probes say of a host, even while marks are lifted. Raises ``UnknownHostError``."""
+        return self._verdicts.of(self._verdicts.health, name)
+
+    def record(self, name: str | Host) -> Record:
+        """What leases say of a host. Raises ``UnknownHostError``."""
+        return self._verdicts.of(self._verdicts.records, name)
+
+    def subscribe(self, callback: Callable[[Change], object]) -> Callable[[], None]:
+        """Call ``callback(change)`` after each later change of health; the answer ends that.
+
+        It is called in the monitor's event loop, once the pool has the change: keep it short.
+        What it raises is logged under ``hashring``.
+        """
+        listeners = self._watch.listeners
+        listeners.append(callback)
+
+        def stop() -> None:
+            if callback in listeners:
+                listeners.remove(callback)
+
+        return stop
+
+    # -- its life ---------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> HealthMonitor:
+        self._begin()
+        started = asyncio.Event()
+        self._task = asyncio.create_task(self._watch.run(started.set), name="hashring health")
+        waiting = asyncio.create_task(started.wait())
+        await asyncio.wait((self._task, waiting), return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        if self._task.done():
+            await self._task  # for its error
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        task, self._task = self._task, None
+        if task is not None and not self._watch.deaf:
+            task.cancel()
+            await asyncio.wait((task,))
+            if not task.cancelled():
+                task.result()  # for its error
+
+    def __enter__(self) -> HealthMonitor:
+        began: Future[None] = Future()
+        self._thread = threading.Thread(
+            target=self._serve, args=(began,), name="hashring health", daemon=True
+        )
+        self._thread.start()
+        began.result()  # or its error
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        thread, self._thread = self._thread, None
+        if thread is not None and not self._watch.deaf:
+            self._end()
+            thread.join()
+
+    def _serve(self, began: Future[None]) -> None:
+        async def watch() -> None:
+            over = asyncio.Event()
+            loop = asyncio.get_running_loop()
+            self._end = lambda: loop.call_soon_threadsafe(over.set)
+            async with self:
+                began.set_result(None)
+                await over.wait()
+
+        try:
+            asyncio.run(watch())
+        except BaseException as error:
+            if began.done():
+                raise  # to threading.excepthook
+            began.set_exception(error)
+
+    def _begin(self) -> None:
+        if self._used:
+            raise HashringError("this monitor has been entered before: make a new one")
+        self._used = True
+
+    def after_fork(self) -> None:
+        """Called in a forked child: it has no thread and no event loop that would watch."""
+        self._watch.deaf = True
+        if self._task is not None or self._thread is not None:
+            warnings.warn(
+                "a forked child inherits no HealthMonitor, and the marks of its parent's stay as "
+                "they are: start a new one in the child",
+                RuntimeWarning,
+                stacklevel=2,
+            )

@@ -1,0 +1,121 @@
+"""Is this host failing its requests?  A pure machine: record, outcome, time -> record."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from hashring.errors import ConfigError
+from hashring.health.machine import Change, at_least_1, seconds
+
+__all__ = ["OutlierRules", "Record", "answered", "may_return", "returned"]
+
+
+@dataclass(frozen=True, slots=True)
+class OutlierRules:
+    """When a host is ejected, and for how long.
+
+    ``failures`` in a row eject a host for ``base`` seconds times the number of its ejections, at
+    most ``cap``; each ``base`` seconds in which it stays in make that number one less. At most
+    ``max(1, share * hosts)`` are ejected at a time. The defaults are Envoy's (5, 30 s, 300 s,
+    10 %). Raises ``ConfigError``.
+
+    >>> OutlierRules().most(9), OutlierRules().most(40)
+    (1, 4)
+    """
+
+    failures: int = 5
+    base: float = 30.0
+    cap: float = 300.0
+    share: float = 0.1
+
+    def __post_init__(self) -> None:
+        at_least_1("failures", self.failures)
+        seconds("base", self.base)
+        if seconds("cap", self.cap) < self.base:
+            raise ConfigError(f"cap must be at least base, got {self.cap} s", option="cap")
+        if not isinstance(self.share, (int, float)) or not 0 <= self.share <= 1:
+            raise ConfigError(
+                f"share must be a fraction from 0 to 1, got {self.share!r}", option="share"
+            )
+
+    def most(self, hosts: int) -> int:
+        """How many of so many hosts may be ejected at a time."""
+        return max(1, int(self.share * hosts))
+
+    def times(self, record: Record, now: float) -> int:
+        """The number of ejections that still count."""
+        return max(0, record.times - int((now - record.since) // self.base))
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What the requests on one host say.
+
+    ``run`` counts its failures in a row, ``times`` its ejections, and ``until`` is when the present
+    one ends (None: it is in). ``since`` is when it was ejected or came back.
+    """
+
+    host: str
+    run: int = 0
+    times: int = 0
+    until: float | None = None
+    since: float = 0.0
+    why: str = ""
+
+
+def answered(
+    record: Record, why: str | None, began: float, now: float, rules: OutlierRules, *, room: bool
+) -> tuple[Record, tuple[Change, ...]]:
+    """The record after a request that ``began`` then; ``why`` is None if it was a success.
+
+    ``room`` says whether one more host may be ejected; without room the run goes on, and each
+    ``failures`` more ask again. Requests that end during an ejection say nothing new, nor do those
+    that began before it: a long timeout must not eject a host that has just come back. Cost: O(1).
+
+    >>> record, rules = Record("a", run=4), OutlierRules()
+    >>> record, changes = answered(record, "timeout", 5.0, 7.0, rules, room=True)
+    >>> record.until, str(changes[0])
+    (37.0, 'ejected a: 5 requests in a row failed, the last: timeout; for 30 s')
+    """
+    if record.until is not None or (record.times and began < record.since):
+        return record, ()
+    if why is None:
+        return (replace(record, run=0) if record.run else record), ()
+    run = record.run + 1
+    if run % rules.failures or not room:
+        return replace(record, run=run), ()
+    # what is over the cap adds no time, so it needs no decay either
+    times = min(rules.times(record, now) + 1, math.ceil(rules.cap / rules.base))
+    span = min(rules.base * times, rules.cap)
+    text = f"{run} requests in a row failed, the last: {why}; for {span:g} s"
+    ejected = Record(record.host, 0, times, now + span, now, text)
+    return ejected, (Change("ejected", record.host, text, now),)
+
+
+def may_return(record: Record, began: float, now: float, rules: OutlierRules) -> str | None:
+    """Why an ejected host may come back now; None if it may not.
+
+    ``began`` is when a probe began that has just passed, ``-inf`` for none. It ends an ejection
+    once ``base`` is over, never before: a host whose probe passes while its requests fail would
+    otherwise flap as fast as it is probed.
+
+    >>> record, rules = Record("a", times=2, until=60.0, since=0.0), OutlierRules()
+    >>> may_return(record, 31.0, 32.0, rules), may_return(record, 29.0, 32.0, rules)
+    ('a probe passed', None)
+    """
+    if record.until is None:
+        return None
+    if now >= record.until:
+        return "its time is over"
+    return "a probe passed" if began >= record.since + rules.base else None
+
+
+def returned(record: Record, why: str, now: float) -> tuple[Record, tuple[Change, ...]]:
+    """The record of an ejected host that comes back, and the change.
+
+    >>> returned(Record("a", times=1, until=30.0), "its time is over", 30.0)[0]
+    Record(host='a', run=0, times=1, until=None, since=30.0, why='')
+    """
+    back = Record(record.host, 0, record.times, None, now)
+    return back, (Change("returned", record.host, why, now),)

@@ -1,0 +1,82 @@
+"""What is a probe, what did it say, and where does it connect?"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
+from urllib.parse import urlsplit
+
+from hashring.errors import ConfigError
+from hashring.hosts import Host
+
+__all__ = ["Probe", "Void", "as_port", "ask", "endpoint"]
+
+Probe: TypeAlias = Callable[[Host], Awaitable[Any]]
+"""Passes unless it returns False or raises."""
+
+# no file descriptor, port, buffer or memory left here: the host has not been asked
+_OWN_FAULTS = frozenset(
+    {errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM}
+)
+
+
+class Void(Exception):  # noqa: N818  # not an error of the host: the probe says nothing
+    """The probe could not be made, for want of something on this side."""
+
+
+async def ask(probe: Probe, host: Host, within: float) -> str | None:
+    """Why ``host`` failed its probe; None if it passed. At most ``within`` seconds.
+
+    Raises ``Void`` when this process lacks what a probe needs.
+    """
+    try:
+        async with asyncio.timeout(within) as limit:
+            answer = await probe(host)
+    except TimeoutError as error:
+        # a probe may have a deadline of its own
+        return f"no answer within {within:g} s" if limit.expired() else _text(error)
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in _OWN_FAULTS:
+            raise Void(_text(error)) from error
+        return _text(error)
+    return "the probe said no" if answer is False else None
+
+
+def _text(error: Exception) -> str:
+    said = str(error)
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
+def endpoint(address: str, port: int | None) -> tuple[str, int]:
+    """Where to connect: ``port`` if given, else that of the address. ``ConfigError`` without one.
+
+    >>> endpoint("10.0.0.1:80", None), endpoint("[::1]:80", 8080), endpoint("web1", 80)
+    (('10.0.0.1', 80), ('::1', 8080), ('web1', 80))
+    """
+    try:
+        parts = urlsplit(address if "://" in address else f"//{address}")
+        name, given = parts.hostname, parts.port
+    except ValueError:
+        name = given = None
+    chosen = given if port is None else port
+    if name is None or chosen is None:
+        raise ConfigError(
+            f"a probe of {address!r} needs a port: give the host an address such as "
+            "'10.0.0.1:80', or the probe a port",
+            option="port",
+        )
+    return name, chosen
+
+
+def as_port(port: int | None) -> int | None:
+    """``port`` if it is None or a port's number; else ``ConfigError``.
+
+    >>> as_port(80)
+    80
+    """
+    number = isinstance(port, int) and not isinstance(port, bool)
+    if port is not None and not (number and 0 < port < 65536):
+        raise ConfigError(f"port must be 1 to 65535, got {port!r}", option="port")
+    return port

@@ -1,0 +1,202 @@
+"""Who probes whom, when?  One task for each host, one that publishes, all in one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+
+from hashring.balancer import Event, LoadBalancer
+from hashring.health.machine import Change
+from hashring.health.marks import held
+from hashring.health.probes import Probe, Void, ask
+from hashring.health.verdicts import Marks, Verdicts
+from hashring.hosts import Host
+from hashring.strategies import Rng
+
+__all__ = ["Watch"]
+
+_log = logging.getLogger("hashring")
+
+_BAD_NEWS = frozenset({"down", "ejected", "lifted"})
+_RENEWING = frozenset({"register", "unregister", "replace"})
+
+
+class Watch:
+    """Probes the hosts of ``lb`` and listens to its leases, from ``run``'s beginning to its end.
+
+    ``listeners`` are called with each change, in the event loop's thread. Only the counting of a
+    lease's outcome happens elsewhere, in the thread that ends the lease, under one short lock.
+    """
+
+    def __init__(
+        self,
+        lb: LoadBalancer,
+        probe: Probe,
+        verdicts: Verdicts,
+        clock: Callable[[], float],
+        rng: Rng,
+    ) -> None:
+        self._lb, self._probe, self._verdicts = lb, probe, verdicts
+        self._clock, self._rng = clock, rng
+        self.listeners: list[Callable[[Change], object]] = []
+        self.deaf = False  # in a forked child, which has these objects but not this loop
+        self.lock = threading.Lock()  # of the verdicts
+        self._hosts: dict[str, Host] = {}  # who is probed, as they are now
+        self._probers: dict[str, asyncio.Task[None]] = {}
+        self._renewed: deque[str] = deque()
+        self._told: deque[Change] = deque()  # changes that listeners have not heard
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._news = asyncio.Event()
+
+    async def run(self, started: Callable[[], object]) -> None:
+        """Watch until cancelled; ``started`` is called when every host has its prober."""
+        self._loop = asyncio.get_running_loop()
+        self._news = asyncio.Event()
+        ends = [self._lb.subscribe(self._changed), self._lb.on_outcome(self._heard)]
+        try:
+            self._follow()
+            started()
+            while True:
+                self._news.clear()
+                self._follow()
+                await self._publish()
+                await self._pause()
+        except Exception:
+            _log.exception("the health monitor ends by a fault and takes its marks back")
+            raise
+        finally:
+            for end in ends:
+                end()
+            self._loop = None
+            await self._stop()
+
+    # -- what is heard from outside, by any thread ------------------------------------------------
+
+    def _changed(self, event: Event) -> None:
+        if self.deaf:
+            return
+        if event.kind in _RENEWING:
+            self._renewed.append(event.host.name)
+        self._wake()
+
+    def _heard(self, host: Host, failed: bool, why: str | None, took: float) -> None:
+        verdicts = self._verdicts
+        if self.deaf or not (failed or host.name in verdicts.suspects):
+            return  # the way of nearly every request
+        now = self._clock()
+        with self.lock:
+            changes = verdicts.answered(
+                host.name, (why or "failed") if failed else None, now - took, now
+            )
+        if changes:
+            self._told.extend(changes)
+            self._wake()
+
+    def _wake(self) -> None:
+        loop = self._loop
+        if loop is not None:
+            with contextlib.suppress(RuntimeError):  # closed between the look and the call
+                loop.call_soon_threadsafe(self._news.set)
+
+    # -- what happens in the loop -----------------------------------------------------------------
+
+    def _follow(self) -> None:
+        """A prober for each host that is in, none for others, a new one for another machine."""
+        renewed = {self._renewed.popleft() for _ in range(len(self._renewed))}
+        members = self._lb.snapshot.members
+        for name, host in list(self._hosts.items()):
+            if name not in members or members[name].host.address != host.address:
+                renewed.add(name)
+            if name in renewed:
+                del self._hosts[name]
+                self._probers.pop(name).cancel()
+        with self.lock:
+            self._told.extend(self._verdicts.follow(members, self._clock(), renewed))
+        for name, member in members.items():
+            self._hosts[name] = member.host  # its weight and meta may be new
+            if name not in self._probers:
+                prober = self._probe_on(name)
+                self._probers[name] = asyncio.create_task(prober, name=f"probe {name}")
+
+    async def _probe_on(self, name: str) -> None:
+        """Probe a host for as long as it is in.
+
+        The first probe comes soon, and the second at a random moment of the interval: so the
+        probes of a thousand hosts that came together are spread over it.
+        """
+        verdicts, rules = self._verdicts, self._verdicts.rules
+        wait, spread = rules.fast * self._rng.random(), self._rng.random()
+        while True:
+            await asyncio.sleep(wait)
+            began = self._clock()
+            try:
+                why = await ask(self._probe, self._hosts[name], rules.timeout)
+            except Void as void:
+                if not verdicts.stats["probes_void"]:  # once: it will not be the only one
+                    _log.warning("a probe of %s could not be made: %s", name, void)
+                verdicts.stats["probes_void"] += 1
+            else:
+                now = self._clock()
+                with self.lock:
+                    changes = verdicts.probed(name, why, began, now)
+                if changes:
+                    self._told.extend(changes)
+                    self._news.set()
+            delay = rules.delay(verdicts.health[name], self._rng.random()) * spread
+            wait, spread = max(0.0, began + delay - self._clock()), 1.0
+
+    async def _publish(self) -> None:
+        """Settle, tell the pool, then the listeners."""
+        # drained first: what comes while the pool is told is in the next round
+        told = [self._told.popleft() for _ in range(len(self._told))]
+        with self.lock:
+            marks, changes = self._verdicts.settle(self._clock())
+        await self._put(marks)
+        for change in (*told, *changes):
+            self._tell(change)
+
+    async def _put(self, marks: Marks) -> None:
+        """Make ``marks`` ours in the pool, all in one snapshot.
+
+        In a thread: a pool of 1,000 hosts with half of them away takes seconds to build, in which
+        the event loop must go on; what changes meanwhile is in the next snapshot.
+        """
+        addresses = {name: host.address for name, host in self._hosts.items()}
+        if not held(self._lb.snapshot.members, marks, addresses)[1]:
+            return
+        # host by host, by the public calls, each would be a snapshot of its own
+        change = asyncio.to_thread(self._lb._change, held, marks, addresses)
+        job = asyncio.ensure_future(change)
+        try:
+            await asyncio.shield(job)
+        except asyncio.CancelledError:
+            await job  # what is begun must end before the marks are taken back
+            raise
+
+    async def _pause(self) -> None:
+        """Wait for news, or for the end of the next ejection."""
+        with self.lock:
+            due = self._verdicts.due()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(None if due is None else max(0.0, due - self._clock())):
+                await self._news.wait()
+
+    def _tell(self, change: Change) -> None:
+        level = logging.WARNING if change.kind in _BAD_NEWS else logging.INFO
+        _log.log(level, "health: %s", change)
+        for listener in tuple(self.listeners):
+            try:
+                listener(change)
+            except Exception:  # a listener's fault must not end the watch
+                _log.exception("a listener failed on %s", change)
+
+    async def _stop(self) -> None:
+        """End the probers; nobody watches from now on, so nobody is held down by us."""
+        for prober in self._probers.values():
+            prober.cancel()
+        await asyncio.gather(*self._probers.values(), return_exceptions=True)
+        await self._put(Marks({}, {}))
