@@ -62,12 +62,12 @@ class Membership:
         settled = as_host(host)
         if weight is not None:
             settled = settled.with_weight(as_weight(weight, settled.name))
-        self._change(changes.registered, settled)
+        self.apply(changes.registered, settled)
         return settled
 
     def unregister(self, name: str | Host) -> Host:
         """A host goes; its clients go to the others. Raises ``UnknownHostError``."""
-        old, _ = self._change(changes.unregistered, name_of(name))
+        old, _ = self.apply(changes.unregistered, name_of(name))
         return old.members[name_of(name)].host
 
     def set_weight(self, name: str | Host, weight: float) -> None:
@@ -76,7 +76,7 @@ class Membership:
         Raises ``UnknownHostError`` and ``InvalidWeightError``.
         """
         known = name_of(name)
-        self._change(changes.reweighted, known, as_weight(weight, known))
+        self.apply(changes.reweighted, known, as_weight(weight, known))
 
     def replace(self, name: str | Host, *, address: str) -> None:
         """Another machine takes the name: no client moves.
@@ -85,7 +85,7 @@ class Membership:
         outlier detection said of the old machine is forgotten, and its load counts start anew.
         The address that it has already changes nothing. Raises ``UnknownHostError``.
         """
-        self._change(changes.replaced, name_of(name), address)
+        self.apply(changes.replaced, name_of(name), address)
 
     def set_hosts(self, hosts: HostsLike) -> None:
         """Make ``hosts`` the members, in one snapshot; hosts that stay keep marks, drain and load.
@@ -99,7 +99,7 @@ class Membership:
         >>> [(host.name, host.weight) for host in lb.hosts], lb.snapshot.epoch
         ([('b', 2.0), ('c', 1.0)], 2)
         """
-        self._change(changes.reconciled, as_hosts(hosts))
+        self.apply(changes.reconciled, as_hosts(hosts))
 
     # -- who may serve ----------------------------------------------------------------------------
 
@@ -108,11 +108,11 @@ class Membership:
 
         Raises ``UnknownHostError`` and, for ``by="*"``, ``ConfigError``.
         """
-        self._change(changes.marked, name_of(name), reason, by)
+        self.apply(changes.marked, name_of(name), reason, by)
 
     def mark_up(self, name: str | Host, *, by: str = "operator") -> None:
         """``by`` holds a host down no longer; ``by="*"`` clears everybody's mark."""
-        self._change(changes.unmarked, name_of(name), by)
+        self.apply(changes.unmarked, name_of(name), by)
 
     def drain(
         self, name: str | Host, *, deadline: float | None = None, by: str = "operator"
@@ -134,13 +134,13 @@ class Membership:
                 stacklevel=2,
             )
         end = None if seconds is None else self._ledger.clock() + seconds
-        old, new = self._change(changes.drained, host.name, end, by)
+        old, new = self.apply(changes.drained, host.name, end, by)
         movement = Movement(old.usable_table, new.usable_table)
         return DrainReport(host, self._keeps_sessions, seconds, movement)
 
     def resume(self, name: str | Host, *, by: str = "operator") -> None:
         """``by`` drains a host no longer; ``by="*"`` ends everybody's drain."""
-        self._change(changes.undrained, name_of(name), by)
+        self.apply(changes.undrained, name_of(name), by)
 
     # -- what it looks like -----------------------------------------------------------------------
 
@@ -215,8 +215,19 @@ class Membership:
 
     # -- how a change is made ---------------------------------------------------------------------
 
-    def _change(self, edit: Callable[..., Edited], *args: Any) -> tuple[Snapshot, Snapshot]:
-        """Publish ``edit(members, *args)``; the snapshots before and after."""
+    def apply(self, edit: Callable[..., Edited], *args: Any) -> tuple[Snapshot, Snapshot]:
+        """Publish ``edit(members, *args)`` as one snapshot; the snapshots before and after.
+
+        For a layer that changes several hosts at once: ``edit`` is a function of ``hashring.pool``,
+        or one that answers as those do, with the new members and what changed for whom. It runs
+        under the lock, so it must not wait. What it raises leaves the pool as it was.
+
+        >>> from hashring import LoadBalancer, pool
+        >>> lb = LoadBalancer(["a", "b"])
+        >>> _, after = lb.apply(pool.marked, "a", "reboot", "operator")
+        >>> lb.state("a"), after.epoch
+        ('down', 2)
+        """
         with self._lock:
             old = self._live.snapshot
             members, made = edit(old.members, *args)

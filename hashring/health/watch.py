@@ -169,7 +169,7 @@ class Watch:
         if not held(self._lb.snapshot.members, marks, addresses)[1]:
             return
         # host by host, by the public calls, each would be a snapshot of its own
-        change = asyncio.to_thread(self._lb._change, held, marks, addresses)
+        change = asyncio.to_thread(self._lb.apply, held, marks, addresses)
         job = asyncio.ensure_future(change)
         try:
             await asyncio.shield(job)
