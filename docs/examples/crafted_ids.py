@@ -37,7 +37,7 @@ def main() -> None:
         ("with a secret", HashRing(HOSTS, key_secret=secrets.token_bytes(32))),
     ):
         host, times = busiest(ring, ids)
-        print(f"{said:<16}  busiest is {host}: {times:.2f} times its fair share")  # noqa: T201  # what a script is for
+        print(f"{said:<16}  busiest is {host}: {times:.2f} times its fair share")
 
 
 if __name__ == "__main__":

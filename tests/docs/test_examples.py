@@ -1,0 +1,43 @@
+"""Do the scripts of the docs run, and show what the pages say of them?"""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
+
+
+def output(name: str) -> list[str]:
+    """The lines that the script prints; it must end well."""
+    script = [sys.executable, str(EXAMPLES / name)]
+    done = subprocess.run(script, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_known_clients_move_only_when_their_host_goes() -> None:
+    said = {}
+    for line in output("known_clients.py"):
+        found = re.fullmatch(r"(.+?) +(\d+) moved +(\{.*\})", line)
+        assert found, line
+        said[found[1]] = int(found[2]), ast.literal_eval(found[3])
+    moved = {after: count for after, (count, _) in said.items()}
+    homes = {after: hosts for after, (_, hosts) in said.items()}
+    assert moved["web4 joins"] == 0, "growth moves nobody who carries a token"
+    assert moved["web1 drains for 0.5 s"] == 0
+    assert moved["its deadline has passed"] == homes["web1 drains for 0.5 s"]["web1"]
+    lost = homes["its deadline has passed"]["web2"]
+    assert moved["web2 killed, web1 is back"] == lost > 0
+    assert moved["web2 is back"] == 0, "who was placed anew stays there"
+    assert "web2" not in homes["web2 is back"]
+
+
+def test_crafted_ids_hit_one_host_until_there_is_a_secret() -> None:
+    without, keyed = output("crafted_ids.py")
+    assert re.search(r"busiest is web7: 10\.00 times", without)
+    times = float(re.findall(r"([\d.]+) times", keyed)[0])
+    assert 1.0 <= times <= 1.3
