@@ -133,7 +133,7 @@ class LoadBalancer(Deciding):
 
         As ``pick``, and with a ``load_factor`` the first host of the walk below its bound, but
         for pinned clients. Cost: about 2 us from entering to leaving, under one short lock, and
-        3 us more with pins. A store that must be awaited is asked by ``async with``.
+        1.5 us more with pins. A store that must be awaited is asked by ``async with``.
 
         >>> lb = LoadBalancer(["a", "b", "c"], load_factor=1.25)
         >>> with lb.lease("x") as one, lb.lease("x") as two:

@@ -13,7 +13,7 @@ from hashring.balancer.known import Known
 from hashring.balancer.lease import Entered
 from hashring.balancer.pins import Questions, ask, ask_async
 from hashring.balancer.reports import Reason
-from hashring.balancer.seating import Seat, seated
+from hashring.balancer.seating import Seat, seated, settled
 from hashring.errors import ConfigError
 from hashring.hosts import Host, as_names
 from hashring.keys import Key, key_bytes
@@ -74,15 +74,36 @@ class Deciding(Known):
 
     def _enter(self, client_id: Key | None, prefer: Prefer, exclude: Exclude) -> Entered:
         if self._asks_store:
-            return self._seat(client_id, prefer, exclude, self._ledger).counted()
+            return self._enter_known(client_id, prefer, exclude)
+        return self._enter_at_once(client_id, prefer, exclude)
+
+    def _enter_at_once(
+        self, client_id: Key | None, prefer: Prefer, exclude: Exclude, *, remembered: bool = True
+    ) -> Entered:
         gone = as_names(exclude, "exclude") if exclude else NO_NAMES
         ledger = self._ledger
         with ledger.lock:  # chosen and counted in one go, so that bounds hold exactly
             live = self._live
-            host, reason = self._decide(live, client_id, prefer, gone, bounded=True)
+            host, reason = self._decide(
+                live, client_id, prefer, gone, bounded=True, remembered=remembered
+            )
             cell = live.cells[host.name]
             ledger.enter(cell)
             return host, reason, cell
+
+    def _enter_known(self, client_id: Key | None, prefer: Prefer, exclude: Exclude) -> Entered:
+        store = self._plain
+        if store is None or prefer is not None or exclude or not client_id:
+            return self._seat(client_id, prefer, exclude, self._ledger).counted()
+        key = key_bytes(client_id)
+        try:
+            pin = store.get(key)
+        except OSError:  # the store cannot say
+            return self._enter_at_once(client_id, None, (), remembered=False)
+        if choosing.preferred(self._live, pin, NO_NAMES) is not None:
+            return self._enter_at_once(client_id, pin, ())  # the common answer, without a seat
+        seat = self._new_seat(client_id, None, NO_NAMES, self._ledger)
+        return ask(store, settled(seat, key, pin, retry=False)).counted()
 
     async def _enter_async(
         self, client_id: Key | None, prefer: Prefer, exclude: Exclude
@@ -125,22 +146,27 @@ class Deciding(Known):
     ) -> tuple[Seat, Questions[Seat] | None]:
         """A seat and what must be asked before it is taken; None: it is taken already."""
         gone = as_names(exclude, "exclude") if exclude else NO_NAMES
+        seat = self._new_seat(client_id, prefer, gone, ledger)
+        here = choosing.preferred(self._live, prefer, gone) is not None
+        if here or client_id is None or choosing.anonymous(client_id):
+            seat.take(None, remembered=True)
+            return seat, None
+        return seat, seated(seat, key_bytes(client_id), retry=bool(gone))
 
+    def _new_seat(
+        self,
+        client_id: Key | None,
+        prefer: Prefer,
+        gone: frozenset[str],
+        ledger: Ledger | None,
+    ) -> Seat:
         def place(pin: str | None, remembered: bool) -> tuple[Live, Host, Reason]:
             live, bounded = self._live, ledger is not None
             return live, *self._decide(
                 live, client_id, prefer, gone, pin=pin, bounded=bounded, remembered=remembered
             )
 
-        seat = Seat(place, gone, ledger)
-        if (
-            client_id is None
-            or choosing.anonymous(client_id)
-            or (choosing.preferred(self._live, prefer, gone) is not None)
-        ):
-            seat.take(None, remembered=True)
-            return seat, None
-        return seat, seated(seat, key_bytes(client_id), retry=bool(gone))
+        return Seat(place, gone, ledger)
 
     def _decide(
         self,

@@ -17,7 +17,7 @@ from hashring.balancer.reports import Reason
 from hashring.hosts import Host
 from hashring.load import Ledger, LoadCell
 
-__all__ = ["Place", "Seat", "seated"]
+__all__ = ["Place", "Seat", "seated", "settled"]
 
 Place: TypeAlias = Callable[[str | None, bool], tuple[Live, Host, Reason]]
 """(pin, will the choice be remembered?) -> the choice, and the state in which it was made."""
@@ -84,12 +84,19 @@ class Seat:
 
 def seated(seat: Seat, key: bytes, *, retry: bool) -> Questions[Seat]:
     """The questions after which ``seat`` is where the client belongs. A retry writes nothing."""
-    pin, answers = None, True
     try:
         pin = yield "get", key
     except OSError:
-        answers = False  # so the client is placed as by a router that has no store
-    if seat.take(pin, remembered=answers) or retry or not answers:
+        pass
+    else:
+        return (yield from settled(seat, key, pin, retry=retry))
+    seat.take(None, remembered=False)  # placed as by a router that has no store
+    return seat
+
+
+def settled(seat: Seat, key: bytes, pin: str | None, *, retry: bool) -> Questions[Seat]:
+    """What is left to ask once the store has said where the client is."""
+    if seat.take(pin, remembered=True) or retry:
         return seat
     try:
         yield from _written(seat, key, pin)
