@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-__all__ = ["GUARANTEES", "command", "markdown"]
+__all__ = ["GUARANTEES", "command", "listed", "markdown"]
 
 GUARANTEES = {
     "minimal_move": ("moves", "adding or removing a host moves only keys to or from it"),
@@ -38,7 +38,7 @@ _ASCII = ("x", ".")
 )
 def command(as_json: bool, as_markdown: bool) -> None:
     """Every placement: its guarantees, cost and source, and the proxy it exports to."""
-    found = list(_placements())
+    found = list(listed())
     if as_json:
         emit("placements", None, {"placements": found})
     elif as_markdown:
@@ -47,7 +47,7 @@ def command(as_json: bool, as_markdown: bool) -> None:
         _print(found)
 
 
-def _placements() -> Iterator[dict[str, Any]]:
+def listed() -> Iterator[dict[str, Any]]:
     """What each module says of itself; a file that says nothing promises nothing."""
     from hashring.placement import module, names, options
 

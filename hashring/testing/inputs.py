@@ -133,7 +133,8 @@ def histories(
 def _changed(draw: st.DrawFn, now: list[Host], known: list[Host]) -> list[Host]:
     """``now`` after one change that can be made; a host that left may come back."""
     away = [host for host in known if host not in now]
-    can = ["remove"] * (len(now) > 1) + ["add"] * bool(away) + ["weight", "order"]
+    several = len(now) > 1
+    can = ["weight"] + ["remove", "order"] * several + ["add"] * bool(away)
     change = draw(st.sampled_from(can))
     place = draw(st.integers(0, len(now) - 1))
     if change == "remove":

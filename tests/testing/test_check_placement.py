@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from hashring import ConfigError, HashRing, Host, placement
 from hashring.testing import check_placement
 from hashring.testing._laws import GUARANTEES, SENTENCES
-from hashring.testing._shares import check_weighted
+from hashring.testing._shares import POOLS, QUANTILE, check_weighted
 from tests.testing.wrong import BROKEN, Fickle, Ordered, Right
 
 ALL = frozenset(GUARANTEES)
@@ -261,3 +262,13 @@ def test_luck_breaks_no_promise_of_weights(vnodes: int, seed: int) -> None:
         max_examples=1,
         seed=seed,
     )
+
+
+def test_the_quantile_is_the_one_that_is_claimed() -> None:
+    # twice the tail of Student's density beyond QUANTILE, by steps of 1/1000 as far as it matters
+    freedom = POOLS - 1
+    scale = math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2))
+    scale /= math.sqrt(freedom * math.pi)
+    at = (QUANTILE + step / 1000 for step in range(40_000))
+    tail = 2 * sum(scale * (1 + t * t / freedom) ** (-(freedom + 1) / 2) for t in at) / 1000
+    assert 1.5e-9 < tail < 2.5e-9
