@@ -8,7 +8,7 @@ these numbers is 0 but for two things, which are what is tolerated:
 * luck: the mean of 64 numbers strays by their deviation / sqrt(64), which is estimated from the
   numbers themselves (Student's t). So a coarse ring is given more room than an exact placement;
 * steps: programs deal out points, slots or groups of points in whole numbers. ``STEPS`` allows for
-  those of every program that promises this; weights that are ignored miss by four times as much.
+  those of every program that promises this. Weights that are ignored miss by five times as much.
 """
 
 from __future__ import annotations
@@ -33,9 +33,10 @@ POOLS = 64
 QUANTILE = 7.0
 """Student's t with 63 degrees of freedom is beyond it in 2 of 10^9 seeds."""
 
-STEPS = 0.1
-"""Of the fair share. ketama cuts each host's 40 w/mean groups of points to a whole number, which
-takes 1/40 of a fair share from an average host, and 1/10 from one of a quarter of that weight."""
+STEPS = 0.05
+"""Of the fair share. The coarsest is ketama, which cuts each host's 40 w/mean groups of points to a
+whole number: up to 1/40 of an average host's share. What light hosts lose so, the heavy ones gain,
+at most 1/40 of all keys, which is 1/20 of the half and more that is theirs."""
 
 KEYS_A_POOL = 500  # a share of 1/2 strays by 2 % among so many: less than any circle's own luck
 WEIGHTS = (1, 2, 4)  # whole and low, for programs that count points; 4 against 1 cannot be missed
