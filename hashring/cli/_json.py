@@ -15,6 +15,9 @@ exact share of all possible keys, null where the placement has no circle.
             each with ``_before`` and ``_after``; ``flows``: ``origin, target, clients, requests,
             arc``.
 
+``placements`` has no pool, so only ``schema``, ``command`` and ``placements``: ``name, guarantees,
+            exports, cost, source, options``.
+
 ``log`` is ``clients, requests, format, lines, used, unreadable, first_unreadable,
 first_unreadable_in, sources, warnings``.
 """
@@ -34,10 +37,11 @@ __all__ = ["SCHEMA", "emit"]
 SCHEMA = 1  # grows when a key goes or changes its meaning, not when one comes
 
 
-def emit(command: str, pool: Pool, *parts: Mapping[str, Any]) -> None:
-    """Print one report, its ``parts`` side by side."""
+def emit(command: str, pool: Pool | None, *parts: Mapping[str, Any]) -> None:
+    """Print one report, its ``parts`` side by side; ``pool`` None is a report about no hosts."""
     report: dict[str, Any] = {"schema": SCHEMA, "command": command}
-    report |= {"placement": pool.placement, "options": pool.settings()}
+    if pool is not None:
+        report |= {"placement": pool.placement, "options": pool.settings()}
     for part in parts:
         report |= part
     click.echo(json.dumps(report, indent=2))

@@ -1,0 +1,15 @@
+"""Is what ``hashring.testing`` needs installed?  Imported first, so that the answer comes first."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from hashring.errors import ConfigError
+
+__all__: list[str] = []
+
+if find_spec("hypothesis") is None:
+    raise ConfigError(
+        'hashring.testing needs hypothesis: pip install "sticky-hashring[testing]"',
+        option="testing",
+    )

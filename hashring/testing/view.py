@@ -1,0 +1,49 @@
+"""What does a strategy see, in a test?  Hosts with the loads and latencies that the test says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from hashring.hosts import Host, HostsLike, as_hosts
+
+__all__ = ["FakeView"]
+
+
+class FakeView:
+    """A ``View`` over plain numbers by name; what is not given is 0. Immutable.
+
+    ``hosts`` are sorted by name, as in a balancer; ``latency`` is in seconds.
+
+    >>> from hashring.strategies import LeastConnections
+    >>> view = FakeView(["web1", "web2"], in_flight={"web1": 3})
+    >>> LeastConnections().choose(view)
+    Host('web2')
+    """
+
+    __slots__ = ("_in_flight", "_latency", "hosts")
+
+    def __init__(
+        self,
+        hosts: HostsLike,
+        in_flight: Mapping[str, int] = MappingProxyType({}),
+        latency: Mapping[str, float] = MappingProxyType({}),
+    ) -> None:
+        self.hosts = tuple(sorted(as_hosts(hosts), key=lambda host: host.name))
+        self._in_flight = dict(in_flight)
+        self._latency = dict(latency)
+
+    def in_flight(self, host: Host) -> int:
+        """How many leases ``host`` serves."""
+        return self._in_flight.get(host.name, 0)
+
+    def latency(self, host: Host) -> float:
+        """The host's mean latency in seconds."""
+        return self._latency.get(host.name, 0.0)
+
+    def least_loaded(self) -> Host:
+        """The host with the least in flight per weight, the first by name of equals."""
+        return min(self.hosts, key=lambda host: self.in_flight(host) / host.weight)
+
+    def __repr__(self) -> str:
+        return f"FakeView({list(self.hosts)!r}, {self._in_flight!r}, {self._latency!r})"
