@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from threading import Barrier, Thread
@@ -226,3 +228,15 @@ class TestThreads:
 
         together(4, work)
         assert table.stats["pins"] <= 50
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_worker_does_not_wait_for_a_lock_that_nobody_holds_there() -> None:
+    table = PinTable()
+    table.claim("x", "web1")
+    with table._lock:  # as if another thread were inside a claim
+        child = os.fork()
+        if not child:
+            signal.alarm(30)  # a child that waits in vain must not outlive the test
+            os._exit(table.get("x") != "web1")
+    assert os.waitpid(child, 0)[1] == 0
