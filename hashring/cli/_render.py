@@ -14,6 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from hashring.analysis._formats import show
+from hashring.analysis._rich import table as sheet_table
+from hashring.analysis.sheets import named as name_of
+from hashring.analysis.sheets import percent
 
 if TYPE_CHECKING:
     from hashring.analysis import Clients
@@ -31,6 +34,7 @@ __all__ = [
     "percent",
     "placement_line",
     "sheet",
+    "sheet_table",
     "show",
 ]
 
@@ -53,30 +57,6 @@ def page() -> Iterator[Console]:
     if not out.is_terminal:
         text = "".join(f"{line.rstrip()}\n" for line in text.splitlines())
     sys.stdout.write(text)  # click.echo() would overrule an encoding that is ASCII
-
-
-def percent(fraction: float | None) -> str:
-    """A fraction for people; empty for None.
-
-    >>> percent(0.2019)
-    '20.2 %'
-    """
-    return "" if fraction is None else f"{100 * fraction:.1f} %"
-
-
-def name_of(host: str | None, limit: int = 60) -> str:
-    """A host's name for people, in at most ``limit`` characters; None is what the fallback serves.
-
-    Long names tend to differ at an end, so it is the middle that goes.
-
-    >>> name_of("ip-10-0-12-34.eu-central-1.internal:8080", 20)
-    'ip-10-0-1...nal:8080'
-    """
-    name = "(fallback)" if host is None else show(host, 1000)
-    if len(name) <= limit:
-        return name
-    tail = (limit - 3) // 2
-    return f"{name[: limit - 3 - tail]}...{name[-tail:]}"
 
 
 def arrow(before: int, after: int, width: int) -> str:

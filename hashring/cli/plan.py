@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from hashring.analysis import Change, Plan
-    from hashring.analysis.plan import HostPlan, Moved
+    from hashring.analysis.planned import HostPlan
 
 __all__ = ["command"]
 
@@ -91,18 +91,24 @@ def _change(add: tuple[str, ...], remove: tuple[str, ...], weight: tuple[str, ..
 
 
 def _print(out: Console, report: Plan, placement: str) -> None:
-    from hashring.cli._render import legend
+    from hashring.analysis.planned import comparison, flow_sheet, step_sheet
+    from hashring.cli._render import legend, sheet_table
 
     out.print(_hosts(out, report))
     out.print(legend(out, "requests after"))
     out.print()
     if report.flows:
-        out.print(_flows(out, report))
+        out.print(sheet_table(flow_sheet(report, _FLOWS, out.width // 4)))
         hidden = len(report.flows) - _FLOWS
         if hidden > 0:
             out.print(f"... and {hidden:,} smaller flows: --json has them all", style="dim")
         out.print()
-    out.print(_comparison(report, placement))
+    if report.steps:
+        steps = step_sheet(report, max(12, out.width - 62))  # what the numbers leave
+        out.print(sheet_table(steps))
+        out.print(steps.note, style="dim")
+        out.print()
+    out.print(sheet_table(comparison(report, placement)))
     out.print()
     out.print(f"fingerprint {report.fingerprint} -> {report.fingerprint_after}", style="dim")
     # into a pipe the sentence is one line, whatever its length: easy to grep for
@@ -110,6 +116,7 @@ def _print(out: Console, report: Plan, placement: str) -> None:
 
 
 def _hosts(out: Console, report: Plan) -> Table:
+    from hashring.analysis.planned import weight
     from hashring.cli._render import Bar, HostRow, arrow, host_table, percent
 
     clients, requests = (len(f"{n:,}") for n in (report.clients, report.requests))
@@ -117,7 +124,7 @@ def _hosts(out: Console, report: Plan) -> Table:
     rows = []
     for host in report.hosts:
         cells = (
-            _weight(host),
+            weight(host),
             arrow(host.clients_before, host.clients_after, clients),
             arrow(host.requests_before, host.requests_after, requests),
             percent(host.share_after),
@@ -133,50 +140,3 @@ def _sign(host: HostPlan) -> tuple[str, str]:
     if host.weight_after is None:
         return "-", "red"
     return ("~", "yellow") if host.weight_before != host.weight_after else (" ", "")
-
-
-def _weight(host: HostPlan) -> str:
-    before, after = host.weight_before, host.weight_after
-    if before is None or after is None or before == after:
-        return f"{after if before is None else before:g}"
-    return f"{before:g} -> {after:g}"
-
-
-def _flows(out: Console, report: Plan) -> Table:
-    from hashring.cli._render import name_of, percent, sheet
-
-    exact = "" if report.arc is None else "of all keys"
-    table = sheet("from", "to", "clients", "requests", exact, left=2)
-    for flow in report.flows[:_FLOWS]:
-        table.add_row(
-            name_of(flow.origin, out.width // 4),
-            name_of(flow.target, out.width // 4),
-            f"{flow.clients:,}",
-            f"{flow.requests:,}",
-            percent(flow.arc),
-        )
-    return table
-
-
-def _comparison(report: Plan, placement: str) -> Table:
-    from hashring.cli._render import percent, sheet
-
-    table = sheet("", "clients", "", "requests", "")
-    table.add_row(f"moved by {placement}", *_moved(report.moved), style="bold")
-    if report.arc is not None:
-        table.add_row("  of all possible keys", "", percent(report.arc), "", "")
-    table.add_row("theoretical minimum", "", percent(report.minimum), "", percent(report.minimum))
-    if report.modulo is not None:
-        table.add_row("hash % n", *_moved(report.modulo))
-    return table
-
-
-def _moved(moved: Moved) -> tuple[Any, ...]:
-    from hashring.cli._render import percent
-
-    return (
-        f"{moved.clients:,}",
-        percent(moved.client_share),
-        f"{moved.requests:,}",
-        percent(moved.request_share),
-    )

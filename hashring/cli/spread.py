@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from hashring.analysis import Spread
-    from hashring.analysis.spread import Balance
+    from hashring.analysis.balance import Balance
 
 __all__ = ["command"]
 
@@ -55,6 +55,7 @@ def _print(out: Console, report: Spread) -> None:
     out.print(legend(out, "requests"))
     out.print()
     out.print(_balance(report))
+    out.print(f"  {_theory(report)}", style="dim")
     out.print()
     out.print(_hottest(out, report))
     out.print()
@@ -64,7 +65,7 @@ def _print(out: Console, report: Spread) -> None:
             f"{report.unrouted_requests:,} requests: the fallback serves them."
         )
     out.print(f"fingerprint {report.fingerprint}", style="dim")
-    out.print(_sentence(report), style="bold", soft_wrap=not out.is_terminal)
+    out.print(report.sentence(), style="bold", soft_wrap=not out.is_terminal)
 
 
 def _hosts(out: Console, report: Spread) -> Table:
@@ -90,15 +91,27 @@ def _hosts(out: Console, report: Spread) -> Table:
 def _balance(report: Spread) -> Table:
     from hashring.cli._render import percent, sheet
 
-    def row(name: str, balance: Balance) -> tuple[str, str, str]:
-        return name, f"{balance.peak:.3f}", percent(balance.cov)
+    def row(name: str, balance: Balance) -> tuple[str, str, str, str]:
+        return name, f"{balance.peak:.3f}", percent(balance.cov), f"{balance.gini:.3f}"
 
-    table = sheet("", "peak/mean", "coefficient of variation")
+    table = sheet("", "peak/mean", "coefficient of variation", "Gini")
     table.add_row(*row("  clients", report.client_balance))
     table.add_row(*row("  requests", report.request_balance))
     if report.arc_balance is not None:
         table.add_row(*row("  arcs", report.arc_balance))
     return table
+
+
+def _theory(report: Spread) -> str:
+    from hashring.cli._render import percent
+
+    text = f"of the clients' variation {percent(report.placement_cov)} is the placement's own"
+    bands = [host.band for host in report.hosts if host.band is not None]
+    if not bands:
+        return f"{text}; the rest is chance"
+    outside = len(report.outside)
+    inside = "all arcs are" if not outside else f"{outside:,} of {len(bands):,} arcs are not"
+    return f"{text}; {inside}\n  in the 99 % band of such a ring"
 
 
 def _hottest(out: Console, report: Spread) -> Table:
@@ -114,13 +127,3 @@ def _hottest(out: Console, report: Spread) -> Table:
             name_of(hot.host, out.width // 4),
         )
     return table
-
-
-def _sentence(report: Spread) -> str:
-    from hashring.cli._render import name_of, percent
-
-    busiest = max(report.hosts, key=lambda host: host.request_share / host.fair)
-    return (
-        f"{name_of(busiest.host)} would be the busiest: {busiest.requests:,} requests, "
-        f"{percent(busiest.request_share)} of all where {percent(busiest.fair)} is fair."
-    )
