@@ -16,7 +16,7 @@ exact share of all possible keys, null where the placement has no circle.
             arc``.
 
 ``log`` is ``clients, requests, format, lines, used, unreadable, first_unreadable,
-first_unreadable_in, sources, warnings``.
+first_unreadable_in, kinds, sources, warnings``; its ``kinds`` have ``kind, lines, first, source``.
 """
 
 from __future__ import annotations

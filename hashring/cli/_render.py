@@ -69,18 +69,27 @@ def arrow(before: int, after: int, width: int) -> str:
 
 
 def log_line(clients: Clients) -> Text:
-    """What was read: sources, format, lines used and not used, clients."""
+    """What was read: sources, format, lines used and not used and why not, clients."""
     sources = ", ".join(show(source, 40) for source in clients.sources[:3])
     more = len(clients.sources) - 3
     sources += f" and {more:,} more" if more > 0 else ""
     text = Text(f"{sources}: {clients.format}, {clients.used:,} lines used, ")
     bad = f"{clients.unreadable:,} unreadable"
     if clients.first_unreadable is not None:
-        several = len(clients.sources) > 1
-        where = f" of {show(clients.first_unreadable_in or '', 40)}" if several else ""
-        bad += f" (the first is line {clients.first_unreadable:,}{where})"
+        where = _at(clients, clients.first_unreadable, clients.first_unreadable_in)
+        bad += f" (the first is {where})"
     text.append(bad, style="yellow" if clients.unreadable else "")
-    return text.append(f", {len(clients.counts):,} clients")
+    text.append(f", {len(clients.counts):,} clients")
+    for bad in clients.kinds:
+        first = _at(clients, bad.first, bad.source)
+        lines = "1 line is" if bad.lines == 1 else f"{bad.lines:,} lines are"
+        text.append(f"\n  {lines} {bad.kind}, first {first}", style="yellow")
+    return text
+
+
+def _at(clients: Clients, line: int, source: str | None) -> str:
+    several = len(clients.sources) > 1
+    return f"line {line:,}" + (f" of {show(source or '', 40)}" if several else "")
 
 
 def placement_line(pool: Pool, hosts: str) -> Text:

@@ -20,7 +20,7 @@ CLIENTS = b"ann\nbob\nann\ncid\n"
 COMMON = {"schema", "command", "fingerprint", "placement", "options"}
 LOG = {
     *("clients", "requests", "format", "lines", "used", "unreadable", "first_unreadable"),
-    *("first_unreadable_in", "sources", "warnings"),
+    *("first_unreadable_in", "kinds", "sources", "warnings"),
 }
 MOVED = {"clients", "requests", "client_share", "request_share"}
 BALANCE = {"peak", "cov", "gini"}
