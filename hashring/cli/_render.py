@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,9 +17,10 @@ from hashring.analysis._formats import show
 from hashring.analysis._rich import table as sheet_table
 from hashring.analysis.sheets import named as name_of
 from hashring.analysis.sheets import percent
+from hashring.cli._facts import log_parts, placement_text
 
 if TYPE_CHECKING:
-    from hashring.analysis import Clients
+    from hashring.analysis import Clients, Report
     from hashring.cli._options import Pool
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "page",
     "percent",
     "placement_line",
+    "print_report",
     "sheet",
     "sheet_table",
     "show",
@@ -69,33 +71,32 @@ def arrow(before: int, after: int, width: int) -> str:
 
 
 def log_line(clients: Clients) -> Text:
-    """What was read: sources, format, lines used and not used and why not, clients."""
-    sources = ", ".join(show(source, 40) for source in clients.sources[:3])
-    more = len(clients.sources) - 3
-    sources += f" and {more:,} more" if more > 0 else ""
-    text = Text(f"{sources}: {clients.format}, {clients.used:,} lines used, ")
-    bad = f"{clients.unreadable:,} unreadable"
-    if clients.first_unreadable is not None:
-        where = _at(clients, clients.first_unreadable, clients.first_unreadable_in)
-        bad += f" (the first is {where})"
+    """What was read: sources, format, lines used and not used, clients."""
+    before, bad, after = log_parts(clients)
+    text = Text(before)
     text.append(bad, style="yellow" if clients.unreadable else "")
-    text.append(f", {len(clients.counts):,} clients")
-    for bad in clients.kinds:
-        first = _at(clients, bad.first, bad.source)
-        lines = "1 line is" if bad.lines == 1 else f"{bad.lines:,} lines are"
-        text.append(f"\n  {lines} {bad.kind}, first {first}", style="yellow")
-    return text
-
-
-def _at(clients: Clients, line: int, source: str | None) -> str:
-    several = len(clients.sources) > 1
-    return f"line {line:,}" + (f" of {show(source or '', 40)}" if several else "")
+    return text.append(after)
 
 
 def placement_line(pool: Pool, hosts: str) -> Text:
     """Which hosts, under which placement, with which options."""
-    settings = ", ".join(f"{k}={v}" for k, v in pool.settings().items())
-    return Text(f"{hosts}, placement {pool.placement}" + (f" ({settings})" if settings else ""))
+    return Text(placement_text(pool, hosts))
+
+
+def print_report(title: str, about: Sequence[str | Text], report: Report) -> None:
+    """A whole report: its title, what it was made of, its tables, and its sentence."""
+    with page() as out:
+        out.print(title, style="bold")
+        for line in about:
+            out.print(line)
+        out.print()
+        for part in report.sheets():
+            out.print(part.title, style="bold")
+            out.print(sheet_table(part))
+            if part.note:
+                out.print(part.note, style="dim")
+            out.print()
+        out.print(report.sentence(), style="bold", soft_wrap=not out.is_terminal)
 
 
 def sheet(*columns: str, left: int = 1) -> Table:

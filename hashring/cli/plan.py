@@ -9,20 +9,21 @@ import click
 from hashring.cli._json import emit
 from hashring.cli._options import (
     Pool,
+    change_of,
+    change_options,
     json_option,
     log_options,
-    named_weights,
-    names,
     pool_options,
     read_logs,
     usage,
 )
+from hashring.cli._pictures import Pictures, picture_options
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from hashring.analysis import Change, Plan
+    from hashring.analysis import Plan
     from hashring.analysis.planned import HostPlan
 
 __all__ = ["command"]
@@ -33,9 +34,9 @@ _FLOWS = 12  # most that are shown: a terminal is 24 lines high; --json has them
 @click.command("plan")
 @log_options
 @pool_options
-@click.option("--add", multiple=True, metavar="D,E=2,...", help="Hosts that come. Repeatable.")
-@click.option("--remove", multiple=True, metavar="B,...", help="Hosts that leave. Repeatable.")
-@click.option("--weight", multiple=True, metavar="C=2,...", help="New weights. Repeatable.")
+@change_options
+@click.option("--one-by-one", is_flag=True, help="Each host's change as a step of its own.")
+@picture_options
 @json_option
 def command(
     logs: tuple[str, ...],
@@ -45,6 +46,8 @@ def command(
     add: tuple[str, ...],
     remove: tuple[str, ...],
     weight: tuple[str, ...],
+    one_by_one: bool,
+    draw: Pictures,
     as_json: bool,
 ) -> None:
     """Who moves when the hosts change, by the clients of LOG...
@@ -52,42 +55,38 @@ def command(
     A LOG is a file, plain or gzip, or - for standard input.
     """
     from hashring.analysis import plan
+    from hashring.cli._facts import facts, shortened
 
-    change = _change(add, remove, weight)
+    change = change_of(add, remove, weight)
+    if change is None:
+        raise click.UsageError(
+            "say what changes, with --add, --remove or --weight", click.get_current_context()
+        )
+    draw.check()
+    steps = change.split() if one_by_one else (change,)
     with usage():
         after = pool.membership(change.apply(pool.hosts))
     before = pool.membership()
     clients = read_logs(logs, log_format, key)
-    report = plan(clients.counts, before, after)
+    if one_by_one:
+        report = plan(clients.counts, before, steps=steps)
+    else:
+        report = plan(clients.counts, before, after)
+    hosts = f"{len(before.hosts):,} -> {len(after.hosts):,} hosts"
+    title = f"Plan: {shortened(str(change), 200)}"
+    draw.write(report, title=title, facts=facts(pool, hosts, clients), ring=after.ring)
     if as_json:
         more = {"change": change.to_dict(), "log": clients.to_dict()}
         return emit("plan", pool, more, report.to_dict())
-    from hashring.cli._render import log_line, page, placement_line, show
+    from hashring.cli._render import log_line, page, placement_line
 
-    hosts = f"{len(before.hosts):,} -> {len(after.hosts):,} hosts"
     with page() as out:
-        out.print(f"Plan: {show(str(change), 1000)}", style="bold")
+        out.print(f"Plan: {shortened(str(change), 1000)}", style="bold")
         out.print(placement_line(pool, hosts))
         out.print(log_line(clients))
         out.print()
         _print(out, report, pool.placement)
     return None
-
-
-def _change(add: tuple[str, ...], remove: tuple[str, ...], weight: tuple[str, ...]) -> Change:
-    from hashring.analysis import Change
-
-    if not names((*add, *remove, *weight)):
-        raise click.UsageError(
-            "say what changes, with --add, --remove or --weight", click.get_current_context()
-        )
-    for part in names(weight):
-        if "=" not in part:
-            raise click.UsageError(
-                f"--weight {part}: give NAME=WEIGHT", click.get_current_context()
-            )
-    weights = {host.name: host.weight for host in named_weights(weight, "--weight")}
-    return Change(named_weights(add, "--add"), names(remove), weights)
 
 
 def _print(out: Console, report: Plan, placement: str) -> None:

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 import click
 
 from hashring.cli._json import emit
-from hashring.cli._options import Pool, json_option, log_options, pool_options, read_logs
+from hashring.cli._options import (
+    Pool,
+    json_option,
+    log_options,
+    pool_options,
+    read_logs,
+)
+from hashring.cli._pictures import Pictures, picture_options
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,26 +29,37 @@ __all__ = ["command"]
 @click.command("spread")
 @log_options
 @pool_options
+@picture_options
 @json_option
 def command(
-    logs: tuple[str, ...], log_format: str, key: str | None, pool: Pool, as_json: bool
+    logs: tuple[str, ...],
+    log_format: str,
+    key: str | None,
+    pool: Pool,
+    draw: Pictures,
+    as_json: bool,
 ) -> None:
     """How evenly the clients of LOG... spread over the hosts.
 
     A LOG is a file, plain or gzip, or - for standard input.
     """
     from hashring.analysis import spread
+    from hashring.cli._facts import facts
 
+    draw.check()
     membership = pool.membership()
     clients = read_logs(logs, log_format, key)
     report = spread(clients.counts, membership)
+    hosts, title = f"{len(pool.hosts):,} hosts", "Spread of clients and requests"
+    about = facts(pool, hosts, clients)
+    draw.write(report, title=title, facts=about, counts=clients.counts, ring=membership.ring)
     if as_json:
         return emit("spread", pool, {"log": clients.to_dict()}, report.to_dict())
     from hashring.cli._render import log_line, page, placement_line
 
     with page() as out:
-        out.print("Spread of clients and requests", style="bold")
-        out.print(placement_line(pool, f"{len(pool.hosts):,} hosts"))
+        out.print(title, style="bold")
+        out.print(placement_line(pool, hosts))
         out.print(log_line(clients))
         out.print()
         _print(out, report)
