@@ -171,7 +171,7 @@ def _opened(column: Any) -> tuple[Any, Close]:
     if series.dtype not in (pl.String, pl.Binary):
         raise InvalidKeyError(
             f"assign() takes a column of texts, not of {series.dtype}: make texts of it first, or "
-            "call assign_positions() where they are positions",
+            "call assign_positions() if they are positions",
             key_type=str(series.dtype),
         )
     return series, close
@@ -186,11 +186,14 @@ def _from_numpy(column: NDArray[Any]) -> pl.Series | list[Any]:
             key_type=str(column.dtype),
         )
     keys: list[Any] = column.tolist()
-    try:
-        series = pl.Series(keys, dtype=pl.Binary if kind == "S" else pl.String, strict=True)
-    except (TypeError, ValueError):  # no texts alone, or a lone surrogate in one
-        return keys
-    return keys if series.has_nulls() else series  # NumPy has no null: None is a key, a wrong one
+    for like in (pl.Binary,) if kind == "S" else (pl.String, pl.Binary):
+        try:
+            series = pl.Series(keys, dtype=like, strict=True)
+        except (TypeError, ValueError):  # keys of other types, or a lone surrogate
+            continue
+        if not series.has_nulls():  # NumPy has no null: None is a key, and a wrong one
+            return series
+    return keys
 
 
 def _as_series(column: Any) -> tuple[pl.Series, Close]:

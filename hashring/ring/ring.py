@@ -145,9 +145,9 @@ class HashRing:
 
         A code is an index into ``hosts``. The column is a NumPy array (unicode, bytes or objects),
         an Arrow array of strings, chunked or not, or a polars Series; where it has a null the
-        answer has one, and a None in a NumPy array is a wrong key. Cost: some 30 ns a key
-        in polars, 50 in Arrow, 70 in objects and 300 in unicode of NumPy, over two cores where the
-        hash is what takes the time; the first call on a state of the ring makes its arrays, O(V).
+        answer has one, and a None in a NumPy array is a wrong key. Cost: some 30 ns of
+        processor time a key in polars and Arrow, on two cores; 70 to 120 in NumPy, whose texts are
+        converted first; the first call on a state of the ring also makes its arrays, O(V).
 
         Raises ``ConfigError`` without the extra ``analysis``, ``NoHostsError`` on an empty ring and
         ``InvalidKeyError`` for a column that is none of these.
@@ -161,8 +161,8 @@ class HashRing:
     def assign_positions(self, positions: Any) -> Any:
         """The host codes of keys that were hashed before: of positions on this ring, uint32.
 
-        Columns, answers and errors are as for ``assign``. Cost: 6 to 10 ns a position,
-        over two cores.
+        Columns, answers and errors are as for ``assign``. Cost: 6 to 10 ns of
+        processor time a position, on two cores.
 
         >>> import numpy as np
         >>> HashRing(["a", "b"]).assign_positions(np.array([0, 4065042165], dtype=np.uint32))
