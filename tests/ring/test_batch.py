@@ -147,7 +147,7 @@ def test_a_wrong_key_is_the_error_of_lookup(wrong: object) -> None:
 
 
 def test_nulls_stay_null_in_polars() -> None:
-    column = pl.Series("client", ["a", None, "b", None] * 70_000)
+    column = pl.Series("client", ["a", None, "b", None] * 140_000)
     codes = RING.assign(column)
     assert codes.is_null().to_list() == column.is_null().to_list()
     assert owners(RING, codes[[0, 2]].to_list()) == RING.lookup_many(["a", "b"])
