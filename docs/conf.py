@@ -7,14 +7,16 @@ fonts of the reader's system, so that the pages work without a network (a test h
 from __future__ import annotations
 
 import inspect
+import re
 from typing import Any
 
-from hashring import __version__
+import hashring
+from hashring import analysis
 
 project = "hashring"
 author = "The hashring authors"
 project_copyright = author
-release = version = __version__
+release = version = hashring.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
 # a page of the guide that is not written yet has its place in the navigation already
@@ -24,6 +26,7 @@ myst_heading_anchors = 3  # a link may point at any heading that a page's own co
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 add_module_names = False
+python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 88
 
 html_theme = "furo"
@@ -41,25 +44,33 @@ class _Written(str):
     __repr__ = str.__str__
 
 
-def _written(annotation: object) -> object:
-    return _Written(annotation) if isinstance(annotation, str) else annotation
+# two rooms may have a word for two things: each means its own
+_TWICE = "|".join(sorted(set(hashring.__all__) & set(analysis.__all__)))
+
+
+def _written(annotation: object, module: str) -> object:
+    if not isinstance(annotation, str):
+        return annotation
+    if module.startswith(analysis.__name__):
+        annotation = re.sub(rf"\b({_TWICE})\b", rf"{analysis.__name__}.\1", annotation)
+    return _Written(annotation)
 
 
 def _as_written(
-    _app: object, what: str, _name: str, obj: Any, _options: object, given: str | None, _to: object
+    _app: object, _what: str, _name: str, obj: Any, _options: object, given: str | None, _to: object
 ) -> tuple[str, str | None] | None:
     """The signature with the words of the source, ``Key | None``, not with what they stand for."""
     if given is None:
         return None
     called = inspect.signature(obj.__init__ if inspect.isclass(obj) else obj)
     parameters = [
-        each.replace(annotation=_written(each.annotation))
+        each.replace(annotation=_written(each.annotation, obj.__module__))
         for each in called.parameters.values()
         if each.name not in ("self", "cls")
     ]
     shown = str(called.replace(parameters=parameters, return_annotation=called.empty))
-    answers = not inspect.isclass(obj) and called.return_annotation is not called.empty
-    return shown, str(called.return_annotation) if answers else None
+    answer = _written(called.return_annotation, obj.__module__)
+    return shown, None if inspect.isclass(obj) or answer is called.empty else str(answer)
 
 
 def setup(app: Any) -> None:

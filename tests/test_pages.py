@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import re
+import runpy
 import shlex
 import sysconfig
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ FENCE = re.compile(
     r"(?P<skip><!-- not run: [^\n]+ -->\n+)?^```(?P<language>\w+)\n(?P<body>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
+IMAGE = re.compile(r"!\[[^\]]+\]\((?P<to>[^)\s]+)\)")
 LINK = re.compile(r"(?<!!)\[[^\]]+\]\((?P<to>[^)\s]+)\)")
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
@@ -93,9 +95,23 @@ def test_the_examples_of_a_page_do_what_it_shows(
 
 @pytest.mark.parametrize("page", PAGES[1:], ids=lambda page: page.name)
 def test_the_links_of_a_page_lead_to_files(page: Path) -> None:
-    links = [found["to"] for found in LINK.finditer(page.read_text("utf-8"))]
+    text = page.read_text("utf-8")
+    links = [found["to"] for found in (*LINK.finditer(text), *IMAGE.finditer(text))]
     inside = [link.partition("#")[0] for link in links if "://" not in link]
     assert [link for link in inside if link and not (page.parent / link).exists()] == []
+
+
+def test_the_pictures_of_the_guide_are_those_that_its_script_draws(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="pictures are an extra: [plots]")
+    folder = ROOT / "docs" / "pictures"
+    runpy.run_path(str(folder / "make.py"))["main"](tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        path.name for path in folder.glob("*.svg")
+    )
+    # bytes differ between versions of matplotlib; what is drawn has as many pieces in each
+    for path in tmp_path.iterdir():
+        drawn, kept = (each.read_text("utf-8") for each in (path, folder / path.name))
+        assert drawn.count("<path") == kept.count("<path"), f"{path.name}: run make.py again"
 
 
 def test_the_front_page_shows_python_and_commands() -> None:
