@@ -15,6 +15,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 from hashring.errors import ConfigError, InvalidKeyError, NoHostsError
@@ -44,6 +45,7 @@ _THREADS = 2  # all that the numbers in benchmarks/ are for; NumPy and polars le
 
 Codes: TypeAlias = "NDArray[np.int32]"
 Positions: TypeAlias = "NDArray[np.uint32]"
+Nulls: TypeAlias = "NDArray[np.bool_] | None"
 
 
 class Batch:
@@ -99,14 +101,15 @@ class Batch:
             _chunked(len(codes), lambda part: self._place(positions[part], codes[part]))
         else:
             _chunked(len(codes), lambda part: self._hash_and_place(keys[part], codes[part]))
-        return close(codes)
+        return close(codes, _nulls(keys))
 
     def assign_positions(self, column: Any) -> Any:
         """The host code of each position (uint32), in the same kind of column."""
-        positions, close = _opened_positions(column)
+        given, close = _opened_positions(column)
+        positions = given.fill_null(0).to_numpy() if isinstance(given, pl.Series) else given
         codes = np.empty(len(positions), np.int32)
         _chunked(len(codes), lambda part: self._place(positions[part], codes[part]))
-        return close(codes)
+        return close(codes, _nulls(given))
 
     def _one_by_one(self, keys: Any) -> Positions:
         position = self._position
@@ -117,7 +120,8 @@ class Batch:
         return np.fromiter(found, np.uint32, len(keys))
 
     def _hash_and_place(self, keys: pl.Series, codes: Codes) -> None:
-        hashed = keys.to_frame("key").select(_hashing(self._seed)).to_series()
+        nchash: Any = pl.col("key").nchash  # type: ignore[attr-defined]  # polars-hash puts it there
+        hashed = keys.to_frame("key").select(nchash.murmur32(seed=self._seed)).to_series()
         self._place(hashed.fill_null(0).to_numpy(), codes)
 
     def _place(self, positions: Positions, codes: Codes) -> None:
@@ -132,12 +136,6 @@ class Batch:
             vnodes[left] += 1
             left = left[places.take(vnodes.take(left)) < wanted.take(left)]
         codes[cut] = self._owners.take(vnodes)
-
-
-def _hashing(seed: int | None) -> pl.Expr:
-    nchash: Any = pl.col("key").nchash  # type: ignore[attr-defined]  # polars-hash puts it there
-    hashed: pl.Expr = nchash.murmur32(seed=seed)
-    return hashed
 
 
 def _cell_bits(vnodes: int) -> int:
@@ -157,14 +155,21 @@ def _chunked(length: int, work: Callable[[slice], None]) -> None:
             pass
 
 
-Close: TypeAlias = Callable[[Codes], Any]
+Close: TypeAlias = "Callable[[Codes, Nulls], Any]"
 """Makes the answer, a column of the kind that was given."""
+
+
+def _nulls(given: Any) -> Nulls:
+    """Where ``given`` has no key; None where it has one everywhere, as NumPy and lists do."""
+    if not isinstance(given, pl.Series) or not given.has_nulls():
+        return None
+    return given.is_null().to_numpy()
 
 
 def _opened(column: Any) -> tuple[Any, Close]:
     """The keys as polars texts or bytes, or as a list where they are neither."""
     if isinstance(column, np.ndarray):
-        return _from_numpy(column), lambda codes: codes
+        return _from_numpy(column), lambda codes, nulls: codes
     series, close = _as_series(column)
     if series.dtype in (pl.Categorical, pl.Enum, pl.Null):
         series = series.cast(pl.String)
@@ -186,24 +191,22 @@ def _from_numpy(column: NDArray[Any]) -> pl.Series | list[Any]:
             key_type=str(column.dtype),
         )
     keys: list[Any] = column.tolist()
-    for like in (pl.Binary,) if kind == "S" else (pl.String, pl.Binary):
-        try:
-            series = pl.Series(keys, dtype=like, strict=True)
-        except (TypeError, ValueError):  # keys of other types, or a lone surrogate
-            continue
-        if not series.has_nulls():  # NumPy has no null: None is a key, and a wrong one
-            return series
-    return keys
+    like = pl.Binary if keys and isinstance(keys[0], bytes) else pl.String
+    try:
+        series = pl.Series(keys, dtype=like, strict=True)
+    except (TypeError, ValueError):  # keys of several types, or a lone surrogate
+        return keys
+    return keys if series.has_nulls() else series  # NumPy has no null: None is a key, a wrong one
 
 
 def _as_series(column: Any) -> tuple[pl.Series, Close]:
     if isinstance(column, pl.Series):
-        return column, lambda codes: _nulled(pl.Series(column.name, codes), column)
+        return column, lambda codes, nulls: _as_polars(codes, nulls, column.name)
     arrow = sys.modules.get("pyarrow")  # who has an Arrow column has imported it
     if arrow is not None and isinstance(column, (arrow.Array, arrow.ChunkedArray)):
         made = pl.from_arrow(column)
         if isinstance(made, pl.Series):  # a struct makes a frame
-            return made, lambda codes: _as_arrow(codes, column, arrow)
+            return made, lambda codes, nulls: _as_arrow(codes, nulls, column, arrow)
     kind = type(column).__name__
     raise InvalidKeyError(
         f"a batch is a NumPy, Arrow or polars column, not {kind}: use numpy.array(...), or "
@@ -212,33 +215,29 @@ def _as_series(column: Any) -> tuple[pl.Series, Close]:
     )
 
 
-def _nulled(codes: pl.Series, keys: pl.Series) -> pl.Series:
-    if not keys.has_nulls():
-        return codes
-    name = codes.name
-    return pl.select(pl.when(keys.is_not_null()).then(codes).alias(name)).to_series()
+def _as_polars(codes: Codes, nulls: Nulls, name: str) -> pl.Series:
+    made = pl.Series(name, codes)
+    return made if nulls is None else made.set(pl.Series(nulls), None)
 
 
-def _as_arrow(codes: Codes, column: Any, arrow: Any) -> Any:
+def _as_arrow(codes: Codes, nulls: Nulls, column: Any, arrow: Any) -> Any:
     """``codes`` as Arrow int32, in chunks where ``column`` has them, and as long as they are."""
+    made = arrow.array(codes, mask=nulls)
     if isinstance(column, arrow.Array):
-        nulls = column.is_null().to_numpy(zero_copy_only=False) if column.null_count else None
-        return arrow.array(codes, mask=nulls)
-    ends = np.cumsum([len(chunk) for chunk in column.chunks], dtype=np.intp)
-    parts = np.split(codes, ends[:-1]) if len(ends) else []
-    pairs = zip(parts, column.chunks, strict=True)
-    return arrow.chunked_array([_as_arrow(*pair, arrow) for pair in pairs], arrow.int32())
+        return made
+    ends = np.cumsum([0, *map(len, column.chunks)])
+    return arrow.chunked_array([made[a:b] for a, b in pairwise(ends)], arrow.int32())
 
 
-def _opened_positions(column: Any) -> tuple[Positions, Close]:
+def _opened_positions(column: Any) -> tuple[Positions | pl.Series, Close]:
     if isinstance(column, np.ndarray):
         if column.dtype == np.uint32 and column.ndim == 1:
-            return column, lambda codes: codes
+            return column, lambda codes, nulls: codes
         raise _no_positions(f"{column.ndim} of {column.dtype}")
     series, close = _as_series(column)
     if series.dtype != pl.UInt32:
         raise _no_positions(str(series.dtype))
-    return series.fill_null(0).to_numpy(), close
+    return series, close
 
 
 def _no_positions(found: str) -> InvalidKeyError:

@@ -41,7 +41,7 @@ def texts(count: int, seed: int = 0) -> list[str]:
     return made
 
 
-@pytest.mark.parametrize(("hosts", "seed"), [(3, 0), (100, 0), (1_000, 7)])
+@pytest.mark.parametrize(("hosts", "seed"), [(3, 0), (100, (1 << 32) - 1), (1_000, 7)])
 def test_a_million_keys_go_where_lookup_sends_them(hosts: int, seed: int) -> None:
     ring = HashRing([f"host{i}" for i in range(hosts)], vnodes=160, seed=seed)
     some = texts(MILLION, seed)
@@ -191,6 +191,13 @@ def test_kinds_of_arrow_arrays(kind: str) -> None:
     assert owners(RING, codes.to_pylist()[1:]) == EXPECTED
     assert RING.assign(pa.chunked_array([], getattr(pa, kind)())).to_pylist() == []
     assert owners(RING, RING.assign(made[1:].dictionary_encode()).to_pylist()) == EXPECTED
+
+
+def test_a_null_in_an_arrow_dictionary_is_a_null() -> None:
+    pa = pytest.importorskip("pyarrow", reason="who gives Arrow columns has it")
+    column = pa.DictionaryArray.from_arrays(pa.array([0, 1, None, 0]), pa.array(["a", None]))
+    assert RING.assign(column).is_null().to_pylist() == [False, True, True, False]
+    assert RING.assign(pa.nulls(2)).to_pylist() == [None, None]
 
 
 def test_positions_in_every_kind_of_column() -> None:
