@@ -277,17 +277,18 @@ def _nginx(peak: float, hosts: int, vnodes: int) -> list[_Draft]:
 
 
 def _haproxy(peak: float, hosts: int, vnodes: int) -> list[_Draft]:
-    # a key goes to the nearest node on either side, so a node owns half of two gaps: the variance
-    # of the shares is half that of a ring with as many nodes
-    weight = min(256, max(1, math.ceil(vnodes / 32)))
+    # a key goes to the nearest node on either side, which makes shares more even than on a ring
+    # with as many points; but nodes follow the ids, which are no random numbers: over 4 to 38
+    # hosts the mean peak was 1.33, 1.16, 1.09 at weight 2, 4, 16, where a ring has 1.33, 1.23, 1.11
+    weight = min(256, max(1, math.ceil(vnodes / 16)))
     return [
         _Draft(
             "haproxy-consistent",
             {},
             16 * weight * hosts,
-            expected_peak(32 * weight, hosts),
-            "HAProxy has 16 nodes a unit of weight (1 to 256); state ids for the servers, or a "
-            "line that is removed moves those below it.",
+            expected_peak(16 * weight, hosts),
+            "HAProxy has 16 nodes a unit of weight (1 to 256), and is a little more even than "
+            "this; state ids for the servers, or a line that is removed moves those below it.",
             weight=weight,
         ),
         _Draft(

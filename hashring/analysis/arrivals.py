@@ -12,6 +12,7 @@ from datetime import datetime, timedelta, timezone
 from itertools import pairwise
 from typing import BinaryIO
 
+from hashring.analysis._faults import Faults
 from hashring.analysis._formats import show
 from hashring.analysis._sources import CutOffError, LogError, blocks, count_lines, open_log
 from hashring.analysis.logs import Clients
@@ -117,11 +118,11 @@ def read_arrivals(
 
 
 class _Reading:
-    """What was read so far: lines, the first bad one, warnings, and the minutes seen."""
+    """What was read so far: lines, bad ones, warnings, and the minutes seen."""
 
     def __init__(self) -> None:
         self.lines = self.used = 0
-        self.first: tuple[int, str] | None = None
+        self.faults = Faults()
         self.warnings: list[str] = []
         self.minutes: dict[tuple[bytes, bytes], float | None] = {}
 
@@ -147,9 +148,8 @@ class _Reading:
             if (minute := self._minute(stamp, zone)) is not None
         ]
         lines = count_lines(block)
-        if len(found) != lines and self.first is None:
-            bad = next(i for i, line in enumerate(block.split(b"\n")) if not self._reads(line))
-            self.first = (self.lines - before + bad + 1, name)
+        if len(found) != lines:
+            self.faults.look(block, self._client, self.lines - before, name, "combined", None)
         self.lines += lines
         self.used += len(found)
         return found
@@ -164,13 +164,15 @@ class _Reading:
                 self.minutes[minute] = None
         return self.minutes[minute]
 
-    def _reads(self, line: bytes) -> bool:
+    def _client(self, line: bytes) -> list[bytes]:
         found = _LINE.match(line)
-        return found is not None and self._minute(found[2], found[4]) is not None
+        good = found is not None and self._minute(found[2], found[4]) is not None
+        return [found[1]] if found is not None and good else []
 
     def log(self, names: list[str], arrivals: Arrivals) -> Clients:
         """What was read, as the other reports say it."""
-        line, source = self.first or (None, None)
+        kinds = self.faults.kinds()
+        line, source = (kinds[0].first, kinds[0].source) if kinds else (None, None)
         return Clients(
             counts=arrivals.counts,
             format="combined",
@@ -181,6 +183,7 @@ class _Reading:
             first_unreadable_in=source,
             sources=tuple(names),
             warnings=tuple(self.warnings),
+            kinds=kinds,
         )
 
 

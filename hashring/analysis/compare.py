@@ -62,9 +62,10 @@ def compare(
     ]
     for name, _ in wanted:
         module(name)  # a name that is not there is an error, not a refusal
-    known = {host.name for host in settled}
+    weights = {host.name: host.weight for host in settled}
+    total = sum(weights.values())
     lost = lose if lose is not None else (change.remove[0] if change and change.remove else None)
-    if lost is not None and lost not in known:
+    if lost is not None and lost not in weights:
         raise ConfigError(f"there is no host {lost!r} to lose", option="lose")
     found = []
     for name, options in wanted:
@@ -89,6 +90,7 @@ def compare(
         change=str(change) if change is not None else "",
         minimum=least,
         lost=lost if len(settled) > 1 else None,
+        even_surge=total / (total - weights[lost]) if lost and len(settled) > 1 else None,
         candidates=tuple(found),
     )
 

@@ -20,7 +20,7 @@ class Loss:
 
     ``heirs`` are the hosts that take any of its clients. ``largest_heir_share`` is the part of its
     requests that the largest heir takes, ``surge`` what that heir then serves as a multiple of
-    what it served (n/(n-1) where the lost load spreads evenly; None where it served nothing).
+    what it served (None where it served nothing).
     ``collateral`` are the clients of other hosts that move as well.
     """
 
@@ -63,7 +63,8 @@ class Candidate:
 class Comparison(Report):
     """The report of ``compare``: one candidate for each placement, in the order given.
 
-    ``lost`` is the host whose death is looked at; ``minimum`` what any placement must move.
+    ``lost`` is the host whose death is looked at, ``even_surge`` what each other host would then
+    serve if its load spread evenly, as a multiple; ``minimum`` is what any placement must move.
     """
 
     clients: int
@@ -72,6 +73,7 @@ class Comparison(Report):
     change: str
     minimum: float | None
     lost: str | None
+    even_surge: float | None
     candidates: tuple[Candidate, ...]
 
     def sheets(self) -> tuple[Sheet, ...]:
@@ -143,10 +145,9 @@ def _loss_sheet(report: Comparison) -> Sheet:
         for one in report.candidates
         if one.loss is not None
     )
-    fair = report.hosts / (report.hosts - 1)
     note = (
         f"takes: of its requests, the largest heir; surge: what that heir then serves (evenly: "
-        f"{fair:.2f} x); others: of the clients, those of other hosts that move too"
+        f"{report.even_surge:.2f} x); others: of the clients, those of other hosts that move too"
     )
     heads = ("placement", "heirs", "largest", "takes", "surge", "others")
     return Sheet(f"When {named(report.lost)} dies", heads, rows, note=note)

@@ -92,7 +92,7 @@ def _facts(facts: Iterable[str]) -> str:
 def _figure(picture: Picture, number: int) -> str:
     label = _text(picture.title)
     # sized by the page, not by itself: as wide as the screen, never wider than it was drawn for
-    most = f"max-width:{picture.width * 1.25:.1f}in"
+    most = f"max-width:{picture.width * 1.5:.1f}in"
     head = rf'<svg viewBox="\1" role="img" aria-label="{label}" style="{most}">'
     return f"<figure>{_SIZE.sub(head, svg(picture, f'picture-{number}'), count=1)}</figure>"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -40,19 +42,25 @@ class Pictures:
         if self.plot is not None:
             from hashring.analysis import plots
 
-            plots.save(plots.pictures(report)[0], self.plot)
+            with _writing(self.plot):
+                plots.save(plots.pictures(report)[0], self.plot)
         if self.report is not None:
             import hashring
             from hashring.analysis.page import page
 
-            made = page(
-                report,
-                title=title,
-                facts=facts,
-                footer=f"hashring {hashring.__version__}",
-                **more,
-            )
-            Path(self.report).write_text(made, encoding="utf-8")
+            footer = f"hashring {hashring.__version__}"
+            made = page(report, title=title, facts=facts, footer=footer, **more)
+            with _writing(self.report):
+                Path(self.report).write_text(made, encoding="utf-8")
+
+
+@contextmanager
+def _writing(path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise click.ClickException(f"cannot write {path}: {why}") from error
 
 
 def picture_options(function: Function) -> Function:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["circle"]
 
 _CIRCLE = 1 << 32
-_RASTER = 3000  # arcs beyond this go into an SVG as one image: each would be 200 bytes of it
+_RASTER = 600  # arcs beyond this go into an SVG as one image: each would be 400 bytes of it
 _WIDE = 20.0  # degrees that a horizontal label needs
 _FITS = 3.4  # degrees of the inner circle that a line of the smallest text needs
 _OUTER, _MIDDLE, _INNER = 1.0, 0.86, 0.83

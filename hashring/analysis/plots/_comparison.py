@@ -34,7 +34,7 @@ def comparison(ax: Axes, report: Comparison) -> Axes:
         ax.axvline(100 * report.minimum, color=INK, lw=1, ls="--", label="the least possible")
         bare(ax, f"Clients that move: {report.change}", x="% of all clients")
         ax.figure.legend(
-            loc="outside lower center", ncols=3, fontsize=8, frameon=False, labelcolor=GREY
+            loc="outside lower center", ncols=2, fontsize=8, frameon=False, labelcolor=GREY
         )
     rows(ax, [one.label for one in able])
     ax.grid(axis="x", color=PALE, lw=0.6)

@@ -168,6 +168,6 @@ def _inches(ax: Axes) -> float:
 def _finish(ax: Axes, report: Plan) -> None:
     share = f"{100 * report.moved.client_share:.1f} %"
     bare(ax, f"{report.moved.clients:,} of {report.clients:,} clients ({share}) move")
-    ax.set_xlim(-0.42, 1.42)
+    ax.set_xlim(-0.52, 1.52)
     ax.set_ylim(-0.02, 1.02)
     ax.axis("off")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
+from hashring.analysis._formats import show
 from hashring.analysis.plots._style import COLOURS, GREY, PALE, bare, need_matplotlib
 
 if TYPE_CHECKING:
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["load_over_time"]
 
 _TINTS = (COLOURS[0], COLOURS[1], COLOURS[2], COLOURS[5], COLOURS[3], COLOURS[4])
+_LEGEND = 60  # characters of a line of the legend, which is as wide as the picture
 _LINES = ("-", "--", "-.", ":")
 _UNITS = ((86_400 * 3, 86_400, "days"), (3 * 3600, 3600, "hours"), (180, 60, "minutes"))
 
@@ -37,7 +40,7 @@ def load_over_time(ax: Axes, report: Simulation) -> Axes:
             ls=_LINES[number % len(_LINES)],
             lw=max(1.2, 3.2 - 0.7 * number),  # what lies under another still shows
             baseline=None,
-            label="; ".join(names),
+            label="\n".join(wrap(show("; ".join(names), 400), _LEGEND)),
         )
     for at, _ in report.changes:
         ax.axvline(at / per, color=GREY, lw=1, ls=":")
@@ -47,7 +50,7 @@ def load_over_time(ax: Axes, report: Simulation) -> Axes:
     ax.set_ylim(bottom=0)
     ax.set_xlim(0, max(report.seconds, report.bin_seconds) / per)
     ax.grid(axis="y", color=PALE, lw=0.6)
-    legend = ax.figure.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
+    legend = ax.figure.legend(loc="outside lower center", ncols=1, fontsize=8, frameon=False)
     for text in legend.get_texts():
         text.set_parse_math(False)
     return ax

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["Picture", "kind_of", "pictures", "save", "svg"]
 
 _KINDS = (".png", ".svg", ".pdf")
-_DPI = 150  # of a PNG: sharp on a screen of today
+_DPI = {"png": 150, "svg": 100, "pdf": 150}  # sharp; an SVG has dots only in a large ring
 # An SVG inside a page needs neither prolog nor name spaces, which are addresses; what matplotlib
 # says about itself (metadata) is full of them.
 _OUTSIDE = re.compile(r"<\?xml.*?\?>|<!DOCTYPE.*?>|<metadata>.*?</metadata>", re.DOTALL)
@@ -72,7 +72,7 @@ def pictures(
     need_matplotlib()
     found = list(_own(report))
     if ring is not None:
-        found.append(Picture("The ring", lambda ax: circle(ax, ring), 5.2, 5.2))
+        found.append(Picture("The ring", lambda ax: circle(ax, ring), 4.9, 4.8))
     if counts:
         found.append(Picture("Clients", lambda ax: client_cdf(ax, counts), 3.2))
     return tuple(found)
@@ -80,13 +80,13 @@ def pictures(
 
 def _own(report: Report) -> Iterator[Picture]:
     if isinstance(report, Spread):
-        height = height_for(len(shown(report)), 1.4)
+        height = height_for(len(shown(report)), 1.6)
         yield Picture("Shares", lambda ax: shares(ax, report), height)
     elif isinstance(report, Plan):
         height = max(3.4, height_for(len(report.hosts), 0.8))
         yield Picture("Flows", lambda ax: flows(ax, report), height)
     elif isinstance(report, Comparison):
-        height = height_for(len(report.candidates), 1.4)
+        height = height_for(len(report.candidates), 1.6)
         yield Picture("What moves", lambda ax: comparison(ax, report), height)
     elif isinstance(report, Simulation):
         yield Picture("Load over time", lambda ax: load_over_time(ax, report))
@@ -140,7 +140,7 @@ def _rendered(picture: Picture, kind: str, *, fonttype: str, salt: str = "hashri
         "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
     }
     with matplotlib.rc_context(settings), _no_complaints():
-        picture.figure().savefig(made, format=kind, dpi=_DPI, metadata=stamps[kind])
+        picture.figure().savefig(made, format=kind, dpi=_DPI[kind], metadata=stamps[kind])
     return made.getvalue()
 
 

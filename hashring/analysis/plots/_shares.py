@@ -60,7 +60,7 @@ def shares(ax: Axes, report: Spread) -> Axes:
     ax.set_axisbelow(True)
     ax.spines["left"].set_visible(False)
     ax.figure.legend(
-        loc="outside lower center", ncols=4, fontsize=8, frameon=False, labelcolor=GREY
+        loc="outside lower center", ncols=2, fontsize=8, frameon=False, labelcolor=GREY
     )
     return ax
 
