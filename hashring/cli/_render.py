@@ -17,7 +17,7 @@ from hashring.analysis._formats import show
 from hashring.analysis._rich import table as sheet_table
 from hashring.analysis.sheets import named as name_of
 from hashring.analysis.sheets import percent
-from hashring.cli._facts import log_parts, placement_text
+from hashring.cli._facts import kind_lines, log_parts, placement_text
 
 if TYPE_CHECKING:
     from hashring.analysis import Clients, Report
@@ -71,11 +71,14 @@ def arrow(before: int, after: int, width: int) -> str:
 
 
 def log_line(clients: Clients) -> Text:
-    """What was read: sources, format, lines used and not used, clients."""
+    """What was read: sources, format, lines used and not used, clients; then why not used."""
     before, bad, after = log_parts(clients)
     text = Text(before)
     text.append(bad, style="yellow" if clients.unreadable else "")
-    return text.append(after)
+    text.append(after)
+    for line in kind_lines(clients):
+        text.append(f"\n  {line}", style="yellow")
+    return text
 
 
 def placement_line(pool: Pool, hosts: str) -> Text:
