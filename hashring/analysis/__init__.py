@@ -19,7 +19,7 @@ from hashring.analysis.arrivals import Arrivals, read_arrivals
 from hashring.analysis.change import Change
 from hashring.analysis.compare import compare
 from hashring.analysis.comparison import Comparison
-from hashring.analysis.logs import Clients, LogError, read_clients
+from hashring.analysis.logs import BadLines, Clients, LogError, read_clients
 from hashring.analysis.membership import Membership
 from hashring.analysis.outcomes import Simulation
 from hashring.analysis.plan import plan
@@ -34,6 +34,7 @@ from hashring.analysis.spread import Spread, spread
 __all__ = [
     "Advice",
     "Arrivals",
+    "BadLines",
     "Change",
     "Clients",
     "Comparison",

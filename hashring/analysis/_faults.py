@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from hashring.analysis._formats import Reader, json_value, reader
+from hashring.analysis._formats import json_value, reader
 from hashring.analysis._sources import CUT_OFF, TOO_LONG, count_lines
 
 __all__ = ["BadLines", "Faults", "fault"]
@@ -37,7 +38,13 @@ class Faults:
         self._first: dict[str, tuple[int, str]] = {}
 
     def look(
-        self, block: bytes, read: Reader, before: int, source: str, format: str, key: str | None
+        self,
+        block: bytes,
+        read: Callable[[bytes], object],
+        before: int,
+        source: str,
+        format: str,
+        key: str | None = None,
     ) -> None:
         """Note the lines of ``block`` that ``read`` does not read; ``before`` lines precede it.
 

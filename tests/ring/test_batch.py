@@ -88,6 +88,19 @@ def test_many_vnodes_in_one_cell_and_the_last_position() -> None:
     assert "".join("abc"[code] for code in placed.assign_positions(some)) == "bbabbaccc"
 
 
+def test_an_exact_diff_agrees_with_a_million_keys() -> None:
+    names = [f"host{i}" for i in range(1_000)]
+    ring = HashRing(names)
+    other = HashRing([*names[:500], *(f"other{i}" for i in range(500))])
+    diff = ring.diff(other)
+    some = pl.Series([f"client-{i}" for i in range(MILLION)])
+    before, after = (np.array(one.hosts)[one.assign(some).to_numpy()] for one in (ring, other))
+    error = (diff.moved * (1 - diff.moved) / MILLION) ** 0.5  # of a fraction that was sampled
+    assert abs((before != after).mean() - diff.moved) < 4 * error  # these keys are always the same
+    pairs = set(zip(before[before != after].tolist(), after[before != after].tolist(), strict=True))
+    assert pairs <= set(diff.flows)
+
+
 def test_codes_count_the_sorted_hosts_after_any_changes() -> None:
     ring = HashRing(["m", "z", "a"])
     some = texts(2_000)
