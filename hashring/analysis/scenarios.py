@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from hashring.balancer.options import at_least_1, load_bound
 from hashring.errors import ConfigError
 
 __all__ = ["SESSION_GAP", "Scenario", "Service", "scenarios"]
@@ -33,6 +34,8 @@ class Scenario:
     load_floor: int = 1
 
     def __post_init__(self) -> None:
+        load_bound(self.load_factor)
+        at_least_1("load_floor", self.load_floor)
         if not self.drain >= 0:
             raise ConfigError(f"drain is in seconds, 0 or more, got {self.drain!r}", option="drain")
         if self.drain and not self.remembers:
