@@ -11,7 +11,7 @@ from hashring.analysis.comparison import Candidate, Comparison, Loss
 from hashring.analysis.membership import Membership
 from hashring.analysis.plan import balance, between_stayers, minimum
 from hashring.errors import ConfigError
-from hashring.hosts import HostsLike, as_hosts
+from hashring.hosts import Host, HostsLike, as_hosts
 from hashring.placement import module
 
 __all__ = ["PLACEMENTS", "Candidate", "Comparison", "Loss", "compare"]
@@ -57,42 +57,57 @@ def compare(
     """
     settled = as_hosts(hosts)
     later = None if change is None else change.apply(settled)
-    wanted = [
-        (name, {}) if isinstance(name, str) else (name[0], dict(name[1])) for name in placements
-    ]
-    for name, _ in wanted:
-        module(name)  # a name that is not there is an error, not a refusal
+    wanted = [_named(one) for one in placements]
     weights = {host.name: host.weight for host in settled}
-    total = sum(weights.values())
     lost = lose if lose is not None else (change.remove[0] if change and change.remove else None)
     if lost is not None and lost not in weights:
         raise ConfigError(f"there is no host {lost!r} to lose", option="lose")
     found = []
     for name, options in wanted:
-        guarantees = tuple(sorted(module(name).GUARANTEES))
-        try:
-            before = Membership.of(settled, name, **options)
-            after = None if later is None else Membership.of(later, name, **options)
-        except ConfigError as error:
-            found.append(Candidate(name, options, guarantees, refusal=str(error)))
+        made = _memberships(settled, later, name, options)
+        if isinstance(made, Candidate):
+            found.append(made)
             continue
-        if lost is None:
-            lost = _busiest(counts, before)
-        found.append(_candidate(counts, before, after, lost, guarantees))
-    least = None
-    if change is not None:
-        # fair shares are of weights alone: any placement has the same minimum
-        least = minimum(Membership.of(settled, "modulo"), Membership.of(later or (), "modulo"))
+        lost = lost or _busiest(counts, made[0])
+        found.append(_candidate(counts, *made, lost))
+    several = len(settled) > 1
+    total = sum(weights.values())
     return Comparison(
         clients=len(counts),
         requests=sum(counts.values()),
         hosts=len(settled),
-        change=str(change) if change is not None else "",
-        minimum=least,
-        lost=lost if len(settled) > 1 else None,
-        even_surge=total / (total - weights[lost]) if lost and len(settled) > 1 else None,
+        change="" if change is None else str(change),
+        minimum=None if later is None else _minimum(settled, later),
+        lost=lost if several else None,
+        even_surge=total / (total - weights[lost]) if lost and several else None,
         candidates=tuple(found),
     )
+
+
+def _named(placement: Named) -> tuple[str, dict[str, Any]]:
+    name, options = (placement, {}) if isinstance(placement, str) else placement
+    module(name)  # a name that is not there is an error, not a refusal
+    return name, dict(options)
+
+
+def _memberships(
+    hosts: tuple[Host, ...], later: tuple[Host, ...] | None, name: str, options: dict[str, Any]
+) -> tuple[Membership, Membership | None] | Candidate:
+    """The placement before and after, or the candidate that says why there is none."""
+    try:
+        before = Membership.of(hosts, name, **options)
+        return before, None if later is None else Membership.of(later, name, **options)
+    except ConfigError as error:
+        return Candidate(name, options, _guarantees(name), refusal=str(error))
+
+
+def _guarantees(name: str) -> tuple[str, ...]:
+    return tuple(sorted(module(name).GUARANTEES))
+
+
+def _minimum(hosts: tuple[Host, ...], later: tuple[Host, ...]) -> float:
+    # fair shares are of weights alone: any placement has the same minimum
+    return minimum(Membership.of(hosts, "modulo"), Membership.of(later, "modulo"))
 
 
 def _busiest(counts: Mapping[bytes, int], membership: Membership) -> str | None:
@@ -106,7 +121,6 @@ def _candidate(
     before: Membership,
     after: Membership | None,
     lost: str | None,
-    guarantees: tuple[str, ...],
 ) -> Candidate:
     then = before if after is None else after
     alone = lost is None or len(before.hosts) == 1
@@ -116,7 +130,7 @@ def _candidate(
     return Candidate(
         placement=before.placement or "",
         options=before.options,
-        guarantees=guarantees,
+        guarantees=_guarantees(before.placement or ""),
         client_balance=balance(before, now, of=0),
         request_balance=balance(before, now),
         request_balance_after=None if after is None else balance(after, sums(ways, 1)),
