@@ -11,7 +11,7 @@ USABLE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint bench docs clean
 
 help: ## list what can be done
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,10 @@ lint: $(VENV)/.for-dev ## check style and types only
 
 bench: $(VENV)/.for-dev ## measure speed, memory and balance
 	$(BIN)/python -m benchmarks
+
+docs: $(VENV)/.for-docs ## build the guide into build/docs
+	$(BIN)/python -m sphinx -q -W --keep-going -d $(BUILD)/docs-trees docs $(BUILD)/docs
+	@echo "open $(BUILD)/docs/index.html"
 
 clean: ## remove the environment, the caches and all that was built
 	rm -rf $(VENV) $(BUILD) dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
@@ -55,7 +59,12 @@ $(VENV)/.for-demo: $(VENV)/.made pyproject.toml constraints.txt
 	@$(PIP) install -c constraints.txt -e '.[cli]'
 	@touch $@
 
+$(VENV)/.for-docs: $(VENV)/.made pyproject.toml constraints.txt
+	@echo "installing hashring and what builds its guide into $(VENV)"
+	@$(PIP) install -c constraints.txt -e '.[docs]'
+	@touch $@
+
 $(VENV)/.for-dev: $(VENV)/.made pyproject.toml constraints.txt
 	@echo "installing hashring, every extra and the development tools into $(VENV)"
 	@$(PIP) install -c constraints.txt -e '.[all,dev]'
-	@touch $@ $(VENV)/.for-demo
+	@touch $@ $(VENV)/.for-demo $(VENV)/.for-docs

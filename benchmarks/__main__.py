@@ -20,6 +20,11 @@ def names() -> list[str]:
     return sorted(name for name in found if not name.startswith("_"))
 
 
+def is_long(name: str) -> bool:
+    """Whether a benchmark takes minutes, so that it runs only when it is asked for by name."""
+    return name.endswith("_long")
+
+
 def tables(chosen: list[str], *, quick: bool) -> Iterator[Table]:
     """Run them in order; each table comes as soon as it is measured."""
     for name in chosen:
@@ -38,7 +43,7 @@ def main() -> None:
     asked = parser.parse_args()
     if unknown := set(asked.names) - set(known):
         parser.error(f"no benchmark {', '.join(sorted(unknown))}: there is {', '.join(known)}")
-    chosen = list(dict.fromkeys(asked.names)) or known
+    chosen = list(dict.fromkeys(asked.names)) or [name for name in known if not is_long(name)]
     began = perf_counter()
     done = []
     for table in tables(chosen, quick=asked.quick):

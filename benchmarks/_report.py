@@ -14,7 +14,10 @@ import hashring
 __all__ = ["Row", "Table", "Target", "as_markdown", "as_text", "at_least", "at_most", "row"]
 
 _HEAD = ("what", "measured", "target", "verdict")
-_LIBRARIES = ("mmh3", "sortedcontainers", "uhashring", "pymemcache")
+_LIBRARIES = (
+    *("mmh3", "sortedcontainers", "numpy", "polars", "polars-hash"),
+    *("uhashring", "pymemcache"),
+)
 
 
 @dataclass(frozen=True, slots=True)

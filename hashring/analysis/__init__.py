@@ -1,7 +1,10 @@
 """What would happen if ...?  Logs in, frozen reports out; nothing here prints or draws.
 
-A report is made in three steps: read who came (``read_clients``), say who serves (``Membership``),
-ask (``spread`` or ``plan``). Every report has ``to_dict()``.
+A report is made in three steps: read who came (``read_clients``, or ``read_arrivals`` with their
+times), say who serves (``Membership``), ask (``spread``, ``plan``, ``compare``, ``simulate``;
+``advise`` needs no log). Every report has ``to_dict()``, ``sheets()`` (tables of text),
+``sentence()`` and shows itself on a rich console. ``plots`` draws reports and ``page`` makes them
+one page; both are imported on their own, for they need matplotlib.
 
 >>> who = {b"ann": 3, b"bob": 1}
 >>> before = Membership.of(["web1", "web2"])
@@ -11,22 +14,46 @@ ask (``spread`` or ``plan``). Every report has ``to_dict()``.
 
 from __future__ import annotations
 
+from hashring.analysis.advise import Advice, advise
+from hashring.analysis.arrivals import Arrivals, read_arrivals
 from hashring.analysis.change import Change
-from hashring.analysis.logs import Clients, LogError, read_clients
+from hashring.analysis.compare import compare
+from hashring.analysis.comparison import Comparison
+from hashring.analysis.logs import BadLines, Clients, LogError, read_clients
 from hashring.analysis.membership import Membership
-from hashring.analysis.plan import Plan, plan
+from hashring.analysis.outcomes import Simulation
+from hashring.analysis.plan import plan
+from hashring.analysis.planned import Plan
+from hashring.analysis.reports import Report
 from hashring.analysis.sample import sample_log
+from hashring.analysis.scenarios import Scenario, Service, scenarios
+from hashring.analysis.sheets import Sheet
+from hashring.analysis.simulate import simulate
 from hashring.analysis.spread import Spread, spread
 
 __all__ = [
+    "Advice",
+    "Arrivals",
+    "BadLines",
     "Change",
     "Clients",
+    "Comparison",
     "LogError",
     "Membership",
     "Plan",
+    "Report",
+    "Scenario",
+    "Service",
+    "Sheet",
+    "Simulation",
     "Spread",
+    "advise",
+    "compare",
     "plan",
+    "read_arrivals",
     "read_clients",
     "sample_log",
+    "scenarios",
+    "simulate",
     "spread",
 ]

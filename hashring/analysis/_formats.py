@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from hashring.errors import InvalidKeyError
 from hashring.keys import key_bytes
 
-__all__ = ["FORMATS", "Reader", "json_fields", "reader", "show"]
+__all__ = ["FORMATS", "Reader", "json_fields", "json_value", "reader", "show"]
 
 FORMATS = ("auto", "combined", "jsonl", "ids")
 
@@ -49,7 +49,7 @@ def reader(name: str, key: str | None = None) -> Reader:
 
 def _client(line: bytes, path: str) -> bytes | None:
     record = _object(line)
-    value = None if record is None else _field(record, path)
+    value = None if record is None else json_value(record, path)
     try:
         # an empty client ID is none at all, as in LoadBalancer.pick
         return key_bytes(value) or None if isinstance(value, (str, int)) else None
@@ -65,7 +65,12 @@ def _object(line: bytes) -> dict[str, Any] | None:
     return record if isinstance(record, dict) else None
 
 
-def _field(record: dict[str, Any], path: str) -> Any:
+def json_value(record: dict[str, Any], path: str) -> Any:
+    """The value of the field ``path``, whose dots go deeper; None where there is none.
+
+    >>> json_value({"user": {"id": 7}}, "user.id")
+    7
+    """
     if path in record:  # flat names with dots are common: {"client.ip": "192.0.2.1"}
         return record[path]
     value: Any = record

@@ -11,10 +11,23 @@ from typing import BinaryIO
 from hashring.analysis._formats import show
 from hashring.errors import HashringError
 
-__all__ = ["MAX_LINE", "CutOffError", "LogError", "blocks", "count_lines", "open_log", "peek"]
+__all__ = [
+    "CUT_OFF",
+    "MAX_LINE",
+    "TOO_LONG",
+    "CutOffError",
+    "LogError",
+    "blocks",
+    "count_lines",
+    "open_log",
+    "peek",
+]
 
 CHUNK = 1 << 18  # 256 KiB: some 1,200 lines a regular expression reads in one call, still in cache
 MAX_LINE = 1 << 20  # 1 MiB: a hundred times the longest request line a web server accepts
+# what stands in place of a line that cannot be given: a control byte, so that no format reads it
+TOO_LONG = b"\x01too long\n"
+CUT_OFF = b"\x01cut off\n"
 _GZIP = b"\x1f\x8b"
 _GZIP_WBITS = 31  # zlib's way to say: a gzip header and trailer, the largest window
 _BOM = b"\xef\xbb\xbf"
@@ -133,8 +146,8 @@ def _inflate(raw: Iterator[bytes]) -> Iterator[bytes]:
 def blocks(pieces: Iterator[bytes]) -> Iterator[bytes]:
     """``pieces`` cut anew so that each block holds whole lines; only the last may lack its newline.
 
-    A line longer than ``MAX_LINE`` and one that ``CutOffError`` cut in two come as empty lines:
-    no format reads those, so each still counts as one line, an unreadable one.
+    A line longer than ``MAX_LINE`` comes as ``TOO_LONG`` and one that ``CutOffError`` cut in two
+    as ``CUT_OFF``: no format reads those, so each still counts as one line, an unreadable one.
 
     >>> list(blocks(iter([b"a", b"b", bytes([10]) + b"c"])))
     [b'ab\\n', b'c']
@@ -156,7 +169,10 @@ def blocks(pieces: Iterator[bytes]) -> Iterator[bytes]:
     except CutOffError as error:
         broken = error
     if size:
-        yield b"\n" if broken or size > MAX_LINE else b"".join(begun)
+        if size > MAX_LINE:
+            yield TOO_LONG
+        else:
+            yield CUT_OFF if broken else b"".join(begun)
     if broken:
         raise broken
 
@@ -164,7 +180,7 @@ def blocks(pieces: Iterator[bytes]) -> Iterator[bytes]:
 def _joined(begun: list[bytes], size: int, piece: bytes, cut: int) -> bytes:
     first = piece.index(b"\n")
     if size + first > MAX_LINE:
-        return piece[first:cut]
+        return TOO_LONG + piece[first + 1 : cut]
     return b"".join((*begun, piece[:cut]))
 
 

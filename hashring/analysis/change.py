@@ -59,6 +59,18 @@ class Change:
             raise ConfigError("no host would be left: keep or add at least one")
         return left + added
 
+    def split(self) -> tuple[Change, ...]:
+        """One change a host: those that come first, so that the pool is never short of hosts.
+
+        >>> [str(step) for step in Change(add=["c", "d"], remove=("a",)).split()]
+        ['add c', 'add d', 'remove a']
+        """
+        return (
+            *(Change(add=[host]) for host in as_hosts(self.add)),
+            *(Change(weights={name: weight}) for name, weight in self.weights.items()),
+            *(Change(remove=(name,)) for name in self.remove),
+        )
+
     def _weighted(self, host: Host) -> Host:
         if host.name not in self.weights:
             return host

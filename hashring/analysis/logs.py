@@ -5,14 +5,24 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, BinaryIO
 
+from hashring.analysis._faults import BadLines, Faults
 from hashring.analysis._formats import FORMATS, Reader, json_fields, reader, show
-from hashring.analysis._sources import CutOffError, LogError, blocks, count_lines, open_log, peek
+from hashring.analysis._sources import (
+    CUT_OFF,
+    TOO_LONG,
+    CutOffError,
+    LogError,
+    blocks,
+    count_lines,
+    open_log,
+    peek,
+)
 from hashring.errors import ConfigError
 
-__all__ = ["Clients", "LogError", "read_clients"]
+__all__ = ["BadLines", "Clients", "LogError", "read_clients"]
 
 _SAMPLE = 1000  # lines that decide the format: enough to see through a few broken ones
 _ENOUGH = 0.9  # of them must read; a log of another format reads almost none
@@ -24,7 +34,8 @@ class Clients:
 
     ``counts`` maps the bytes of a client to its requests. ``used + unreadable == lines``; each
     used line is one request. ``first_unreadable`` is a line number, from 1, in the source
-    ``first_unreadable_in``. ``warnings`` say which source broke off early.
+    ``first_unreadable_in``, and ``kinds`` says so for each kind of unreadable line. ``warnings``
+    say which source broke off early.
 
     >>> Clients({b"ann": 3, b"bob": 1}, "ids", lines=4, used=4).to_dict()["clients"]
     2
@@ -39,6 +50,7 @@ class Clients:
     first_unreadable_in: str | None = None
     sources: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    kinds: tuple[BadLines, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """What was read, without the clients themselves."""
@@ -51,6 +63,7 @@ class Clients:
             "unreadable": self.unreadable,
             "first_unreadable": self.first_unreadable,
             "first_unreadable_in": self.first_unreadable_in,
+            "kinds": [asdict(bad) for bad in self.kinds],
             "sources": list(self.sources),
             "warnings": list(self.warnings),
         }
@@ -69,7 +82,7 @@ def read_clients(
     ``format`` is ``combined`` (the common format too; the client is the first field), ``jsonl``
     (the client is the field ``key``, dots go deeper), ``ids`` (a line is a client) or ``auto``,
     which looks at the first 1,000 lines. gzip is known by its first bytes. ``progress`` hears how
-    many bytes were read. Cost: one pass, some 1.5 us a line; memory for the distinct clients.
+    many bytes were read. Cost: one pass, about 1 us a line; memory for the distinct clients.
 
     Raises ``LogError`` for a source that is missing, empty, binary or without a readable line,
     ``ConfigError`` for options that do not fit together.
@@ -113,13 +126,13 @@ class _Tally:
         self.key = key
         self.counts: Counter[bytes] = Counter()
         self.lines = self.used = 0
-        self.first: tuple[int, str] | None = None
+        self.faults = Faults()
         self.warnings: list[str] = []
 
     def read(self, name: str, lines: Iterator[bytes]) -> None:
         """Count one source."""
         sample, lines = peek(lines, _SAMPLE)
-        if self.format == "auto" and sample.strip():
+        if self.format == "auto" and sample.replace(TOO_LONG, b"").replace(CUT_OFF, b"").strip():
             self.format = _detect(sample, self.key, name)
         read = reader(self.format, self.key)
         _refuse_binary(sample, read, name)
@@ -139,16 +152,16 @@ class _Tally:
     def _count(self, block: bytes, read: Reader, offset: int, name: str) -> None:
         clients = read(block)
         lines = count_lines(block)
-        if len(clients) != lines and self.first is None:
-            bad = next(i for i, line in enumerate(block.split(b"\n")) if not read(line))
-            self.first = (self.lines - offset + bad + 1, name)
+        if len(clients) != lines:
+            self.faults.look(block, read, self.lines - offset, name, self.format, self.key)
         self.counts.update(clients)
         self.lines += lines
         self.used += len(clients)
 
     def clients(self, sources: tuple[str, ...]) -> Clients:
         """The result, frozen."""
-        line, source = self.first or (None, None)
+        kinds = self.faults.kinds()
+        line, source = (kinds[0].first, kinds[0].source) if kinds else (None, None)
         return Clients(
             counts=dict(self.counts),
             format=self.format,
@@ -159,6 +172,7 @@ class _Tally:
             first_unreadable_in=source,
             sources=sources,
             warnings=tuple(self.warnings),
+            kinds=kinds,
         )
 
 
@@ -182,9 +196,10 @@ def _detect(sample: bytes, key: str | None, name: str) -> str:
         )
     if key is None and _only_ids(sample) and len(reader("ids")(sample)) >= enough:
         return "ids"
-    first = show(sample.split(b"\n", 1)[0])
+    line = sample.split(b"\n", 1)[0]
+    first = "longer than 1 MiB" if line + b"\n" == TOO_LONG else f"'{show(line)}'"
     raise LogError(
-        f"cannot tell the format of {show(name)}, whose line 1 is '{first}': say it with "
+        f"cannot tell the format of {show(name)}, whose line 1 is {first}: say it with "
         f"--format {', '.join(FORMATS[1:-1])} or {FORMATS[-1]}",
         source=name,
     )
@@ -214,8 +229,8 @@ def _nothing(name: str, lines: int, format: str, broken: str) -> str:
         return f"{show(name)} is empty{why}: there is no client to count"
     if format == "auto":
         return (
-            f"cannot tell the format of {show(name)}, which begins with empty lines{why}: "
-            "say it with --format"
+            f"cannot tell the format of {show(name)}, which begins with lines that are empty or "
+            f"longer than 1 MiB{why}: say it with --format"
         )
     some = "its only line" if lines == 1 else f"none of its {lines:,} lines"
     verb = "does not read" if lines == 1 else "reads"

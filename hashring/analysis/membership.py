@@ -1,12 +1,15 @@
-"""Who serves, by which placement?  What ``spread`` and ``plan`` look clients up in."""
+"""Who serves, by which placement?  What the reports look clients up in."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+from hashring.analysis.change import Change
+from hashring.errors import ConfigError
 from hashring.hosts import Host, HostsLike, as_hosts
-from hashring.placement import Table, recipe
+from hashring.placement import Recipe, Table, recipe
 from hashring.ring import RingTable
 
 __all__ = ["Membership"]
@@ -16,6 +19,8 @@ __all__ = ["Membership"]
 class Membership:
     """Hosts and the table that a placement makes of them.
 
+    ``placement`` and ``options`` say how the table was made; None where it was given as it is.
+
     >>> pool = Membership.of({"web1": 1, "web2": 3})
     >>> pool.fair()
     {'web1': 0.25, 'web2': 0.75}
@@ -23,6 +28,8 @@ class Membership:
 
     hosts: tuple[Host, ...]
     table: Table
+    placement: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, hosts: HostsLike, placement: str = "ring", **options: Any) -> Membership:
@@ -31,7 +38,27 @@ class Membership:
         Raises what ``placement.create`` raises.
         """
         settled = as_hosts(hosts)
-        return cls(settled, recipe(placement, **options)(settled))
+        return cls(settled, recipe(placement, **options)(settled), placement, options)
+
+    def recipe(self) -> Recipe:
+        """How its placement makes tables, anew; ``ConfigError`` where only a table was given."""
+        if self.placement is None:
+            raise ConfigError(
+                "this membership was made from a table alone: make it with Membership.of, which "
+                "knows how to place other hosts too"
+            )
+        return recipe(self.placement, **self.options)
+
+    def after(self, change: Change) -> Membership:
+        """The membership after ``change``, under the same placement. Cost: one table.
+
+        Raises what ``Change.apply`` and the placement raise.
+
+        >>> Membership.of(["a", "b"]).after(Change(add=["c"])).table.hosts
+        ('a', 'b', 'c')
+        """
+        hosts = change.apply(self.hosts)
+        return Membership(hosts, self.recipe()(hosts), self.placement, self.options)
 
     @property
     def ring(self) -> RingTable | None:
@@ -50,3 +77,8 @@ class Membership:
     def arcs(self) -> dict[str, float] | None:
         """Each host's exact share of the circle; None where there is no circle."""
         return None if self.ring is None else self.ring.shares()
+
+    def unchanged(self, later: Membership) -> frozenset[str]:
+        """The hosts that are in both with one weight: no client need leave one for another."""
+        now, then = self.weights(), later.weights()
+        return frozenset(name for name, weight in now.items() if then.get(name) == weight)

@@ -2,141 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, TypeAlias
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-from hashring.analysis._formats import show
+from hashring.analysis._tally import Moved, Totals, moved, step, sums, totals
+from hashring.analysis.balance import Balance
+from hashring.analysis.change import Change
 from hashring.analysis.membership import Membership
-from hashring.placement import Table, create
+from hashring.analysis.planned import Flow, HostPlan, Plan, Step
+from hashring.errors import ConfigError
+from hashring.placement import create
 from hashring.ring import Diff
 
-__all__ = ["Flow", "HostPlan", "Moved", "Plan", "plan"]
+__all__ = [
+    "Flow",
+    "HostPlan",
+    "Moved",
+    "Plan",
+    "Step",
+    "balance",
+    "between_stayers",
+    "minimum",
+    "plan",
+]
 
 
-@dataclass(frozen=True, slots=True)
-class Moved:
-    """How much moves: numbers, and fractions of all."""
+def plan(
+    counts: Mapping[bytes, int],
+    before: Membership,
+    after: Membership | None = None,
+    *,
+    steps: Iterable[Change] = (),
+) -> Plan:
+    """What these clients do when ``before`` becomes ``after``, or changes in ``steps``.
 
-    clients: int
-    requests: int
-    client_share: float
-    request_share: float
-
-
-@dataclass(frozen=True, slots=True)
-class HostPlan:
-    """One host before and after; a weight or an arc is None where the host (or a circle) is not."""
-
-    host: str
-    weight_before: float | None
-    weight_after: float | None
-    clients_before: int
-    clients_after: int
-    requests_before: int
-    requests_after: int
-    share_before: float
-    share_after: float
-    fair_before: float
-    fair_after: float
-    arc_before: float | None
-    arc_after: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Flow:
-    """What moves from one host to another; None stands for the fallback. ``arc`` is exact."""
-
-    origin: str | None
-    target: str | None
-    clients: int
-    requests: int
-    arc: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """The report of ``plan``.
-
-    ``minimum`` is the fraction that any placement must move to reach the new fair shares, ``arc``
-    the exact fraction of all possible keys that moves (ring only), ``modulo`` what ``hash % n``
-    would have moved (None where the placement is ``hash % n`` itself, or where the secret of the
-    keys differs, by which it would move as many).
-    ``hosts`` has those that stay and leave first, then those that come.
-    """
-
-    clients: int
-    requests: int
-    moved: Moved
-    minimum: float
-    arc: float | None
-    modulo: Moved | None
-    hosts: tuple[HostPlan, ...]
-    flows: tuple[Flow, ...]
-    fingerprint: str
-    fingerprint_after: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """The report as plain dicts and lists."""
-        return asdict(self)
-
-    def sentence(self) -> str:
-        """What happens to the sessions, in one sentence."""
-        verb = "moves" if self.moved.clients == 1 else "move"
-        all_of = f"of {self.clients:,} client{'' if self.clients == 1 else 's'}"
-        share = f"({100 * self.moved.client_share:.1f} %)"
-        text = f"{self.moved.clients:,} {all_of} {share} {verb}{self._whither()}"
-        if not self.moved.clients:
-            text = f"None {all_of} moves"
-        if self.modulo is not None:
-            share = f"({100 * self.modulo.client_share:.1f} %)"
-            text += f"; hash % n would have moved {self.modulo.clients:,} {share}"
-        return text + "."
-
-    def _whither(self) -> str:
-        origins = {flow.origin for flow in self.flows}
-        targets = {flow.target for flow in self.flows}
-        if len(origins) > 1 and len(targets) > 1:
-            return f", from {len(origins):,} hosts to {len(targets):,}"
-        way = "".join(
-            f" {word} {_named(*ends)}"
-            for word, ends in (("from", origins), ("to", targets))
-            if len(ends) == 1
-        )
-        return way if self.moved.clients == 1 else f", all of them{way}"
-
-
-def _named(host: str | None) -> str:
-    return "the fallback" if host is None else show(host)
-
-
-_Pair: TypeAlias = tuple[str | None, str | None]
-_Totals: TypeAlias = dict[_Pair, tuple[int, int]]
-
-
-def plan(counts: Mapping[bytes, int], before: Membership, after: Membership) -> Plan:
-    """What these clients do when ``before`` becomes ``after``. Cost: four look-ups a client.
+    Cost: four look-ups a client, and one more for each step. Raises ``ConfigError`` unless just
+    one of ``after`` and ``steps`` is given, and what a step itself raises.
 
     >>> old, new = Membership.of(["a", "b"]), Membership.of(["a", "b", "c"])
     >>> report = plan({b"%d" % i: 1 for i in range(1000)}, old, new)
     >>> {flow.target for flow in report.flows}, report.moved.clients < 400 < report.modulo.clients
     ({'c'}, True)
+    >>> both = plan({b"x": 1}, old, steps=[Change(add=["c"]), Change(remove=("a",))])
+    >>> [str(step.change) for step in both.steps]
+    ['add c', 'remove a']
     """
-    pairs = _pairs(counts, before.table, after.table)
+    changes = tuple(steps)
+    if (after is None) != bool(changes):
+        raise ConfigError("a plan needs either the membership after it or its steps")
+    stages = [before, after] if after is not None else [before]
+    for change in changes:
+        stages.append(stages[-1].after(change))
+    ways = totals(counts, [stage.table for stage in stages])
+    return _plan(counts, stages, ways, _steps(changes, stages, ways))
+
+
+def _plan(
+    counts: Mapping[bytes, int],
+    stages: list[Membership],
+    ways: Totals,
+    steps: tuple[Step, ...],
+) -> Plan:
+    before, after = stages[0], stages[-1]
+    pairs = step(ways, 0, -1)
     diff = _diff(before, after)
-    moved = _moved(pairs)
-    fair_before, fair_after = before.fair(), after.fair()
     return Plan(
         clients=len(counts),
         requests=sum(requests for _, requests in pairs.values()),
-        moved=moved,
-        minimum=sum(max(0.0, new - fair_before.get(host, 0.0)) for host, new in fair_after.items()),
+        moved=moved(pairs),
+        collateral=between_stayers(pairs, before, after),
+        minimum=minimum(before, after),
         arc=None if diff is None else diff.moved,
         modulo=_modulo(counts, before, after),
         hosts=_hosts(pairs, before, after),
         flows=_flows(pairs, {} if diff is None else diff.flows),
         fingerprint=before.table.fingerprint,
         fingerprint_after=after.table.fingerprint,
+        steps=steps,
     )
 
 
@@ -155,40 +97,72 @@ def _diff(before: Membership, after: Membership) -> Diff | None:
     return Diff(sum(flows.values()), flows)
 
 
-def _pairs(counts: Mapping[bytes, int], before: Table, after: Table) -> _Totals:
-    """(host before, host after) -> (clients, requests): all that the report is made from."""
-    old, new = before.lookup, after.lookup
-    clients: dict[_Pair, int] = {}
-    requests: dict[_Pair, int] = {}
-    for client, count in counts.items():
-        pair = (old(client), new(client))
-        clients[pair] = clients.get(pair, 0) + 1
-        requests[pair] = requests.get(pair, 0) + count
-    return {pair: (clients[pair], requests[pair]) for pair in clients}
+def _another_secret(before: Membership, after: Membership) -> bool:
+    checks = {one.ring.key_check for one in (before, after) if one.ring is not None}
+    return len(checks) > 1
 
 
-def _moved(pairs: _Totals) -> Moved:
-    clients = sum(n for (old, new), (n, _) in pairs.items() if old != new)
-    requests = sum(n for (old, new), (_, n) in pairs.items() if old != new)
-    all_clients = sum(n for n, _ in pairs.values()) or 1
-    all_requests = sum(n for _, n in pairs.values()) or 1
-    return Moved(clients, requests, clients / all_clients, requests / all_requests)
+def between_stayers(pairs: Totals, before: Membership, after: Membership) -> Moved:
+    """Who moves between two hosts that are in both memberships with one weight."""
+    stay = before.unchanged(after)
+    return moved(pairs, lambda pair: pair[0] in stay and pair[1] in stay)
+
+
+def minimum(before: Membership, after: Membership) -> float:
+    """The fraction that any placement must move to reach the new fair shares.
+
+    >>> round(minimum(Membership.of(["a", "b"]), Membership.of(["a", "b", "c"])), 3)
+    0.333
+    """
+    fair = before.fair()
+    return sum(max(0.0, new - fair.get(host, 0.0)) for host, new in after.fair().items())
+
+
+def _steps(changes: tuple[Change, ...], stages: list[Membership], ways: Totals) -> tuple[Step, ...]:
+    made = []
+    for number, change in enumerate(changes):
+        old, new = stages[number], stages[number + 1]
+        pairs = step(ways, number, number + 1)
+        ever: Totals = {}
+        for path, (clients, requests) in ways.items():
+            seen = path[: number + 2]
+            so_far = ever.get(seen, (0, 0))
+            ever[seen] = (so_far[0] + clients, so_far[1] + requests)
+        diff = _diff(old, new)
+        made.append(
+            Step(
+                change=str(change),
+                hosts=len(new.hosts),
+                moved=moved(pairs),
+                collateral=between_stayers(pairs, old, new),
+                moved_so_far=moved(ever),
+                minimum=minimum(old, new),
+                arc=None if diff is None else diff.moved,
+                request_balance=balance(new, sums(ways, number + 1)),
+                fingerprint=new.table.fingerprint,
+            )
+        )
+    return tuple(made)
+
+
+def balance(
+    membership: Membership, found: Mapping[str | None, tuple[int, int]], *, of: int = 1
+) -> Balance:
+    """How even the hosts' requests are (clients with ``of=0``), of those that are routed."""
+    fair = membership.fair()
+    routed = sum(numbers[of] for host, numbers in found.items() if host is not None) or 1
+    return Balance.of((found.get(host, (0, 0))[of] / routed, fair[host]) for host in fair)
 
 
 def _modulo(counts: Mapping[bytes, int], before: Membership, after: Membership) -> Moved | None:
     table = create("modulo", before.hosts)
     if table.fingerprint == before.table.fingerprint or _another_secret(before, after):
         return None
-    return _moved(_pairs(counts, table, create("modulo", after.hosts)))
+    return moved(totals(counts, [table, create("modulo", after.hosts)]))
 
 
-def _another_secret(before: Membership, after: Membership) -> bool:
-    checks = {one.ring.key_check for one in (before, after) if one.ring is not None}
-    return len(checks) > 1
-
-
-def _hosts(pairs: _Totals, before: Membership, after: Membership) -> tuple[HostPlan, ...]:
-    old, new = _sums(pairs, 0), _sums(pairs, 1)
+def _hosts(pairs: Totals, before: Membership, after: Membership) -> tuple[HostPlan, ...]:
+    old, new = sums(pairs, 0), sums(pairs, 1)
     old_weights, new_weights = before.weights(), after.weights()
     old_fair, new_fair = before.fair(), after.fair()
     old_arcs, new_arcs = before.arcs() or {}, after.arcs() or {}
@@ -213,15 +187,7 @@ def _hosts(pairs: _Totals, before: Membership, after: Membership) -> tuple[HostP
     )
 
 
-def _sums(pairs: _Totals, side: int) -> dict[str | None, tuple[int, int]]:
-    sums: dict[str | None, tuple[int, int]] = {}
-    for pair, (clients, requests) in pairs.items():
-        so_far = sums.get(pair[side], (0, 0))
-        sums[pair[side]] = (so_far[0] + clients, so_far[1] + requests)
-    return sums
-
-
-def _flows(pairs: _Totals, arcs: Mapping[tuple[str, str], float]) -> tuple[Flow, ...]:
+def _flows(pairs: Totals, arcs: Mapping[tuple[str, str], float]) -> tuple[Flow, ...]:
     exact: Mapping[Any, float] = arcs
     flows = [
         Flow(old, new, clients, requests, exact.get((old, new), 0.0) if arcs else None)

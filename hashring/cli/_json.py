@@ -1,25 +1,37 @@
 """What does ``--json`` print?  One object on stdout, in ASCII; everything else goes to stderr.
 
-Every command: ``schema`` (1), ``command``, ``fingerprint``, ``placement``, ``options``. Shares are
+Every command: ``schema`` (1), ``command``; those of one placement also ``fingerprint``,
+``placement``, ``options``. Shares are
 fractions of 1; a name that is null is what the placement leaves to the fallback; an ``arc`` is an
 exact share of all possible keys, null where the placement has no circle.
 
 ``route``   ``keys``: ``key, host, position, vnode, walk`` (the first three hosts).
 ``spread``  ``log``; ``clients, requests, unrouted_clients, unrouted_requests``; ``hosts``: ``host,
-            weight, clients, requests, client_share, request_share, fair, arc``;
-            ``client_balance, request_balance, arc_balance``: ``peak, cov``;
-            ``hottest``: ``client, requests, share, host``.
+            weight, clients, requests, client_share, request_share, fair, arc, band`` (the 99 %
+            band of such an arc: lowest, highest); ``client_balance, request_balance,
+            arc_balance``: ``peak, cov, gini``; ``chi2, placement_variance``; ``hottest``:
+            ``client, requests, share, host``.
 ``plan``    ``fingerprint_after``; ``change``: ``add, remove, weights``; ``log``; ``clients,
-            requests, minimum, arc``; ``moved, modulo``: ``clients, requests, client_share,
-            request_share``; ``hosts``: ``host`` and ``weight, clients, requests, share, fair, arc``
-            each with ``_before`` and ``_after``; ``flows``: ``origin, target, clients, requests,
-            arc``.
+            requests, minimum, arc``; ``moved, collateral, modulo``: ``clients, requests,
+            client_share, request_share``; ``hosts``: ``host`` and ``weight, clients, requests,
+            share, fair, arc`` each with ``_before`` and ``_after``; ``flows``: ``origin, target,
+            clients, requests, arc``; ``steps``: ``change, hosts, moved, collateral, moved_so_far,
+            minimum, arc, request_balance, fingerprint``.
+``compare`` ``change, log, clients, requests, hosts, minimum, lost``; ``candidates``: ``placement,
+            options, guarantees, client_balance, request_balance, request_balance_after, moved,
+            collateral, loss, unrouted, fingerprint, refusal``; ``loss``: ``heirs, largest_heir,
+            largest_heir_share, surge, collateral``.
+``simulate`` ``change, log, requests, clients, seconds, session_gap, service, hosts, changes,
+            bin_seconds``; ``outcomes``: ``scenario, requests, sessions, broken, switches, reasons,
+            peak_in_flight, p99_in_flight, in_flight``.
+``advise``  ``hosts, peak, export, minimum``; ``choices``: ``placement, options, weight, points,
+            peak, reaches, moved, collateral, why``.
 
 ``placements`` has no pool, so only ``schema``, ``command`` and ``placements``: ``name, guarantees,
             exports, cost, source, options``.
 
 ``log`` is ``clients, requests, format, lines, used, unreadable, first_unreadable,
-first_unreadable_in, sources, warnings``.
+first_unreadable_in, kinds, sources, warnings``; its ``kinds`` have ``kind, lines, first, source``.
 """
 
 from __future__ import annotations

@@ -14,14 +14,17 @@ from hashring.errors import HashringError
 from hashring.hosts import Host, as_hosts
 
 if TYPE_CHECKING:
-    from hashring.analysis import Clients, Membership
+    from hashring.analysis import Change, Clients, Membership
 
 __all__ = [
     "Pool",
+    "change_of",
+    "change_options",
     "json_option",
     "log_options",
     "named_weights",
     "names",
+    "placement_options",
     "pool_options",
     "read_logs",
     "usage",
@@ -132,14 +135,15 @@ def pool_options(function: Function) -> Function:
         found = named_weights(hosts, "--hosts")
         if not found:
             raise click.UsageError("--hosts names no host", click.get_current_context())
-        options = _placement_options(placement, given)
+        options = placement_options(placement, given)
         options |= {k: v for k, v in (("vnodes", vnodes), ("seed", seed)) if v is not None}
         return function(*args, pool=Pool(found, placement, options), **kwargs)
 
     return with_pool
 
 
-def _placement_options(placement: str, given: Iterable[str]) -> dict[str, Any]:
+def placement_options(placement: str, given: Iterable[str]) -> dict[str, Any]:
+    """The options of ``placement`` in texts ``K=V``; what cannot be is a usage error."""
     from hashring.placement import options
 
     with usage():
@@ -182,6 +186,38 @@ def log_options(function: Function) -> Function:
     ):
         function = decorate(function)
     return function
+
+
+def change_options(function: Function) -> Function:
+    """``--add``, ``--remove`` and ``--weight``, for ``change_of``."""
+    for decorate in (
+        click.option("--weight", multiple=True, metavar="C=2,...", help="New weights. Repeatable."),
+        click.option("--remove", multiple=True, metavar="B,...", help="Hosts that leave."),
+        click.option("--add", multiple=True, metavar="D,E=2,...", help="Hosts that come."),
+    ):
+        function = decorate(function)
+    return function
+
+
+def change_of(
+    add: tuple[str, ...],
+    remove: tuple[str, ...],
+    weight: tuple[str, ...],
+    *,
+    new_secret: bool = False,
+) -> Change | None:
+    """The change that the options of ``change_options`` say; None where they say none."""
+    from hashring.analysis import Change
+
+    if not names((*add, *remove, *weight)) and not new_secret:
+        return None
+    for part in names(weight):
+        if "=" not in part:
+            raise click.UsageError(
+                f"--weight {part}: give NAME=WEIGHT", click.get_current_context()
+            )
+    weights = {host.name: host.weight for host in named_weights(weight, "--weight")}
+    return Change(named_weights(add, "--add"), names(remove), weights, new_secret)
 
 
 def json_option(function: Function) -> Function:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,9 +14,13 @@ from rich.table import Table
 from rich.text import Text
 
 from hashring.analysis._formats import show
+from hashring.analysis._rich import table as sheet_table
+from hashring.analysis.sheets import named as name_of
+from hashring.analysis.sheets import percent
+from hashring.cli._facts import kind_lines, log_parts, placement_text
 
 if TYPE_CHECKING:
-    from hashring.analysis import Clients
+    from hashring.analysis import Clients, Report
     from hashring.cli._options import Pool
 
 __all__ = [
@@ -30,7 +34,9 @@ __all__ = [
     "page",
     "percent",
     "placement_line",
+    "print_report",
     "sheet",
+    "sheet_table",
     "show",
 ]
 
@@ -55,30 +61,6 @@ def page() -> Iterator[Console]:
     sys.stdout.write(text)  # click.echo() would overrule an encoding that is ASCII
 
 
-def percent(fraction: float | None) -> str:
-    """A fraction for people; empty for None.
-
-    >>> percent(0.2019)
-    '20.2 %'
-    """
-    return "" if fraction is None else f"{100 * fraction:.1f} %"
-
-
-def name_of(host: str | None, limit: int = 60) -> str:
-    """A host's name for people, in at most ``limit`` characters; None is what the fallback serves.
-
-    Long names tend to differ at an end, so it is the middle that goes.
-
-    >>> name_of("ip-10-0-12-34.eu-central-1.internal:8080", 20)
-    'ip-10-0-1...nal:8080'
-    """
-    name = "(fallback)" if host is None else show(host, 1000)
-    if len(name) <= limit:
-        return name
-    tail = (limit - 3) // 2
-    return f"{name[: limit - 3 - tail]}...{name[-tail:]}"
-
-
 def arrow(before: int, after: int, width: int) -> str:
     """``before -> after``, both right-aligned in ``width`` characters.
 
@@ -89,24 +71,35 @@ def arrow(before: int, after: int, width: int) -> str:
 
 
 def log_line(clients: Clients) -> Text:
-    """What was read: sources, format, lines used and not used, clients."""
-    sources = ", ".join(show(source, 40) for source in clients.sources[:3])
-    more = len(clients.sources) - 3
-    sources += f" and {more:,} more" if more > 0 else ""
-    text = Text(f"{sources}: {clients.format}, {clients.used:,} lines used, ")
-    bad = f"{clients.unreadable:,} unreadable"
-    if clients.first_unreadable is not None:
-        several = len(clients.sources) > 1
-        where = f" of {show(clients.first_unreadable_in or '', 40)}" if several else ""
-        bad += f" (the first is line {clients.first_unreadable:,}{where})"
+    """What was read: sources, format, lines used and not used, clients; then why not used."""
+    before, bad, after = log_parts(clients)
+    text = Text(before)
     text.append(bad, style="yellow" if clients.unreadable else "")
-    return text.append(f", {len(clients.counts):,} clients")
+    text.append(after)
+    for line in kind_lines(clients):
+        text.append(f"\n  {line}", style="yellow")
+    return text
 
 
 def placement_line(pool: Pool, hosts: str) -> Text:
     """Which hosts, under which placement, with which options."""
-    settings = ", ".join(f"{k}={v}" for k, v in pool.settings().items())
-    return Text(f"{hosts}, placement {pool.placement}" + (f" ({settings})" if settings else ""))
+    return Text(placement_text(pool, hosts))
+
+
+def print_report(title: str, about: Sequence[str | Text], report: Report) -> None:
+    """A whole report: its title, what it was made of, its tables, and its sentence."""
+    with page() as out:
+        out.print(title, style="bold")
+        for line in about:
+            out.print(line)
+        out.print()
+        for part in report.sheets():
+            out.print(part.title, style="bold")
+            out.print(sheet_table(part))
+            if part.note:
+                out.print(part.note, style="dim")
+            out.print()
+        out.print(report.sentence(), style="bold", soft_wrap=not out.is_terminal)
 
 
 def sheet(*columns: str, left: int = 1) -> Table:

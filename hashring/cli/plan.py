@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from hashring.cli._json import emit
 from hashring.cli._options import (
     Pool,
+    change_of,
+    change_options,
     json_option,
     log_options,
-    named_weights,
-    names,
     pool_options,
     read_logs,
     usage,
 )
+from hashring.cli._pictures import Pictures, picture_options
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from hashring.analysis import Change, Plan
-    from hashring.analysis.plan import HostPlan, Moved
+    from hashring.analysis import Plan
+    from hashring.analysis.planned import HostPlan
 
 __all__ = ["command"]
 
@@ -33,10 +34,10 @@ _FLOWS = 12  # most that are shown: a terminal is 24 lines high; --json has them
 @click.command("plan")
 @log_options
 @pool_options
-@click.option("--add", multiple=True, metavar="D,E=2,...", help="Hosts that come. Repeatable.")
-@click.option("--remove", multiple=True, metavar="B,...", help="Hosts that leave. Repeatable.")
-@click.option("--weight", multiple=True, metavar="C=2,...", help="New weights. Repeatable.")
+@change_options
 @click.option("--new-secret", is_flag=True, help="The ring gets another key_secret (ring).")
+@click.option("--one-by-one", is_flag=True, help="Each host's change as a step of its own.")
+@picture_options
 @json_option
 def command(
     logs: tuple[str, ...],
@@ -47,6 +48,8 @@ def command(
     remove: tuple[str, ...],
     weight: tuple[str, ...],
     new_secret: bool,
+    one_by_one: bool,
+    draw: Pictures,
     as_json: bool,
 ) -> None:
     """Who moves when the hosts change, by the clients of LOG...
@@ -55,48 +58,46 @@ def command(
     """
     from hashring.analysis import plan
     from hashring.analysis.change import STAND_IN_SECRET
+    from hashring.cli._facts import facts, shortened
 
-    change = _change(add, remove, weight, new_secret)
+    change = change_of(add, remove, weight, new_secret=new_secret)
+    if change is None:
+        raise click.UsageError(
+            "say what changes, with --add, --remove, --weight or --new-secret",
+            click.get_current_context(),
+        )
+    if new_secret and one_by_one:
+        raise click.UsageError(
+            "--new-secret is one step: plan it without --one-by-one", click.get_current_context()
+        )
+    draw.check()
     secret = {"key_secret": STAND_IN_SECRET} if new_secret else {}
+    steps = change.split() if one_by_one else (change,)
     with usage():
         after = pool.membership(change.apply(pool.hosts), **secret)
     before = pool.membership()
     clients = read_logs(logs, log_format, key)
-    report = plan(clients.counts, before, after)
+    if one_by_one:
+        report = plan(clients.counts, before, steps=steps)
+    else:
+        report = plan(clients.counts, before, after)
+    hosts = f"{len(before.hosts):,} -> {len(after.hosts):,} hosts"
+    title = f"Plan: {shortened(str(change), 200)}"
+    draw.write(report, title=title, facts=facts(pool, hosts, clients), ring=after.ring)
     if as_json:
         more = {"change": change.to_dict(), "log": clients.to_dict()}
         # only who has the real secret can work out its fingerprint
         unknown = {"fingerprint_after": None} if new_secret else {}
         return emit("plan", pool, more, report.to_dict(), unknown)
-    from hashring.cli._render import log_line, page, placement_line, show
+    from hashring.cli._render import log_line, page, placement_line
 
-    hosts = f"{len(before.hosts):,} -> {len(after.hosts):,} hosts"
     with page() as out:
-        out.print(f"Plan: {show(str(change), 1000)}", style="bold")
+        out.print(f"Plan: {shortened(str(change), 1000)}", style="bold")
         out.print(placement_line(pool, hosts))
         out.print(log_line(clients))
         out.print()
         _print(out, report, pool.placement, new_secret)
     return None
-
-
-def _change(
-    add: tuple[str, ...], remove: tuple[str, ...], weight: tuple[str, ...], new_secret: bool
-) -> Change:
-    from hashring.analysis import Change
-
-    if not names((*add, *remove, *weight)) and not new_secret:
-        raise click.UsageError(
-            "say what changes, with --add, --remove, --weight or --new-secret",
-            click.get_current_context(),
-        )
-    for part in names(weight):
-        if "=" not in part:
-            raise click.UsageError(
-                f"--weight {part}: give NAME=WEIGHT", click.get_current_context()
-            )
-    weights = {host.name: host.weight for host in named_weights(weight, "--weight")}
-    return Change(named_weights(add, "--add"), names(remove), weights, new_secret)
 
 
 _NEW_SECRET = (
@@ -106,18 +107,24 @@ _NEW_SECRET = (
 
 
 def _print(out: Console, report: Plan, placement: str, new_secret: bool) -> None:
-    from hashring.cli._render import legend
+    from hashring.analysis.planned import comparison, flow_sheet, step_sheet
+    from hashring.cli._render import legend, sheet_table
 
     out.print(_hosts(out, report))
     out.print(legend(out, "requests after"))
     out.print()
     if report.flows:
-        out.print(_flows(out, report))
+        out.print(sheet_table(flow_sheet(report, _FLOWS, out.width // 4)))
         hidden = len(report.flows) - _FLOWS
         if hidden > 0:
             out.print(f"... and {hidden:,} smaller flows: --json has them all", style="dim")
         out.print()
-    out.print(_comparison(report, placement))
+    if report.steps:
+        steps = step_sheet(report, max(12, out.width - 62))  # what the numbers leave
+        out.print(sheet_table(steps))
+        out.print(steps.note, style="dim")
+        out.print()
+    out.print(sheet_table(comparison(report, placement)))
     out.print()
     after = "another, by the secret" if new_secret else report.fingerprint_after
     out.print(f"fingerprint {report.fingerprint} -> {after}", style="dim")
@@ -128,6 +135,7 @@ def _print(out: Console, report: Plan, placement: str, new_secret: bool) -> None
 
 
 def _hosts(out: Console, report: Plan) -> Table:
+    from hashring.analysis.planned import weight
     from hashring.cli._render import Bar, HostRow, arrow, host_table, percent
 
     clients, requests = (len(f"{n:,}") for n in (report.clients, report.requests))
@@ -135,7 +143,7 @@ def _hosts(out: Console, report: Plan) -> Table:
     rows = []
     for host in report.hosts:
         cells = (
-            _weight(host),
+            weight(host),
             arrow(host.clients_before, host.clients_after, clients),
             arrow(host.requests_before, host.requests_after, requests),
             percent(host.share_after),
@@ -151,50 +159,3 @@ def _sign(host: HostPlan) -> tuple[str, str]:
     if host.weight_after is None:
         return "-", "red"
     return ("~", "yellow") if host.weight_before != host.weight_after else (" ", "")
-
-
-def _weight(host: HostPlan) -> str:
-    before, after = host.weight_before, host.weight_after
-    if before is None or after is None or before == after:
-        return f"{after if before is None else before:g}"
-    return f"{before:g} -> {after:g}"
-
-
-def _flows(out: Console, report: Plan) -> Table:
-    from hashring.cli._render import name_of, percent, sheet
-
-    exact = "" if report.arc is None else "of all keys"
-    table = sheet("from", "to", "clients", "requests", exact, left=2)
-    for flow in report.flows[:_FLOWS]:
-        table.add_row(
-            name_of(flow.origin, out.width // 4),
-            name_of(flow.target, out.width // 4),
-            f"{flow.clients:,}",
-            f"{flow.requests:,}",
-            percent(flow.arc),
-        )
-    return table
-
-
-def _comparison(report: Plan, placement: str) -> Table:
-    from hashring.cli._render import percent, sheet
-
-    table = sheet("", "clients", "", "requests", "")
-    table.add_row(f"moved by {placement}", *_moved(report.moved), style="bold")
-    if report.arc is not None:
-        table.add_row("  of all possible keys", "", percent(report.arc), "", "")
-    table.add_row("theoretical minimum", "", percent(report.minimum), "", percent(report.minimum))
-    if report.modulo is not None:
-        table.add_row("hash % n", *_moved(report.modulo))
-    return table
-
-
-def _moved(moved: Moved) -> tuple[Any, ...]:
-    from hashring.cli._render import percent
-
-    return (
-        f"{moved.clients:,}",
-        percent(moved.client_share),
-        f"{moved.requests:,}",
-        percent(moved.request_share),
-    )

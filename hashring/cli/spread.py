@@ -7,14 +7,21 @@ from typing import TYPE_CHECKING
 import click
 
 from hashring.cli._json import emit
-from hashring.cli._options import Pool, json_option, log_options, pool_options, read_logs
+from hashring.cli._options import (
+    Pool,
+    json_option,
+    log_options,
+    pool_options,
+    read_logs,
+)
+from hashring.cli._pictures import Pictures, picture_options
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
     from hashring.analysis import Spread
-    from hashring.analysis.spread import Balance
+    from hashring.analysis.balance import Balance
 
 __all__ = ["command"]
 
@@ -22,26 +29,37 @@ __all__ = ["command"]
 @click.command("spread")
 @log_options
 @pool_options
+@picture_options
 @json_option
 def command(
-    logs: tuple[str, ...], log_format: str, key: str | None, pool: Pool, as_json: bool
+    logs: tuple[str, ...],
+    log_format: str,
+    key: str | None,
+    pool: Pool,
+    draw: Pictures,
+    as_json: bool,
 ) -> None:
     """How evenly the clients of LOG... spread over the hosts.
 
     A LOG is a file, plain or gzip, or - for standard input.
     """
     from hashring.analysis import spread
+    from hashring.cli._facts import facts
 
+    draw.check()
     membership = pool.membership()
     clients = read_logs(logs, log_format, key)
     report = spread(clients.counts, membership)
+    hosts, title = f"{len(pool.hosts):,} hosts", "Spread of clients and requests"
+    about = facts(pool, hosts, clients)
+    draw.write(report, title=title, facts=about, counts=clients.counts, ring=membership.ring)
     if as_json:
         return emit("spread", pool, {"log": clients.to_dict()}, report.to_dict())
     from hashring.cli._render import log_line, page, placement_line
 
     with page() as out:
-        out.print("Spread of clients and requests", style="bold")
-        out.print(placement_line(pool, f"{len(pool.hosts):,} hosts"))
+        out.print(title, style="bold")
+        out.print(placement_line(pool, hosts))
         out.print(log_line(clients))
         out.print()
         _print(out, report)
@@ -55,6 +73,7 @@ def _print(out: Console, report: Spread) -> None:
     out.print(legend(out, "requests"))
     out.print()
     out.print(_balance(report))
+    out.print(f"  {_theory(report)}", style="dim")
     out.print()
     out.print(_hottest(out, report))
     out.print()
@@ -64,7 +83,7 @@ def _print(out: Console, report: Spread) -> None:
             f"{report.unrouted_requests:,} requests: the fallback serves them."
         )
     out.print(f"fingerprint {report.fingerprint}", style="dim")
-    out.print(_sentence(report), style="bold", soft_wrap=not out.is_terminal)
+    out.print(report.sentence(), style="bold", soft_wrap=not out.is_terminal)
 
 
 def _hosts(out: Console, report: Spread) -> Table:
@@ -90,15 +109,27 @@ def _hosts(out: Console, report: Spread) -> Table:
 def _balance(report: Spread) -> Table:
     from hashring.cli._render import percent, sheet
 
-    def row(name: str, balance: Balance) -> tuple[str, str, str]:
-        return name, f"{balance.peak:.3f}", percent(balance.cov)
+    def row(name: str, balance: Balance) -> tuple[str, str, str, str]:
+        return name, f"{balance.peak:.3f}", percent(balance.cov), f"{balance.gini:.3f}"
 
-    table = sheet("", "peak/mean", "coefficient of variation")
+    table = sheet("", "peak/mean", "coefficient of variation", "Gini")
     table.add_row(*row("  clients", report.client_balance))
     table.add_row(*row("  requests", report.request_balance))
     if report.arc_balance is not None:
         table.add_row(*row("  arcs", report.arc_balance))
     return table
+
+
+def _theory(report: Spread) -> str:
+    from hashring.cli._render import percent
+
+    text = f"of the clients' variation {percent(report.placement_cov)} is the placement's own"
+    bands = [host.band for host in report.hosts if host.band is not None]
+    if not bands:
+        return f"{text}; the rest is chance"
+    outside = len(report.outside)
+    inside = "all arcs are" if not outside else f"{outside:,} of {len(bands):,} arcs are not"
+    return f"{text}; {inside}\n  in the 99 % band of such a ring"
 
 
 def _hottest(out: Console, report: Spread) -> Table:
@@ -114,13 +145,3 @@ def _hottest(out: Console, report: Spread) -> Table:
             name_of(hot.host, out.width // 4),
         )
     return table
-
-
-def _sentence(report: Spread) -> str:
-    from hashring.cli._render import name_of, percent
-
-    busiest = max(report.hosts, key=lambda host: host.request_share / host.fair)
-    return (
-        f"{name_of(busiest.host)} would be the busiest: {busiest.requests:,} requests, "
-        f"{percent(busiest.request_share)} of all where {percent(busiest.fair)} is fair."
-    )

@@ -6,18 +6,22 @@ of at most 2^32 / 2^32 parts lose nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 from hashring.errors import ConfigError
 from hashring.ring.index import Index
+from hashring.ring.layout import CODE_BITS
 
 __all__ = ["NOBODY", "Diff", "diff", "shares"]
 
 NOBODY = ""
 """Who owns the keys of a ring without hosts, in ``Diff.flows``; no host can have this name."""
+
+_MARK_BITS = CODE_BITS + 1  # a host's rank by name, and the side: which of two rings
+_MARK = (1 << _MARK_BITS) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,59 +54,77 @@ def shares(index: Index[str], hosts: Iterable[str]) -> dict[str, float]:
 
     A vnode owns the positions after its predecessor up to its own.
     """
-    owned = dict.fromkeys(hosts, 0)
+    names = sorted(hosts)
+    owned = [0] * len(names)
     circle = 1 << index.bits
+    cuts = sorted(_cuts(index, names, 0))
     before = -1
-    for position, name in _boundaries(index):
-        owned[name] += position - before
+    for cut in cuts:
+        position = cut >> _MARK_BITS
+        owned[(cut & _MARK) >> 1] += position - before
         before = position
-    return {name: arc / circle for name, arc in owned.items()}
+    if cuts:  # beyond the last vnode the first one owns
+        owned[(cuts[0] & _MARK) >> 1] += circle - 1 - before
+    return {name: arc / circle for name, arc in zip(names, owned, strict=True)}
 
 
-def _boundaries(index: Index[str]) -> list[tuple[int, str]]:
-    """(last position of an arc, its owner), from position 0 to the end of the circle."""
-    labels = index.labels
-    vnodes = index.vnodes()
-    if not vnodes:
-        return []
-    cut = [(position, labels[code]) for position, code in vnodes]
-    cut.append(((1 << index.bits) - 1, cut[0][1]))  # beyond the last vnode the first one owns
-    return cut
+def _cuts(index: Index[str], names: Sequence[str], side: int) -> list[int]:
+    """Each vnode as ``position << 25 | rank of its host in names << 1 | side``, in no order.
+
+    Ranks by name keep the rule of the ring: of two vnodes at one position the lower name owns.
+    """
+    rank = {name: place << 1 | side for place, name in enumerate(names)}
+    return index.marked([rank.get(label, 0) for label in index.labels], _MARK_BITS)
 
 
 def diff(old: Index[str], new: Index[str]) -> Diff:
-    """What moves from ``old`` to ``new``. Cost: O(V), one merge of both lists of arcs.
+    """What moves from ``old`` to ``new``. Cost: O(V log V), 0.4 us a vnode of both, 1 us a flow.
 
     Raises ``ConfigError`` when the two do not place keys at the same positions.
     """
     _check_comparable(old, new)
-    whole = [((1 << old.bits) - 1, NOBODY)]
-    lefts, rights = _boundaries(old) or whole, _boundaries(new) or whole
-    flows: dict[tuple[str, str], int] = {}
-    i = j = 0
-    before = -1
-    left, source = lefts[0]
-    right, target = rights[0]
-    while True:
-        end = left if left < right else right
-        if source != target and end > before:
-            pair = (source, target)
-            flows[pair] = flows.get(pair, 0) + end - before
-        before = end
-        # both lists end at the last position of the circle, so neither runs out before the other
-        if left == end:
-            i += 1
-            if i == len(lefts):
-                break
-            left, source = lefts[i]
-        if right == end:
-            j += 1
-            if j == len(rights):
-                break
-            right, target = rights[j]
+    names = sorted({NOBODY, *old.labels, *new.labels})
+    cuts = _cuts(old, names, 0) + _cuts(new, names, 1)
+    cuts.sort(reverse=True)
     circle = 1 << old.bits
-    fractions = {pair: arc / circle for pair, arc in sorted(flows.items())}
-    return Diff(sum(flows.values()) / circle, MappingProxyType(fractions))
+    flows: dict[tuple[str, str], float] = {}
+    moved = 0
+    for source, row in enumerate(_merged(cuts, len(names), circle)):
+        row.pop(source, None)  # what stays
+        moved += sum(row.values())
+        for target in sorted(row):
+            flows[names[source], names[target]] = row[target] / circle
+    return Diff(moved / circle, MappingProxyType(flows))
+
+
+def _merged(cuts: list[int], hosts: int, circle: int) -> list[dict[int, int]]:
+    """For each rank before, rank after -> positions; from the top of the circle down.
+
+    At each cut the owner of what lies at and below it becomes known, on one of the two sides. A
+    dict for each host before is filled faster than one for all pairs, of which there are millions.
+    """
+    rows: list[dict[int, int]] = [{} for _ in range(hosts)]
+    row, target = rows[_lowest(cuts, 0)], _lowest(cuts, 1)  # who owns what is past the last vnode
+    above = circle - 1
+    for cut in cuts:
+        position = cut >> _MARK_BITS
+        if position != above:
+            if target in row:
+                row[target] += above - position
+            else:
+                row[target] = above - position
+            above = position
+        if cut & 1:
+            target = (cut & _MARK) >> 1
+        else:
+            row = rows[(cut & _MARK) >> 1]
+    row[target] = row.get(target, 0) + above + 1
+    return rows
+
+
+def _lowest(cuts: list[int], side: int) -> int:
+    """The rank of the host of a side's first vnode; without vnodes 0, the rank of ``NOBODY``."""
+    return next((cut & _MARK for cut in reversed(cuts) if cut & 1 == side), side) >> 1
 
 
 def _check_comparable(old: Index[str], new: Index[str]) -> None:

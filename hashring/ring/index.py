@@ -168,6 +168,25 @@ class Index(Generic[Label]):
                 found += self._open(cell)[0]
         return found
 
+    def marked(self, marks: Sequence[int], bits: int) -> list[int]:
+        """``position << bits | marks[code]`` of each vnode, in no order. Cost: O(V), 0.1 us each.
+
+        Ints of one size sort several times as fast as pairs, and the garbage collector skips them.
+
+        >>> sorted(Index.build([(10, 0), (200, 1)], ["a", "b"], bits=8).marked([5, 7], 4))
+        [165, 3207]
+        """
+        found: list[int] = []
+        add, low, high, dead = found.append, self.low, self.high, set(self._free)
+        for node, position in enumerate(self.positions):
+            if node in dead:
+                continue
+            code = low[node]
+            while code < 0:  # the last leaf before a node is the code of its vnode
+                code = high[~code]
+            add(position << bits | marks[code])
+        return found
+
     def _open(self, cell: int) -> tuple[list[Vnode], int]:
         """The vnodes inside ``cell`` in order, and the code that stands after them."""
         root = self.cells[cell]
@@ -193,7 +212,15 @@ class Index(Generic[Label]):
         [1.5]
         """
         nodes = (self.positions, self.low, self.high)
-        return Index(self.cells, nodes, labels, size=self.size, bits=self.bits, seed=self.seed)
+        return Index(
+            self.cells,
+            nodes,
+            labels,
+            size=self.size,
+            bits=self.bits,
+            seed=self.seed,
+            free=self._free,  # nobody writes into it: a patch copies it first
+        )
 
     def patched(
         self,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from hashlib import blake2b
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmh3 import mmh3_32_uintdigest
 
@@ -16,6 +16,9 @@ from hashring.keys import Key, key_bytes
 from hashring.ring import layout
 from hashring.ring.arcs import Diff, diff, shares
 from hashring.ring.index import Index, Vnode
+
+if TYPE_CHECKING:
+    from hashring.ring.batch import Batch
 
 __all__ = ["RingTable"]
 
@@ -93,6 +96,20 @@ class RingTable:
             return self.lookup(key_bytes(key))
         except IndexError:  # no hosts
             return None
+
+    def assign(self, strings: Any) -> Any:
+        """``lookup`` of a whole column, as codes into ``hosts``: see ``HashRing.assign``."""
+        return self._batch.assign(strings)
+
+    def assign_positions(self, positions: Any) -> Any:
+        """The owners of positions (uint32), as codes: see ``HashRing.assign_positions``."""
+        return self._batch.assign_positions(positions)
+
+    @cached_property
+    def _batch(self) -> Batch:
+        from hashring.ring.batch import Batch
+
+        return Batch(self.index, self.hosts, seed=self.seed, position=self.position)
 
     def walk(self, key: Key) -> Iterator[str]:
         """All hosts in ring order from ``key``, owner first, each once, lazily.

@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hashring.analysis import LogError, read_clients
+from hashring.analysis._faults import fault
 from hashring.analysis._formats import show
-from hashring.analysis._sources import MAX_LINE, blocks
+from hashring.analysis._sources import MAX_LINE, TOO_LONG, blocks
 from hashring.errors import ConfigError
 
 REAL = Path(__file__).resolve().parents[3] / "shared/data/access.log.gz"
@@ -80,7 +81,7 @@ def test_a_line_is_too_long_wherever_a_read_ends() -> None:
 
     for size in (1000, 4096, 1 << 18):
         assert lines(MAX_LINE, size) == [b"a", b"x" * MAX_LINE, b"b", b""]
-        assert lines(MAX_LINE + 1, size) == [b"a", b"", b"b", b""]
+        assert lines(MAX_LINE + 1, size) == [b"a", TOO_LONG[:-1], b"b", b""]
 
 
 def test_windows_line_ends_a_missing_last_one_and_a_byte_order_mark() -> None:
@@ -125,6 +126,73 @@ def test_a_json_line_without_a_usable_key_is_unreadable(line: bytes) -> None:
 def test_json_keys_may_hold_dots_and_lone_surrogates() -> None:
     log = b'{"client.ip": "a"}\n{"client": {"ip": "a"}}\n{"client": {"ip": "\\ud83d"}}\n'
     assert counts(log, key="client.ip") == {b"a": 2, b"\xed\xa0\xbd": 1}
+
+
+def kinds(data: bytes, **options: str) -> dict[str, tuple[int, int]]:
+    clients = read_clients(["-"], stdin=io.BytesIO(data), **options)  # type: ignore[arg-type]  # only format and key are given
+    return {bad.kind: (bad.lines, bad.first) for bad in clients.kinds}
+
+
+def test_each_kind_of_unreadable_line_has_its_number_and_its_first_line() -> None:
+    bad = [
+        b"x" * 10_000_000,
+        b"",
+        b'{"client": "192.0.2.1"}',
+        b"\0\0\0" + ANN[:-1],
+        b"\xff\xfe is no text",
+        b"192.0.2.9 - - [",
+    ]
+    log = ANN * 300 + b"\n".join(bad) + b"\n" + BOB * 3000 + b"\n".join(bad[::-1]) + b"\n"
+    assert kinds(log) == {
+        "too long": (2, 301),
+        "empty": (2, 302),
+        "another format": (2, 303),
+        "zero bytes": (2, 304),
+        "not UTF-8": (2, 305),
+        "malformed": (2, 306),
+    }
+    # nothing but bad lines makes no log, whatever their kinds are
+    with pytest.raises(LogError):
+        kinds(b"\n".join(bad), format="combined")
+
+
+def test_json_lines_have_kinds_of_their_own() -> None:
+    good = b'{"k": "a"}\n'
+    bad = {
+        b'{"j": 1}': "without the key",
+        b'{"k": null}': "without the key",
+        b'{"k": true}': "unusable key",
+        b'{"k": ""}': "unusable key",
+        b'{"k": "a"': "malformed",
+        b'["k"]': "malformed",
+        b"[" * 100_000: "malformed",
+        ANN[:-1]: "another format",
+        b'{"k": "\xff"}': "not UTF-8",
+        b"\0": "zero bytes",
+        b" \r": "empty",
+    }
+    for line, kind in bad.items():
+        assert kinds(good + line + b"\n" + good, format="jsonl", key="k") == {kind: (1, 2)}
+
+
+def test_a_line_that_damaged_gzip_cuts_is_no_client(tmp_path: Path) -> None:
+    log = tmp_path / "log.gz"
+    log.write_bytes(gzip.compress(b"".join(b"%d%s" % (i, TAIL) for i in range(50_000)))[:-9000])
+    clients = read_clients([log])
+    assert [(bad.kind, bad.lines, bad.first) for bad in clients.kinds] == [
+        ("cut off", 1, clients.lines)
+    ]
+
+
+def test_the_kinds_of_several_logs_say_where(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.write_bytes(ANN * 20 + b"\n")
+    two.write_bytes(ANN * 20 + b"?\n\n")
+    found = read_clients([one, two]).to_dict()["kinds"]
+    assert found == [
+        {"kind": "empty", "lines": 2, "first": 21, "source": str(one)},
+        {"kind": "malformed", "lines": 1, "first": 21, "source": str(two)},
+    ]
 
 
 def test_gzip_is_known_by_its_content_and_may_have_members(tmp_path: Path) -> None:
@@ -179,7 +247,8 @@ def test_several_logs_are_one(tmp_path: Path) -> None:
         (gzip.compress(b""), "empty"),
         (gzip.compress(ANN, mtime=0)[:10], "empty (the gzip data ends too early)"),
         (gzip.compress(ANN, mtime=0)[:12], "the gzip data ends too early"),
-        (b"\n\n\n", "begins with empty lines"),
+        (b"\n\n\n", "begins with lines that are empty"),
+        (b"x" * 3_000_000, "or longer than 1 MiB"),
         (b"\x7fELF\0\1\2\3\0\0\0\n\0\0\n", "binary"),
         ("ann\nbob\n".encode("utf-16"), "binary"),
         (b"BZh91AY&SY", "bzip2 -dc"),
@@ -305,6 +374,12 @@ def test_any_bytes_give_exact_totals(data: bytes, format: str) -> None:
     assert clients.used + clients.unreadable == clients.lines
     assert clients.used == sum(clients.counts.values())
     assert (clients.first_unreadable is None) == (clients.unreadable == 0)
+    assert sum(bad.lines for bad in clients.kinds) == clients.unreadable
+    assert [bad.first for bad in clients.kinds] == sorted(bad.first for bad in clients.kinds)
+    if not data.startswith((b"\x1f\x8b", b"\xef\xbb\xbf")):
+        lines = data.split(b"\n")
+        for bad in clients.kinds:
+            assert fault(lines[bad.first - 1], clients.format, key) == bad.kind
     json.dumps(clients.to_dict())
 
 

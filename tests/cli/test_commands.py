@@ -20,10 +20,10 @@ CLIENTS = b"ann\nbob\nann\ncid\n"
 COMMON = {"schema", "command", "fingerprint", "placement", "options"}
 LOG = {
     *("clients", "requests", "format", "lines", "used", "unreadable", "first_unreadable"),
-    *("first_unreadable_in", "sources", "warnings"),
+    *("first_unreadable_in", "kinds", "sources", "warnings"),
 }
 MOVED = {"clients", "requests", "client_share", "request_share"}
-BALANCE = {"peak", "cov"}
+BALANCE = {"peak", "cov", "gini"}
 
 
 def report(run: Run, *args: str, stdin: bytes | None = CLIENTS) -> dict[str, Any]:
@@ -56,10 +56,12 @@ def test_the_schema_of_spread_is_frozen(run: Run) -> None:
     assert set(found) == COMMON | {
         *("log", "clients", "requests", "unrouted_clients", "unrouted_requests", "hosts"),
         *("client_balance", "request_balance", "arc_balance", "hottest"),
+        *("chi2", "placement_variance"),
     }
     assert set(found["log"]) == LOG
     assert set(found["hosts"][0]) == {
-        *("host", "weight", "clients", "requests", "client_share", "request_share", "fair", "arc")
+        *("host", "weight", "clients", "requests", "client_share", "request_share", "fair", "arc"),
+        "band",
     }
     assert set(found["hottest"][0]) == {"client", "requests", "share", "host"}
     assert set(found["client_balance"]) == set(found["arc_balance"]) == BALANCE
@@ -69,13 +71,14 @@ def test_the_schema_of_plan_is_frozen(run: Run) -> None:
     found = report(run, "plan", "-", "--hosts", "a,b", "--add", "c=2", "--weight", "b=3")
     assert set(found) == COMMON | {
         *("fingerprint_after", "change", "log", "clients", "requests", "moved", "minimum"),
-        *("arc", "modulo", "hosts", "flows"),
+        *("arc", "modulo", "hosts", "flows", "collateral", "steps"),
     }
     both = ("weight", "clients", "requests", "share", "fair", "arc")
     assert set(found["hosts"][0]) == {"host"} | {
         f"{name}_{when}" for name in both for when in ("before", "after")
     }
-    assert set(found["moved"]) == set(found["modulo"]) == MOVED
+    assert set(found["moved"]) == set(found["collateral"]) == MOVED
+    assert set(found["modulo"]) == MOVED
     assert found["change"] == {"add": {"c": 2.0}, "remove": [], "weights": {"b": 3.0}}
     flows = report(run, "plan", "-", "--hosts", "a", "--add", "b", "--remove", "a")["flows"]
     assert flows == [{"origin": "a", "target": "b", "clients": 3, "requests": 4, "arc": 1.0}]

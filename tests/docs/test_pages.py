@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.docs.pages import CHOOSING, DOCS, regenerated
-from tests.test_readme import Block, blocks, run_python
+from tests.test_pages import Block, blocks, run_python
 
 OWN = DOCS / "testing-your-own.md"
 
@@ -32,7 +32,7 @@ def test_the_broken_placement_is_caught_as_the_page_shows() -> None:
     script, shown = page_blocks(OWN)[1:3]
     assert shown.body.startswith("$ python wheel.py\nAssertionError: ")
     with pytest.raises(AssertionError) as caught:
-        run_python(script, {"__name__": "__main__"})
+        run_python(script, {"__name__": "__main__"}, OWN.name)
     printed = "".join(f"{line}\n" for line in f"AssertionError: {caught.value}".splitlines())
     assert printed == shown.body.partition("\n")[2]
 
@@ -44,4 +44,4 @@ def test_the_python_of_the_page_runs() -> None:
     found = [block for block in page_blocks(OWN) if block.language == "python"]
     assert len(found) > 4
     for block in found:
-        run_python(block, names)
+        run_python(block, names, OWN.name)

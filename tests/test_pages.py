@@ -1,9 +1,10 @@
-"""Does the front page tell the truth?  Its Python runs, its commands print what it shows."""
+"""Do the pages tell the truth?  Their Python runs, their commands print what they show."""
 
 from __future__ import annotations
 
 import doctest
 import re
+import runpy
 import shlex
 import sysconfig
 from collections.abc import Iterator
@@ -13,12 +14,20 @@ from typing import Any, NamedTuple
 
 import pytest
 
-README = Path(__file__).resolve().parents[1] / "README.md"
+ROOT = Path(__file__).resolve().parents[1]
+README = ROOT / "README.md"
+PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(
     r"(?P<skip><!-- not run: [^\n]+ -->\n+)?^```(?P<language>\w+)\n(?P<body>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
+IMAGE = re.compile(r"!\[[^\]]+\]\((?P<to>[^)\s]+)\)")
+LINK = re.compile(r"(?<!!)\[[^\]]+\]\((?P<to>[^)\s]+)\)")
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+each_page = pytest.mark.parametrize(
+    "page", PAGES, ids=[page.relative_to(ROOT).as_posix() for page in PAGES]
+)
 
 
 class Block(NamedTuple):
@@ -36,11 +45,11 @@ def blocks(text: str) -> Iterator[Block]:
             yield Block(text.count("\n", 0, found.start()) + 1, found["language"], found["body"])
 
 
-def run_python(block: Block, names: dict[str, Any]) -> None:
+def run_python(block: Block, names: dict[str, Any], page: str) -> None:
     if ">>>" not in block.body:
-        exec(compile(block.body, f"{README.name}, line {block.line}", "exec"), names)
+        exec(compile(block.body, f"{page}, line {block.line}", "exec"), names)
         return
-    test = doctest.DocTestParser().get_doctest(block.body, names, "README", README.name, block.line)
+    test = doctest.DocTestParser().get_doctest(block.body, names, page, page, block.line)
     runner = doctest.DocTestRunner(optionflags=OPTIONS)
     said: list[str] = []
     runner.run(test, out=said.append, clear_globs=False)
@@ -69,25 +78,52 @@ def run_command(command: str, shown: str, where: Path) -> None:
     assert same, f"$ {command}\nshould print:\n{shown}\nbut prints:\n{printed}"
 
 
-def test_the_python_of_the_readme_runs() -> None:
-    names: dict[str, Any] = {"__name__": "readme"}
-    found = [block for block in blocks(README.read_text("utf-8")) if block.language == "python"]
-    assert found, "the front page shows no Python"
-    for block in found:
-        run_python(block, names)
-
-
-def test_the_commands_of_the_readme_print_what_it_shows(tmp_path: Path) -> None:
-    pytest.importorskip("click", reason="the command line is an extra: sticky-hashring[cli]")
-    for block in blocks(README.read_text("utf-8")):
+@each_page
+def test_the_examples_of_a_page_do_what_it_shows(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From top to bottom: what a command writes is there for the Python under it."""
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"__name__": page.stem}
+    for block in blocks(page.read_text("utf-8")):
+        if block.language == "python":
+            run_python(block, names, page.name)
         for command, shown in commands(block) if block.language == "text" else ():
+            pytest.importorskip("click", reason="the command line is an extra: [cli]")
             run_command(command, shown, tmp_path)
+
+
+@pytest.mark.parametrize("page", PAGES[1:], ids=lambda page: page.name)
+def test_the_links_of_a_page_lead_to_files(page: Path) -> None:
+    text = page.read_text("utf-8")
+    links = [found["to"] for found in (*LINK.finditer(text), *IMAGE.finditer(text))]
+    inside = [link.partition("#")[0] for link in links if "://" not in link]
+    assert [link for link in inside if link and not (page.parent / link).exists()] == []
+
+
+def test_the_pictures_of_the_guide_are_those_that_its_script_draws(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="pictures are an extra: [plots]")
+    folder = ROOT / "docs" / "pictures"
+    runpy.run_path(str(folder / "make.py"))["main"](tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        path.name for path in folder.glob("*.svg")
+    )
+    # bytes differ between versions of matplotlib; what is drawn has as many pieces in each
+    for path in tmp_path.iterdir():
+        drawn, kept = (each.read_text("utf-8") for each in (path, folder / path.name))
+        assert drawn.count("<path") == kept.count("<path"), f"{path.name}: run make.py again"
+
+
+def test_the_front_page_shows_python_and_commands() -> None:
+    found = list(blocks(README.read_text("utf-8")))
+    assert any(block.language == "python" for block in found)
+    assert any(commands(block) for block in found)
 
 
 def test_a_wrong_example_is_noticed() -> None:
     (block,) = blocks("```python\n>>> 1 + 1\n3\n```\n")
     with pytest.raises(AssertionError, match="Expected"):
-        run_python(block, {})
+        run_python(block, {}, "a page")
 
 
 def test_blocks_are_found_and_skipped() -> None:
@@ -98,3 +134,7 @@ def test_blocks_are_found_and_skipped() -> None:
 def test_commands_are_found() -> None:
     block = Block(1, "text", "$ hashring --version\n0\n$ make demo\n$ hashring x\n")
     assert commands(block) == [("hashring --version", "0\n"), ("hashring x", "")]
+
+
+def test_links_are_found() -> None:
+    assert LINK.findall("a [b](c.md), ![d](e.png) and [`f`](g/h.md#i)") == ["c.md", "g/h.md#i"]

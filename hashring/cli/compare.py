@@ -1,0 +1,95 @@
+"""``hashring compare``: which placement suits the clients of a log?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from hashring.cli._json import emit
+from hashring.cli._options import (
+    change_of,
+    change_options,
+    json_option,
+    log_options,
+    named_weights,
+    names,
+    placement_options,
+    read_logs,
+    usage,
+)
+from hashring.cli._pictures import Pictures, picture_options
+
+__all__ = ["command"]
+
+
+@click.command("compare")
+@log_options
+@click.option(
+    "--hosts",
+    required=True,
+    multiple=True,
+    metavar="A,B=2,...",
+    help="The hosts, each with its weight where that is not 1. Repeatable.",
+)
+@click.option(
+    "--placements",
+    multiple=True,
+    metavar="P,Q,...",
+    help="The placements, each with options as P:K=V:K=V; else ten usual ones.",
+)
+@change_options
+@click.option("--lose", metavar="B", help="The host whose death is looked at.")
+@picture_options
+@json_option
+def command(
+    logs: tuple[str, ...],
+    log_format: str,
+    key: str | None,
+    hosts: tuple[str, ...],
+    placements: tuple[str, ...],
+    add: tuple[str, ...],
+    remove: tuple[str, ...],
+    weight: tuple[str, ...],
+    lose: str | None,
+    draw: Pictures,
+    as_json: bool,
+) -> None:
+    """Placements side by side, by the clients of LOG...
+
+    How even each is, what a change of hosts moves (and moves between hosts that stay), and who
+    inherits the clients of a host that dies. A LOG is a file, plain or gzip, or - for standard
+    input.
+    """
+    from hashring.analysis import compare
+    from hashring.cli._facts import log_parts, shortened
+
+    found = named_weights(hosts, "--hosts")
+    change = change_of(add, remove, weight)
+    wanted = _placements(placements)
+    draw.check()
+    with usage():
+        # on no client at all: what cannot be is said before the log is read
+        compare({}, found, change, placements=wanted[:1], lose=lose)
+    clients = read_logs(logs, log_format, key)
+    report = compare(clients.counts, found, change, placements=wanted, lose=lose)
+    title = f"Placements compared: {shortened(report.change or 'no change', 200)}"
+    count = f"{len(found):,} hosts"
+    draw.write(report, title=title, facts=[count, "".join(log_parts(clients))])
+    if as_json:
+        said = {"change": None if change is None else change.to_dict(), "log": clients.to_dict()}
+        return emit("compare", None, report.to_dict(), said)
+    from hashring.cli._render import log_line, print_report
+
+    print_report(title, [count, log_line(clients)], report)
+    return None
+
+
+def _placements(given: tuple[str, ...]) -> list[tuple[str, dict[str, Any]]]:
+    from hashring.analysis.compare import PLACEMENTS
+
+    found = []
+    for part in names(given) or PLACEMENTS:
+        name, *options = part.split(":")
+        found.append((name, placement_options(name, options)))
+    return found

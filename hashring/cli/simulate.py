@@ -1,0 +1,169 @@
+"""``hashring simulate``: what would sessions have lived through?"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import click
+
+from hashring.cli._json import emit
+from hashring.cli._options import (
+    Pool,
+    change_of,
+    change_options,
+    json_option,
+    names,
+    pool_options,
+    usage,
+)
+from hashring.cli._pictures import Pictures, picture_options
+
+if TYPE_CHECKING:
+    from hashring.analysis import Arrivals
+
+__all__ = ["command"]
+
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_TIME = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*([smhd%]?)")
+
+
+def _seconds(_: click.Context, __: click.Parameter, text: str) -> float:
+    """A time in seconds; a bad one is a usage error."""
+    return _time(text)[0]
+
+
+def _moment(_: click.Context, __: click.Parameter, text: str) -> tuple[float, bool]:
+    """(number, whether it is a fraction of the log and not seconds)."""
+    return _time(text, part=True)
+
+
+def _time(text: str, *, part: bool = False) -> tuple[float, bool]:
+    found = _TIME.fullmatch(text.strip())
+    if found is None or (found[2] == "%" and not part):
+        some = "90, 90s, 30m, 12h or 2d" + (", or 50%" if part else "")
+        raise click.BadParameter(f"{text!r} is no time: write it as {some}")
+    if found[2] == "%":
+        return float(found[1]) / 100, True
+    return float(found[1]) * _UNITS[found[2]], False
+
+
+@click.command("simulate")
+@click.argument("logs", nargs=-1, required=True, metavar="LOG...")
+@pool_options
+@change_options
+@click.option(
+    "--at",
+    callback=_moment,
+    default="50%",
+    show_default=True,
+    help="When the hosts change: 12h after the first line, or a part of the log.",
+)
+@click.option(
+    "--service",
+    callback=_seconds,
+    default="1s",
+    show_default=True,
+    help="How long a request is in flight, on average.",
+)
+@click.option(
+    "--session-gap",
+    callback=_seconds,
+    default="30m",
+    show_default=True,
+    help="A session ends after so long without a request.",
+)
+@click.option(
+    "--drain",
+    callback=_seconds,
+    default="30m",
+    show_default=True,
+    help="How long hosts that leave keep known clients.",
+)
+@click.option("--load-factor", default=1.25, show_default=True, help="The c of bounded loads.")
+@click.option(
+    "--load-floors",
+    multiple=True,
+    metavar="1,8,...",
+    help="What a host serves at once without harm: a scenario each.  [default: 1,8,32]",
+)
+@picture_options
+@json_option
+def command(
+    logs: tuple[str, ...],
+    pool: Pool,
+    add: tuple[str, ...],
+    remove: tuple[str, ...],
+    weight: tuple[str, ...],
+    at: tuple[float, bool],
+    service: float,
+    session_gap: float,
+    drain: float,
+    load_factor: float,
+    load_floors: tuple[str, ...],
+    draw: Pictures,
+    as_json: bool,
+) -> None:
+    """Replay LOG... in time, and count the sessions that a change of hosts breaks.
+
+    Each scenario is a balancer of its own: the placement alone, remembered clients, drained
+    hosts, bounded loads. A LOG is in the combined format, whose lines have times.
+    """
+    from hashring.analysis import Service, scenarios, simulate
+    from hashring.cli._facts import facts, shortened
+
+    change = change_of(add, remove, weight)
+    draw.check()
+    with usage():
+        if change is not None:
+            change.apply(pool.hosts)
+        ways = scenarios(load_factor, _floors(load_floors), drain)
+        model = Service(service)
+        model.times(0)
+    membership = pool.membership()
+    arrivals = _arrivals(logs)
+    when = at[0] * arrivals.seconds if at[1] else at[0]
+    report = simulate(
+        arrivals,
+        membership,
+        [] if change is None else [(when, change)],
+        scenarios=ways,
+        service=model,
+        session_gap=session_gap,
+    )
+    title = "Simulation: " + shortened(str(change) if change is not None else "no change", 200)
+    if change is not None:
+        title += f" after {when / 3600:.1f} h"
+    assert arrivals.log is not None  # it was read from one
+    about = facts(pool, f"{len(pool.hosts):,} hosts", arrivals.log)
+    draw.write(report, title=title, facts=about, counts=arrivals.log.counts)
+    if as_json:
+        said = {"change": None if change is None else change.to_dict()}
+        mark = {"fingerprint": membership.table.fingerprint, "log": arrivals.log.to_dict()}
+        return emit("simulate", pool, report.to_dict(), said, mark)
+    from hashring.cli._render import print_report
+
+    print_report(title, about, report)
+    return None
+
+
+def _floors(given: tuple[str, ...]) -> tuple[int, ...]:
+    floors = []
+    for part in names(given):
+        if not part.isdecimal() or not int(part):
+            raise click.UsageError(
+                f"--load-floors {part}: give whole numbers from 1", click.get_current_context()
+            )
+        floors.append(int(part))
+    return tuple(floors) or (1, 8, 32)
+
+
+def _arrivals(logs: tuple[str, ...]) -> Arrivals:
+    from hashring.analysis import read_arrivals
+    from hashring.cli._progress import reading
+
+    with reading(logs) as progress:
+        arrivals = read_arrivals(logs, progress=progress)
+    for warning in arrivals.log.warnings if arrivals.log is not None else ():
+        click.echo(f"hashring: {warning}", err=True)
+    return arrivals
