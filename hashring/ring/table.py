@@ -109,7 +109,9 @@ class RingTable:
     def _batch(self) -> Batch:
         from hashring.ring.batch import Batch
 
-        return Batch(self.index, self.hosts, seed=self.seed, position=self.position)
+        # without public positions it asks position() key by key
+        seed = self.seed if self.public_index is not None else None
+        return Batch(self.index, self.hosts, seed=seed, position=self.position)
 
     def walk(self, key: Key) -> Iterator[str]:
         """All hosts in ring order from ``key``, owner first, each once, lazily.

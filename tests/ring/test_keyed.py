@@ -272,3 +272,12 @@ def test_secrets_that_cannot_be(secret: Any) -> None:
 @pytest.mark.parametrize("length", [16, 64])
 def test_secrets_that_can(length: int) -> None:
     assert HashRing(["a"], key_secret=b"x" * length).lookup("x") == "a"
+
+
+def test_a_column_of_keys_goes_where_each_key_goes() -> None:
+    np = pytest.importorskip("numpy", reason="columns need the extra analysis")
+    ring = HashRing(["a", "b", "c"], key_secret=SECRET)
+    keys = [f"session-{number}" for number in range(500)]
+    owners = [ring.hosts[code] for code in ring.assign(np.array(keys))]
+    assert owners == ring.lookup_many(keys)
+    assert owners != HashRing(["a", "b", "c"]).lookup_many(keys)
