@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 from hashring.errors import ConfigError
 
 __all__ = [
+    "ABOVE_1",
     "BYTES",
     "COUNT",
     "ENDPOINT",
@@ -103,8 +104,12 @@ def choice(*words: Any) -> Kind:
 def optional(kind: Kind, off: Any) -> Kind:
     """``kind``, or ``off`` for none."""
     shape = f"{kind.shape}; {_spelled(off)}: none"
-    same = type(off)
-    return Kind(shape, lambda value: off if value == off and type(value) is same else kind(value))
+
+    def check(value: Any) -> Any:
+        off_too = value == off and not isinstance(value, bool)  # 0 and 0.0 are both off
+        return off if off_too else kind(value)
+
+    return Kind(shape, check)
 
 
 def _spelled(word: Any) -> str:
@@ -174,6 +179,7 @@ def _loopback(value: Any) -> str:
 SECONDS = _number("seconds above 0", 0, 1e9, open_end=True)  # 30 years: more is a slip
 SECONDS_OR_NEVER = _number("seconds, 0 for no limit", 0, 1e9)
 NUMBER = _number("a number of 0 or more", 0, 1e12)
+ABOVE_1 = _number("a number above 1", 1, 1e6, open_end=True)
 FRACTION = _number("a fraction from 0 to 1", 0, 1)
 COUNT = _whole("a whole number of 1 or more", 1)
 WHOLE = _whole("a whole number of 0 or more", 0)

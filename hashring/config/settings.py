@@ -31,7 +31,10 @@ __all__ = [
 ]
 
 _MONTH = 30 * 24 * 3600.0
-_NONE: Mapping[str, Any] = MappingProxyType({})
+
+
+def _nothing() -> Mapping[str, Any]:
+    return MappingProxyType({})
 
 
 def _key(default: Any, kind: Kind, words: str) -> Any:
@@ -46,7 +49,7 @@ class Pool:
     capacity: int = _key(0, kinds.WHOLE, "The most hosts there may be; 0: any number.")
     load_factor: float = _key(
         0.0,
-        optional(Kind("a number above 1", lambda value: _above_1(value)), 0),
+        optional(kinds.ABOVE_1, 0.0),
         "A host gets at most this multiple of its fair share of the requests in flight.",
     )
     load_floor: int = _key(1, kinds.COUNT, "What a host serves at once without harm.")
@@ -57,7 +60,7 @@ class Placement:
     """Who owns a client: ``name``, and the options that this placement has."""
 
     name: str = "ring"
-    options: Mapping[str, Any] = field(default=_NONE)
+    options: Mapping[str, Any] = field(default_factory=_nothing)
     key_secret_file: str = _key("", optional(kinds.PATH, ""), "The secret's file (ring only).")
     key_secret_env: str = _key("", optional(kinds.TEXT, ""), "Or the variable that holds it.")
     key_secret: bytes | None = field(default=None, repr=False)
@@ -207,7 +210,7 @@ class Settings:
     health: Health = field(default_factory=Health)
     gateway: Gateway = field(default_factory=Gateway)
     limits: Limits = field(default_factory=Limits)
-    origins: Mapping[str, str] = field(default=_NONE, compare=False)
+    origins: Mapping[str, str] = field(default_factory=_nothing, compare=False)
 
 
 TABLES: Mapping[str, type] = MappingProxyType(
@@ -238,11 +241,3 @@ def keys(table: type) -> dict[str, tuple[Kind, Any, str]]:
         for each in fields(table)
         if "kind" in each.metadata
     }
-
-
-def _above_1(value: Any) -> float:
-    from hashring.balancer.options import load_bound
-
-    bound = load_bound(value)
-    assert bound is not None  # None is not a value of the file
-    return bound
