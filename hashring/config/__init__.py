@@ -18,6 +18,7 @@ from hashring.config.settings import (
     Placement,
     Pool,
     Settings,
+    Timeouts,
     Tokens,
 )
 
@@ -31,5 +32,6 @@ __all__ = [
     "Placement",
     "Pool",
     "Settings",
+    "Timeouts",
     "Tokens",
 ]

@@ -26,6 +26,7 @@ __all__ = [
     "Placement",
     "Pool",
     "Settings",
+    "Timeouts",
     "Tokens",
     "keys",
 ]
@@ -173,20 +174,27 @@ class Gateway:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """How long and how much."""
+class Timeouts:
+    """How long, in seconds."""
 
-    connect_timeout: float = _key(2.0, kinds.SECONDS, "To connect to a host.")
-    first_byte_timeout: float = _key(30.0, kinds.SECONDS, "From a request's end to its answer.")
-    idle_timeout: float = _key(60.0, kinds.SECONDS, "Without a byte either way.")
-    total_timeout: float = _key(0.0, kinds.SECONDS_OR_NEVER, "For a whole request.")
-    header_timeout: float = _key(10.0, kinds.SECONDS, "For a client to send a request's head.")
-    client_keep_alive: float = _key(30.0, kinds.SECONDS, "An idle client connection stays open.")
+    connect: float = _key(2.0, kinds.SECONDS, "To connect to a host.")
+    first_byte: float = _key(60.0, kinds.SECONDS_OR_NEVER, "From a request's end to its answer.")
+    idle: float = _key(60.0, kinds.SECONDS_OR_NEVER, "Without a byte either way.")
+    total: float = _key(0.0, kinds.SECONDS_OR_NEVER, "For all of a request.")
     # below the 5 s after which many servers hang up, or a request may meet a closing connection
-    upstream_keep_alive: float = _key(4.0, kinds.SECONDS, "An idle connection to a host does.")
-    max_head: int = _key(64 * 1024, kinds.COUNT, "Bytes of a request's head.")
-    max_headers: int = _key(100, kinds.COUNT, "Header lines of a request.")
-    max_body: int = _key(0, kinds.BYTES, "Bytes of a request's body.")
+    keep_alive: float = _key(4.0, kinds.SECONDS, "That an unused connection to a host is kept.")
+    head: float = _key(10.0, kinds.SECONDS, "For a client to send the head of a request.")
+    client_idle: float = _key(30.0, kinds.SECONDS, "That a client's unused connection is kept.")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much, and how often."""
+
+    head: int = _key(64 * 1024, kinds.COUNT, "Bytes of a request's head.")
+    headers: int = _key(100, kinds.COUNT, "Headers of a request.")
+    body: int = _key(0, kinds.BYTES, "Bytes of a request's body, which is never held whole.")
+    message: int = _key(4 << 20, kinds.BYTES, "Bytes of a WebSocket message, which is.")
     retries: int = _key(2, kinds.WHOLE, "Further hosts that a request may try, where that is safe.")
     retry_share: float = _key(0.2, kinds.FRACTION, "Retries, as a fraction of all requests,")
     retry_rate: float = _key(10.0, kinds.NUMBER, "and so many a second besides.")
@@ -198,7 +206,7 @@ class Settings:
 
     ``origins`` says of each key (``gateway.listen``) where its value came from.
 
-    >>> Settings().limits.connect_timeout
+    >>> Settings().timeouts.connect
     2.0
     """
 
@@ -209,6 +217,7 @@ class Settings:
     tokens: Tokens = field(default_factory=Tokens)
     health: Health = field(default_factory=Health)
     gateway: Gateway = field(default_factory=Gateway)
+    timeouts: Timeouts = field(default_factory=Timeouts)
     limits: Limits = field(default_factory=Limits)
     origins: Mapping[str, str] = field(default_factory=_nothing, compare=False)
 
@@ -223,6 +232,7 @@ TABLES: Mapping[str, type] = MappingProxyType(
         "health": Health,
         "health.outliers": Outliers,
         "gateway": Gateway,
+        "timeouts": Timeouts,
         "limits": Limits,
     }
 )
