@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any
 
-from hashring.config import kinds
+from hashring.config import kinds, names
 from hashring.config.kinds import Kind, choice, optional
 from hashring.hosts import Host
 
@@ -60,7 +60,7 @@ class Pool:
 class Placement:
     """Who owns a client: ``name``, and the options that this placement has."""
 
-    name: str = "ring"
+    name: str = _key("ring", names.PLACEMENT, "Its name; none: all requests go by the strategy.")
     options: Mapping[str, Any] = field(default_factory=_nothing)
     key_secret_file: str = _key("", optional(kinds.PATH, ""), "The secret's file (ring only).")
     key_secret_env: str = _key("", optional(kinds.TEXT, ""), "Or the variable that holds it.")
@@ -71,7 +71,7 @@ class Placement:
 class Fallback:
     """Who serves an anonymous request."""
 
-    strategy: str = "round-robin"
+    strategy: str = _key("round-robin", names.STRATEGY, "Its name.")
     new_clients: str = _key(
         "walk",
         choice("walk", "fallback"),
@@ -86,7 +86,12 @@ class Fallback:
 class Identity:
     """Which client a request is from, when it carries no token."""
 
-    sources: tuple[str, ...] = ()
+    sources: tuple[str, ...] = _key(
+        (),
+        names.SOURCES,
+        "Where an ID may stand, the first found counts: cookie:NAME, header:NAME, query:NAME, "
+        "path:NUMBER, json:FIELD, prompt, address.",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +199,7 @@ class Limits:
     head: int = _key(64 * 1024, kinds.COUNT, "Bytes of a request's head.")
     headers: int = _key(100, kinds.COUNT, "Headers of a request.")
     body: int = _key(0, kinds.BYTES, "Bytes of a request's body, which is never held whole.")
-    message: int = _key(4 << 20, kinds.BYTES, "Bytes of a WebSocket message, which is.")
+    message: int = _key(4 << 20, kinds.COUNT, "Bytes of a WebSocket message, which is.")
     retries: int = _key(2, kinds.WHOLE, "Further hosts that a request may try, where that is safe.")
     retry_share: float = _key(0.2, kinds.FRACTION, "Retries, as a fraction of all requests,")
     retry_rate: float = _key(10.0, kinds.NUMBER, "and so many a second besides.")
