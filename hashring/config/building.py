@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from hashring import placement as placements
@@ -75,8 +75,11 @@ def monitor(settings: Settings, lb: LoadBalancer) -> HealthMonitor | None:
     )
 
 
-def trial(settings: Settings) -> Iterator[tuple[str, str]]:
-    """``(key, what)`` for each part that cannot be made of values that are good by themselves."""
+def trial(settings: Settings, doubtful: Collection[str] = ()) -> Iterator[tuple[str, str]]:
+    """``(key, what)`` for each part that cannot be made of values that are good by themselves.
+
+    ``doubtful`` tables hold defaults where mistakes were: what is made of them says nothing.
+    """
     parts: tuple[tuple[str, Callable[[Settings], object]], ...] = (
         ("health", _rules),
         ("health", _probe),
@@ -86,6 +89,8 @@ def trial(settings: Settings) -> Iterator[tuple[str, str]]:
         ("placement", balancer),
     )
     for key, make in parts:
+        if key.partition(".")[0] in doubtful:
+            continue
         try:
             make(settings)
         except HashringError as error:

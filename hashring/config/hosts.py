@@ -61,14 +61,15 @@ def hosts_of(found: Found, tell: Tell) -> tuple[Host, ...]:
     if isinstance(found.value, str) or not isinstance(found.value, (list, tuple)):
         tell((), f"must be a list of hosts, got {found.value!r}: did you mean [{found.value!r}]?")
         return ()
-    hosts = [host for host, _ in _each(found.value, tell)]
+    hosts: dict[str, Host] = {}
     places: dict[str, int] = {}
-    for host, place in _each(found.value, lambda path, what: None):
-        if host.name in places:
+    for host, place in _each(found.value, tell):
+        if host.name in hosts:
             first, _ = found.inside(places[host.name])
             tell((place,), f"host {host.name!r} is there already ({first}): a name is an identity")
-        places.setdefault(host.name, place)
-    return tuple(hosts)
+            continue
+        hosts[host.name], places[host.name] = host, place
+    return tuple(hosts.values())
 
 
 def _each(values: Any, tell: Tell) -> Iterator[tuple[Host, int]]:

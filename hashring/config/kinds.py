@@ -85,7 +85,7 @@ def choice(*words: Any) -> Kind:
 
     >>> choice("text", "json")("jsn")
     Traceback (most recent call last):
-    hashring.errors.ConfigError: must be 'text' or 'json', got 'jsn': did you mean 'json'?
+    hashring.errors.ConfigError: must be "text" or "json", got 'jsn': did you mean 'json'?
     """
     shape = " or ".join(_spelled(word) for word in words)
 
@@ -103,7 +103,7 @@ def choice(*words: Any) -> Kind:
 
 def optional(kind: Kind, off: Any) -> Kind:
     """``kind``, or ``off`` for none."""
-    shape = f"{kind.shape}; {_spelled(off)}: none"
+    shape = f"{kind.shape}, or {_spelled(off)} for none"
 
     def check(value: Any) -> Any:
         off_too = value == off and not isinstance(value, bool)  # 0 and 0.0 are both off
@@ -113,7 +113,7 @@ def optional(kind: Kind, off: Any) -> Kind:
 
 
 def _spelled(word: Any) -> str:
-    return str(word).lower() if isinstance(word, bool) else repr(word)
+    return str(word).lower() if isinstance(word, bool) else repr(word).replace("'", '"')
 
 
 def _number(shape: str, least: float, most: float, *, open_end: bool = False) -> Kind:

@@ -61,6 +61,7 @@ class _Reading:
     def __init__(self, values: Values, environ: Mapping[str, str], file: str | None) -> None:
         self.values, self.environ, self.file = values, environ, file
         self.mistakes = list(values.mistakes)
+        self.doubtful: set[str] = set()  # tables with a default in the place of a mistake
 
     def settings(self) -> Settings:
         made = {name: self._plain(name) for name in TABLES}
@@ -72,9 +73,8 @@ class _Reading:
             **{n: made[n] for n in ("fallback", "identity", "gateway", "timeouts", "limits")},
             origins={key: found.where for key, found in self.values.items()},
         )
-        if not self.mistakes:  # an object of mistaken parts would only repeat them
-            for key, what in trial(settings):
-                self._tell(key, what)
+        for key, what in list(trial(settings, self.doubtful)):
+            self._tell(key, what)
         if self.mistakes:
             raise MistakesError(self.mistakes)
         return settings
@@ -88,6 +88,7 @@ class _Reading:
                     good[key] = kind(found.value)
                 except HashringError as error:
                     self._tell(f"{name}.{key}", str(error))
+                    self.doubtful.add(name.partition(".")[0])
         return TABLES[name](**good)
 
     def _pool(self, pool: Pool) -> Pool:

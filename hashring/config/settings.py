@@ -50,7 +50,7 @@ class Pool:
     capacity: int = _key(0, kinds.WHOLE, "The most hosts there may be; 0: any number.")
     load_factor: float = _key(
         0.0,
-        optional(kinds.ABOVE_1, 0.0),
+        optional(kinds.ABOVE_1, 0),
         "A host gets at most this multiple of its fair share of the requests in flight.",
     )
     load_floor: int = _key(1, kinds.COUNT, "What a host serves at once without harm.")
@@ -58,9 +58,11 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Who owns a client: ``name``, and the options that this placement has."""
+    """Who owns a client."""
 
-    name: str = _key("ring", names.PLACEMENT, "Its name; none: all requests go by the strategy.")
+    name: str = _key(
+        "ring", names.PLACEMENT, "Its name; with none all requests go by the strategy."
+    )
     options: Mapping[str, Any] = field(default_factory=_nothing)
     key_secret_file: str = _key("", optional(kinds.PATH, ""), "The secret's file (ring only).")
     key_secret_env: str = _key("", optional(kinds.TEXT, ""), "Or the variable that holds it.")
@@ -171,7 +173,6 @@ class Gateway:
         choice("both", "forwarded", "x-forwarded-for"),
         "Which of these headers your proxies set; with both, two that differ name nobody.",
     )
-    request_id: str = _key("x-request-id", kinds.TEXT, "The header that names a request.")
     shutdown_grace: float = _key(
         30.0, kinds.SECONDS, "Seconds that requests in flight may take after SIGTERM."
     )
@@ -201,8 +202,10 @@ class Limits:
     body: int = _key(0, kinds.BYTES, "Bytes of a request's body, which is never held whole.")
     message: int = _key(4 << 20, kinds.COUNT, "Bytes of a WebSocket message, which is.")
     retries: int = _key(2, kinds.WHOLE, "Further hosts that a request may try, where that is safe.")
-    retry_share: float = _key(0.2, kinds.FRACTION, "Retries, as a fraction of all requests,")
-    retry_rate: float = _key(10.0, kinds.NUMBER, "and so many a second besides.")
+    retry_share: float = _key(
+        0.2, kinds.FRACTION, "The retries that all requests together may make: this part of them,"
+    )
+    retry_rate: float = _key(10.0, kinds.NUMBER, "and so many a second.")
 
 
 @dataclass(frozen=True, slots=True)
