@@ -26,9 +26,6 @@ _LINGER = 1.0
 _GRACE = 30.0
 """Seconds for what is in flight when it ends: what Kubernetes gives before it kills."""
 
-_CLIENT_IDLE = 75
-"""Seconds that a client's connection may wait for its next request: nginx's default."""
-
 _BACKLOG = 2048
 
 _log = logging.getLogger("hashring")
@@ -93,10 +90,10 @@ async def serve(
     except BaseException:
         front.close()
         raise
-    servers = [_server(gateway, grace, lifespan="on")]
+    servers = [_server(gateway, gateway, grace, lifespan="on")]
     sockets = [front]
     if back is not None:
-        servers.append(_server(Admin(gateway), 1.0, lifespan="off"))
+        servers.append(_server(gateway, Admin(gateway), 1.0, lifespan="off"))
         sockets.append(back)
     ending = stop or asyncio.Event()
     _on_signals(ending, servers, reload)
@@ -155,22 +152,23 @@ def _on_signals(
         pass  # not the main thread, or a system without them: ``stop`` is the way then
 
 
-def _server(app: Application, grace: float, *, lifespan: Any) -> uvicorn.Server:
+def _server(gateway: Gateway, app: Application, grace: float, *, lifespan: Any) -> uvicorn.Server:
     import uvicorn
 
-    from hashring.gateway.strict import StrictProtocol
+    from hashring.gateway.strict import strict_protocol
 
     config = uvicorn.Config(
         app,
-        http=StrictProtocol,
+        http=strict_protocol(gateway.limits, gateway.timeouts),
         ws="websockets-sansio",  # the one that does not need another buffer, nor lose a close code
         lifespan=lifespan,
         access_log=False,  # the gateway has its own
+        ws_max_size=gateway.limits.message,
         log_config=None,
         proxy_headers=False,  # or it would believe strangers on 127.0.0.1
         server_header=False,
         date_header=False,
-        timeout_keep_alive=_CLIENT_IDLE,
+        timeout_keep_alive=gateway.timeouts.client_idle,  # type: ignore[arg-type]  # a float does
         timeout_graceful_shutdown=max(1, round(grace)),
         backlog=_BACKLOG,
     )

@@ -15,24 +15,16 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from hashring.gateway.exchange import CUT
+from hashring.gateway.options import Limits, Timeouts
 from hashring.gateway.target import TARGET
 
-__all__ = ["HEAD_SECONDS", "MOST_FIELDS", "MOST_HEAD", "StrictProtocol"]
-
-MOST_HEAD = 64 * 1024
-"""Bytes of a head, and of what comes without being body: eight times what browsers send."""
-
-MOST_FIELDS = 100  # header fields: the default of Apache
-
-HEAD_SECONDS = 10.0
-"""Seconds for a whole head, from the connection or its first byte: a drip holds a descriptor."""
+__all__ = ["StrictProtocol", "strict_protocol"]
 
 _TARGET = re.compile(rb"/[!\"$-~]*")  # printable ASCII without the fragment's sign
 _HOST = re.compile(rb"(?:[0-9A-Za-z._~\-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _FRAMING = frozenset({b"host", b"content-length", b"transfer-encoding", b"upgrade"})
 
 _AMBIGUOUS = (400, "the framing of the request is ambiguous")
-_ENDLESS = (431, f"the head is over {MOST_HEAD} bytes or {MOST_FIELDS} fields")
 
 
 class _Refusal(Exception):  # noqa: N818  # it only ends the parser's work
@@ -47,6 +39,10 @@ class StrictProtocol(HttpToolsProtocol):
     100 fields. 501: an encoding that is not ``chunked``, an upgrade that is no WebSocket.
     505: another version than 1.0 and 1.1. Trailers are dropped.
     """
+
+    most_head = Limits.head
+    most_fields = Limits.headers
+    head_seconds = Timeouts.head
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -83,8 +79,8 @@ class StrictProtocol(HttpToolsProtocol):
         except httptools.HttpParserError:
             self._refuse(*(self._refusal or (400, "this is no HTTP/1.1")))
             return
-        if self._fruitless > MOST_HEAD:
-            self._refuse(*_ENDLESS)
+        if self._fruitless > self.most_head:
+            self._refuse(*self._endless())
         elif not self._reading and self._deadline is None:
             self._expect_head()
 
@@ -118,8 +114,8 @@ class StrictProtocol(HttpToolsProtocol):
             self.expect_100_continue = value.lower() == b"100-continue"
         headers = self.headers
         headers.append((name, value))
-        if len(headers) > MOST_FIELDS:
-            self._stop(*_ENDLESS)
+        if len(headers) > self.most_fields:
+            self._stop(*self._endless())
 
     def on_headers_complete(self) -> None:
         """The head is whole: check it, then let uvicorn begin the request."""
@@ -152,10 +148,15 @@ class StrictProtocol(HttpToolsProtocol):
         if not _TARGET.fullmatch(self.url):
             self._stop(400, "the target must be a path of printable ASCII")
         size = len(self.url) + sum([len(name) + len(value) + 4 for name, value in self.headers])
-        if size > MOST_HEAD:
-            self._stop(*_ENDLESS)
-        framing = self._framing
-        if len(framing) == 1 and framing[0][0] == b"host" and _HOST.fullmatch(framing[0][1]):
+        if size > self.most_head:
+            self._stop(*self._endless())
+        framing, upgrade = self._framing, self.parser.should_upgrade()
+        if (
+            not upgrade
+            and len(framing) == 1
+            and framing[0][0] == b"host"
+            and _HOST.fullmatch(framing[0][1])
+        ):
             return  # as most requests are
         self._check_framing(version)
 
@@ -175,7 +176,7 @@ class StrictProtocol(HttpToolsProtocol):
             self._stop(*_AMBIGUOUS)
         if len(bodies) > 1 or (codings and version == "1.0"):
             self._stop(*_AMBIGUOUS)
-        if self.parser.should_upgrade():
+        if self.parser.should_upgrade() or b"" in found[b"upgrade"]:
             self._check_upgrade(len(bodies), len(found[b"upgrade"]), version)
 
     def _check_upgrade(self, bodies: int, upgrades: int, version: str) -> None:
@@ -191,6 +192,9 @@ class StrictProtocol(HttpToolsProtocol):
     def _stop(self, status: int, why: str) -> None:
         self._refusal = status, why
         raise _Refusal
+
+    def _endless(self) -> tuple[int, str]:
+        return 431, f"the head is over {self.most_head} bytes or {self.most_fields} fields"
 
     def _refuse(self, status: int, why: str) -> None:
         """Read no more; say why after the answers to what came before, if that is possible."""
@@ -229,7 +233,7 @@ class StrictProtocol(HttpToolsProtocol):
     # -- the deadline of a head -------------------------------------------------------------------
 
     def _expect_head(self) -> None:
-        self._deadline = self.loop.call_later(HEAD_SECONDS, self._late)
+        self._deadline = self.loop.call_later(self.head_seconds, self._late)
 
     def _forget_deadline(self) -> None:
         if self._deadline is not None:
@@ -241,7 +245,7 @@ class StrictProtocol(HttpToolsProtocol):
         if self.cycle is not None and not self.cycle.response_complete:
             self._expect_head()  # a part of the next head, while an answer is on its way
         elif not self.transport.is_closing():
-            self._refuse(408, f"no whole head came in {HEAD_SECONDS:g} s")
+            self._refuse(408, f"no whole head came in {self.head_seconds:g} s")
 
 
 def _cut(cycle: Any, at_once: bool) -> None:
@@ -251,3 +255,17 @@ def _cut(cycle: Any, at_once: bool) -> None:
         cycle.transport.abort()
     else:
         cycle.transport.close()
+
+
+def strict_protocol(limits: Limits, timeouts: Timeouts) -> type[StrictProtocol]:
+    """The protocol with these limits; uvicorn makes its instances, so they stand in a class.
+
+    >>> strict_protocol(Limits(headers=50), Timeouts()).most_fields
+    50
+    """
+    own = {
+        "most_head": limits.head,
+        "most_fields": limits.headers,
+        "head_seconds": timeouts.head,
+    }
+    return type("StrictProtocol", (StrictProtocol,), own)
