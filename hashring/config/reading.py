@@ -71,13 +71,21 @@ class _Reading:
             tokens=self._tokens(made["tokens"]),
             health=self._health(made["health"], made["health.outliers"]),
             **{n: made[n] for n in ("fallback", "identity", "gateway", "timeouts", "limits")},
-            origins={key: found.where for key, found in self.values.items()},
+            origins=self._origins(),
         )
         for key, what in list(trial(settings, self.doubtful)):
             self._tell(key, what)
         if self.mistakes:
             raise MistakesError(self.mistakes)
         return settings
+
+    def _origins(self) -> dict[str, str]:
+        origins = {key: found.where for key, found in self.values.items()}
+        hosts = self.values.get("pool.hosts")
+        for place in range(len(hosts.value) if hosts and isinstance(hosts.value, list) else 0):
+            assert hosts is not None
+            origins[f"pool.hosts[{place}]"] = hosts.inside(place)[0]
+        return origins
 
     def _plain(self, name: str) -> Any:
         good = {}
