@@ -39,8 +39,8 @@ def command(clients: int, stay: bool) -> None:
     """
     from rich.console import Console
 
-    # what the monitor says of hosts that die is the story's to tell
-    logging.getLogger("hashring").addHandler(logging.NullHandler())
+    for name in ("hashring", "uvicorn"):  # a host that dies is the story's to tell
+        logging.getLogger(name).addHandler(logging.NullHandler())
     out = Console(markup=False, highlight=False, emoji=False)
     began = time.monotonic()
     code = _run(_perform(out, clients, stay, began))
