@@ -239,8 +239,9 @@ class _Socket:
 
 def _read_within(response: aiohttp.ClientResponse, seconds: float | None) -> None:
     """From now on each read may take so long; until now it was the time to the first byte."""
-    protocol = response.connection and response.connection.protocol
-    if protocol:
+    connection = response.connection
+    protocol = None if connection is None else connection.protocol
+    if protocol is not None:
         protocol.read_timeout = seconds
         protocol.start_timeout()
 

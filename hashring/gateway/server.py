@@ -155,12 +155,13 @@ def _on_signals(
 def _server(gateway: Gateway, app: Application, grace: float, *, lifespan: Any) -> uvicorn.Server:
     import uvicorn
 
+    from hashring.gateway.sockets import Sockets
     from hashring.gateway.strict import strict_protocol
 
     config = uvicorn.Config(
         app,
         http=strict_protocol(gateway.limits, gateway.timeouts),
-        ws="websockets-sansio",  # the one that does not need another buffer, nor lose a close code
+        ws=Sockets,
         lifespan=lifespan,
         access_log=False,  # the gateway has its own
         ws_max_size=gateway.limits.message,

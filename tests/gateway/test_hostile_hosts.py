@@ -1,4 +1,4 @@
-"""What does a client get when its host misbehaves?  An error or a cut, never somebody else's bytes."""
+"""What does a client get when its host misbehaves?  An error or a cut, never others' bytes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from hashring.gateway import Timeouts
 from tests.gateway.hosts import OK, answering, head_of, refused_address, scripted
-from tests.gateway.running import ask, gateway_to, get, hang_up, opened, response, served
+from tests.gateway.running import LIMIT, ask, gateway_to, get, hang_up, opened, response, served
 
 START = b"HTTP/1.1 200 OK\r\n"
 
@@ -123,12 +123,12 @@ def test_an_answer_before_the_body_is_whole_does_not_poison_the_pool() -> None:
 
 
 def test_a_truncated_upload_closes_its_connection() -> None:
-    ends: list[bytes] = []
+    ends: asyncio.Queue[bytes] = asyncio.Queue()
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await head_of(reader)
         if b"/cut" in head:
-            ends.append(await reader.read(-1))
+            ends.put_nowait(await reader.read(-1))
             return
         writer.write(OK)
 
@@ -139,9 +139,8 @@ def test_a_truncated_upload_closes_its_connection() -> None:
             await asyncio.sleep(0.1)
             await hang_up(writer)
             assert (await ask(front, get("/victim"))).body == b"ok"
-            while not ends:
-                await asyncio.sleep(0.01)
-        assert ends == [b"half"]
+            async with asyncio.timeout(LIMIT):
+                assert await ends.get() == b"half"
 
     asyncio.run(main())
 
@@ -155,12 +154,15 @@ def test_a_host_that_says_nothing_is_a_504_for_a_post_and_tried_once() -> None:
 
     async def main() -> None:
         times = Timeouts(connect=1, first_byte=0.2, idle=0.2)
-        async with scripted(script) as host, scripted(script) as other:
-            async with served(gateway_to(host, other, timeouts=times)) as front:
-                found = await ask(front, get("/", "Content-Length: 2", method="POST") + b"ok")
-                assert (found.status, len(came)) == (504, 1)
-                assert (await ask(front, get("/"))).status == 504
-                assert len(came) == 3  # both were asked
+        async with (
+            scripted(script) as host,
+            scripted(script) as other,
+            served(gateway_to(host, other, timeouts=times)) as front,
+        ):
+            found = await ask(front, get("/", "Content-Length: 2", method="POST") + b"ok")
+            assert (found.status, len(came)) == (504, 1)
+            assert (await ask(front, get("/"))).status == 504
+            assert len(came) == 3  # both were asked
 
     asyncio.run(main())
 
@@ -173,10 +175,9 @@ def test_a_host_that_stops_in_its_answer_is_cut() -> None:
 
     async def main() -> None:
         times = Timeouts(connect=1, first_byte=5, idle=0.2)
-        async with scripted(script) as host:
-            async with served(gateway_to(host, timeouts=times)) as front:
-                found = await ask(front, get("/"))
-                assert (found.status, found.whole) == (200, False)
+        async with scripted(script) as host, served(gateway_to(host, timeouts=times)) as front:
+            found = await ask(front, get("/"))
+            assert (found.status, found.whole) == (200, False)
 
     asyncio.run(main())
 
