@@ -32,7 +32,8 @@ class Mistake:
 
 
 class MistakesError(ConfigError):
-    """A configuration that cannot be used; ``mistakes`` are all that were found, by line.
+    """A configuration that cannot be used; ``mistakes`` are all that were found, by line; those
+    that stand in no line come last.
 
     >>> raise MistakesError([Mistake("h.toml:3", "a", "no"), Mistake("h.toml:9", "b", "nor this")])
     Traceback (most recent call last):
@@ -40,7 +41,8 @@ class MistakesError(ConfigError):
     """
 
     def __init__(self, mistakes: Iterable[Mistake]) -> None:
-        self.mistakes = tuple(sorted(mistakes, key=lambda one: (one.line, one.where, one.key)))
+        found = set(mistakes)  # what is wrong in two ways at one place is told once
+        self.mistakes = tuple(sorted(found, key=lambda m: (not m.line, m.line, m.where, m.key)))
         shown = "; ".join(map(str, self.mistakes[:_SHOWN]))
         more = len(self.mistakes) - _SHOWN
         super().__init__(shown + (f"; and {plural(more, 'mistake')} more" if more > 0 else ""))

@@ -74,7 +74,7 @@ class _Reading:
             origins=self._origins(),
         )
         for key, what in list(trial(settings, self.doubtful)):
-            self._tell(key, what)
+            self._tell(key, what, at=self._nearest(key, what))
         if self.mistakes:
             raise MistakesError(self.mistakes)
         return settings
@@ -151,11 +151,19 @@ class _Reading:
     def _health(health: Health, outliers: Outliers) -> Health:
         return replace(health, outliers=outliers)
 
-    def _tell(self, key: str, what: str) -> None:
-        self._tell_inside(key, (), what)
+    def _nearest(self, key: str, what: str) -> str:
+        """``key``, or if nobody said that one, a key beside it that ``what`` speaks of."""
+        table = key.rpartition(".")[0]
+        words = {f"{table}.{word.strip(',:')}" for word in what.split()}
+        return key if key in self.values else min(words & self.values.keys(), default=key)
 
-    def _tell_inside(self, key: str, path: tuple[str | int, ...], what: str) -> None:
-        found = self.values.get(key)
+    def _tell(self, key: str, what: str, at: str | None = None) -> None:
+        self._tell_inside(key, (), what, at)
+
+    def _tell_inside(
+        self, key: str, path: tuple[str | int, ...], what: str, at: str | None = None
+    ) -> None:
+        found = self.values.get(at or key)
         where, line = (self.file or "", 0) if found is None else found.inside(*path)
         shown = key + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path)
         self.mistakes.append(Mistake(where, shown, what, line))
