@@ -76,7 +76,7 @@ async def pool(folder: Path) -> AsyncIterator[list[Process]]:
     found: list[Process] = []
     try:
         for number in range(HOSTS):
-            found.append(started(f"host{number}", folder))
+            found += [started(f"host{number}", folder)]  # one by one: each must be ended
         yield found
     finally:
         for process in found:
