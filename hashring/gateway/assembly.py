@@ -44,12 +44,16 @@ def _timeouts(settings: Settings) -> Timeouts:
         idle=given.idle or None,
         total=given.total or None,
         keep_alive=given.keep_alive,
+        head=given.head,
+        client_idle=given.client_idle,
     )
 
 
 def _limits(settings: Settings) -> Limits:
     given = settings.limits
     return Limits(
+        head=given.head,
+        headers=given.headers,
         body=given.body or None,
         message=given.message,
         retries=given.retries,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from hashring.gateway.problems import PROBLEMS, Refused
+from hashring.gateway.upstream import Garbled
 
 __all__ = ["Head", "answer_headers", "without_cookie"]
 
@@ -32,7 +34,28 @@ _OURS = b"x-forwarded-"
 _SPECIAL = _HOP | _HANDLED
 # what a client must not be able to take away from its own request by "Connection: cookie"
 _KEPT = frozenset({"authorization", "content-length", "content-type", "cookie", "host", "origin"})
+# what most requests consist of, and what needs no second look
+_PLAIN = {
+    name.encode(): name
+    for name in (
+        "accept-encoding",
+        "accept-language",
+        "authorization",
+        "cache-control",
+        "content-type",
+        "if-modified-since",
+        "if-none-match",
+        "origin",
+        "pragma",
+        "priority",
+        "range",
+        "referer",
+        "user-agent",
+    )
+}
 _WEBSOCKET = "sec-websocket-"
+# of an answer: what is left out or looked at; the request ID is the gateway's own
+_APART = _HOP | {b"content-length", b"x-request-id"}
 _REQUEST_ID = re.compile(rb"[!-~]{1,200}")
 _BAD_NAME = re.compile(rb"[^!#$%&'*+\-.^_`|~0-9A-Za-z]")
 _BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
@@ -56,9 +79,13 @@ def without_cookie(value: bytes, name: bytes) -> bytes:
     """
     if name not in value:
         return value
-    parts = value.split(b";")
-    kept = [part for part in parts if part.partition(b"=")[0].strip(b" \t") != name]
-    return value if len(kept) == len(parts) else b";".join(kept).lstrip(b" \t")
+    kept, cut = _cookie_called(name).subn(b"", value)
+    return kept.lstrip(b"; \t") if cut else value
+
+
+@lru_cache(16)  # a process has few names for its tokens
+def _cookie_called(name: bytes) -> re.Pattern[bytes]:
+    return re.compile(rb"(?:^|;)[ \t]*" + re.escape(name) + rb"[ \t]*(?:=[^;]*)?(?=;|$)")
 
 
 class Head:
@@ -101,7 +128,8 @@ class Head:
         self._lengths: list[bytes] = []
         try:
             self._read(headers, trusted)
-            self._drop_named()
+            if self._connection:
+                self._drop_named()
             self._settle_cookies(token_name)
         except UnicodeDecodeError:
             raise Refused(PROBLEMS["bad_request"]) from None
@@ -109,8 +137,12 @@ class Head:
 
     def _read(self, headers: Iterable[tuple[bytes, bytes]], trusted: bool) -> None:
         add = self.headers.append
+        plain = _PLAIN.get
         for name, value in headers:
-            if name in _SPECIAL:
+            known = plain(name)
+            if known is not None:
+                add((known, value.decode()))
+            elif name in _SPECIAL:
                 self._special(name, value, trusted)
             elif name.startswith(_OURS):
                 if trusted:
@@ -154,7 +186,8 @@ class Head:
 
     def _settle_cookies(self, token_name: bytes | None) -> None:
         """All cookies for who reads the token; without it for the host."""
-        sent = b"; ".join(self._cookies)
+        cookies = self._cookies
+        sent = cookies[0] if len(cookies) == 1 else b"; ".join(cookies)
         self.cookie = sent.decode("latin-1") if sent else None
         if sent:
             kept = sent if token_name is None else without_cookie(sent, token_name)
@@ -174,36 +207,45 @@ class Head:
         return [pair for pair in self.headers if not pair[0].startswith(_WEBSOCKET)]
 
 
+@lru_cache(1024)  # hosts use few names
+def _lowered(name: bytes) -> bytes:
+    """``name`` as it goes on. Raises ``Garbled`` for what is no name."""
+    if not name or _BAD_NAME.search(name):
+        raise Garbled(f"a header called {name[:100]!r}")
+    return name.lower()
+
+
 def answer_headers(
-    headers: Iterable[tuple[bytes, bytes]], *, bodiless: bool = False
+    headers: Sequence[tuple[bytes, bytes]], *, bodiless: bool = False
 ) -> list[tuple[bytes, bytes]]:
     """What of a host's headers the client gets. ``bodiless``: of an answer that has no body.
 
-    Raises ``Refused`` for lengths that differ and for bytes that no header may hold: a client in
+    Raises ``Garbled`` for lengths that differ and for bytes that no header may hold: a client in
     front of us may read them otherwise.
 
     >>> answer_headers([(b"Server", b"x"), (b"Connection", b"close")])
     [(b'server', b'x')]
     """
+    if _BAD_VALUE.search(b"".join([value for _, value in headers])):
+        raise Garbled("a header with control characters")
     kept: list[tuple[bytes, bytes]] = []
-    named: set[bytes] = set()
-    lengths: set[bytes] = set()
-    chunked = False
+    apart: dict[bytes, list[bytes]] = {}
     for name, value in headers:
-        name = name.lower()
-        if _BAD_VALUE.search(value) or _BAD_NAME.search(name) or not name:
-            raise Refused(PROBLEMS["host_garbled"])
-        if name in _HOP:
-            chunked |= name == b"transfer-encoding"
-            if name == b"connection":
-                named.update(token.strip(b" \t").lower() for token in value.split(b","))
-        elif name == b"content-length":
-            lengths.add(value.strip(b" \t"))
-        elif name != b"x-request-id":  # the gateway's own is added
+        name = _lowered(name)
+        if name in _APART:
+            apart.setdefault(name, []).append(value)
+        else:
             kept.append((name, value))
+    if not apart:
+        return kept
+    lengths = {value.strip(b" \t") for value in apart.get(b"content-length", ())}
     if len(lengths) > 1 or not all(map(bytes.isdigit, lengths)):
-        raise Refused(PROBLEMS["host_garbled"])
-    if lengths and not chunked and not bodiless:
+        raise Garbled("lengths that differ, or are none")
+    if lengths and not bodiless and b"transfer-encoding" not in apart:
         kept.append((b"content-length", lengths.pop()))
-    named -= {b"set-cookie", b"content-type", b"close", b"keep-alive"}
+    named = {
+        token.strip(b" \t").lower()
+        for value in apart.get(b"connection", ())
+        for token in value.split(b",")
+    } - {b"set-cookie", b"content-type", b"content-length"}
     return [pair for pair in kept if pair[0] not in named] if named else kept

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -20,6 +20,7 @@ from hashring.errors import HashringError
 from hashring.gateway.app import Gateway
 from hashring.gateway.asgi import Receive, Scope, Send
 from hashring.gateway.assembly import assembled, carry_over, only_hosts_differ
+from hashring.gateway.options import Limits, Timeouts
 
 __all__ = ["Reloadable"]
 
@@ -29,7 +30,11 @@ nobody is still writing."""
 
 _AFTERMATH = 0.1  # seconds between two looks at whether an old gateway's requests are over
 
-_FIXED = ("listen", "admin", "shutdown_grace", "linger", "watch")  # of [gateway]: for a whole run
+_FIXED = {  # what the server takes when it begins
+    "gateway": ("listen", "admin", "shutdown_grace", "linger", "watch"),
+    "timeouts": ("head", "client_idle"),
+    "limits": ("head", "headers", "message"),
+}
 
 _log = logging.getLogger("hashring")
 
@@ -73,8 +78,18 @@ class Reloadable:
         return self.gateway.tokens
 
     @property
+    def timeouts(self) -> Timeouts:
+        """How long is waited now."""
+        return self.gateway.timeouts
+
+    @property
+    def limits(self) -> Limits:
+        """How much is taken now."""
+        return self.gateway.limits
+
+    @property
     def stats(self) -> dict[str, int]:
-        """Counts since the settings were taken, and of the requests that began before and last."""
+        """Counts since another gateway took over."""
         return self.gateway.stats
 
     @property
@@ -143,7 +158,7 @@ class Reloadable:
         if new == old:
             _log.info("the settings are as they were")
             return
-        fixed = [n for n in _FIXED if getattr(new.gateway, n) != getattr(old.gateway, n)]
+        fixed = list(_fixed(old, new))
         if only_hosts_differ(old, new):
             await asyncio.to_thread(self.lb.set_hosts, new.pool.hosts)
         else:
@@ -151,7 +166,7 @@ class Reloadable:
         self.settings = new
         _log.info("new settings: %d hosts, %s", len(self.lb), self.lb.fingerprint)
         if fixed:
-            _log.warning("gateway.%s changes at a restart only", ", gateway.".join(fixed))
+            _log.warning("at a restart only: a new %s", ", ".join(fixed))
 
     async def _replace(self, new: Gateway) -> None:
         old = self.gateway
@@ -183,6 +198,13 @@ class Reloadable:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _fixed(old: Settings, new: Settings) -> Iterator[str]:
+    """The keys that differ and that a running server cannot change."""
+    for table, keys in _FIXED.items():
+        before, after = getattr(old, table), getattr(new, table)
+        yield from (f"{table}.{k}" for k in keys if getattr(before, k) != getattr(after, k))
 
 
 def _stamp(files: Iterable[str]) -> Stamp:

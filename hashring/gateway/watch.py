@@ -99,6 +99,9 @@ class Watch:
         if timeouts.total is not None and now - self.began >= timeouts.total:
             self._end("total")
             return
+        if body is not None and body.error is not None and self.sent:
+            self._end("gone")  # while its answer had already begun
+            return
         stuck: Why | None = "reader" if self.sending else None
         if stuck is None and body is not None and body.waits_for is not None:
             stuck = "body" if body.waits_for == "client" else "upload"
