@@ -32,8 +32,9 @@ class Mistake:
 
 
 class MistakesError(ConfigError):
-    """A configuration that cannot be used; ``mistakes`` are all that were found, by line; those
-    that stand in no line come last.
+    """A configuration that cannot be used; ``mistakes`` are all that were found.
+
+    They are sorted by line; those that stand in no line come last.
 
     >>> raise MistakesError([Mistake("h.toml:3", "a", "no"), Mistake("h.toml:9", "b", "nor this")])
     Traceback (most recent call last):

@@ -192,12 +192,16 @@ class Timeouts:
     total: float = _key(0.0, kinds.SECONDS_OR_NEVER, "For all of a request.")
     # below the 5 s after which many servers hang up, or a request may meet a closing connection
     keep_alive: float = _key(4.0, kinds.SECONDS, "That an unused connection to a host is kept.")
+    head: float = _key(10.0, kinds.SECONDS, "For a client to send the head of a request.")
+    client_idle: float = _key(30.0, kinds.SECONDS, "That a client's unused connection is kept.")
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """How much, and how often."""
 
+    head: int = _key(64 * 1024, kinds.COUNT, "Bytes of a request's head.")
+    headers: int = _key(100, kinds.COUNT, "Headers of a request.")
     body: int = _key(0, kinds.BYTES, "Bytes of a request's body, which is never held whole.")
     message: int = _key(4 << 20, kinds.COUNT, "Bytes of a WebSocket message, which is.")
     retries: int = _key(2, kinds.WHOLE, "Further hosts that a request may try, where that is safe.")
