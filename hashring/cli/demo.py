@@ -65,6 +65,7 @@ async def _perform(out: Console, size: int, stay: bool, began: float) -> int:
     def tell(line: str) -> None:
         style = "" if line.startswith(" ") else "bold"
         out.print(f"{time.monotonic() - began:5.1f} s  {line}", style=style, soft_wrap=True)
+        out.file.flush()  # or a pipe would get all of it at the end
 
     async with staged(size, tell) as stage:
         tell(f"gateway at http://{stage.listen}, its state at http://{stage.admin}/state")
@@ -138,3 +139,4 @@ def _print_addresses(out: Console, stage: Stage) -> None:
     for host in stage.gateway.lb.hosts:
         out.print(f"{host.name:<8} http://{host.address}  {stage.gateway.lb.state(host)}")
     out.print("Ctrl-C ends all of it")
+    out.file.flush()

@@ -56,6 +56,7 @@ class Reloadable:
         self.gateway = assembled(settings)
         self._read = read
         self._files = tuple(files)
+        self._taken = _stamp(self._files)
         self._old: list[Gateway] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._turn = asyncio.Lock()
@@ -185,12 +186,12 @@ class Reloadable:
         self._old.remove(old)
 
     async def _watch(self) -> None:
-        taken = seen = _stamp(self._files)
+        seen = self._taken
         while True:
             await asyncio.sleep(_LOOK)
             now = _stamp(self._files)
-            if now == seen != taken:
-                taken = now
+            if now == seen != self._taken:
+                self._taken = now
                 await self._reload()
             seen = now
 
