@@ -11,9 +11,10 @@ from hashring.config import Settings
 from hashring.gateway.access import AccessLog
 from hashring.gateway.app import Gateway
 from hashring.gateway.options import Limits, Timeouts
+from hashring.hosts import Host
 from hashring.pool import MACHINE_HOLDERS
 
-__all__ = ["assembled", "carry_over", "only_hosts_differ"]
+__all__ = ["assembled", "carry_over", "only_hosts_differ", "same_hosts"]
 
 
 def assembled(settings: Settings) -> Gateway:
@@ -68,7 +69,7 @@ def _log_key(settings: Settings) -> bytes | None:
 
 
 def only_hosts_differ(old: Settings, new: Settings) -> bool:
-    """Whether a change of the members is all that leads from ``old`` to ``new``.
+    """Whether a change of the hosts is all that leads from ``old`` to ``new``.
 
     >>> from hashring.config import Pool
     >>> from hashring.hosts import Host
@@ -76,6 +77,19 @@ def only_hosts_differ(old: Settings, new: Settings) -> bool:
     True
     """
     return replace(new, pool=replace(new.pool, hosts=old.pool.hosts)) == old
+
+
+def same_hosts(old: Settings, new: Settings) -> bool:
+    """Whether the hosts are the same in every field: two are equal when only their names are.
+
+    >>> from hashring.config import Pool
+    >>> from hashring.hosts import Host
+    >>> one, two = (Settings(pool=Pool(hosts=(Host("a:1", weight),))) for weight in (1, 2))
+    >>> one == two, same_hosts(one, two)
+    (True, False)
+    """
+    before, after = old.pool.hosts, new.pool.hosts
+    return len(before) == len(after) and all(map(Host.same, before, after))
 
 
 def carry_over(old: LoadBalancer, new: LoadBalancer, now: float, *, watched: bool) -> None:

@@ -19,7 +19,7 @@ from hashring.config import Settings
 from hashring.errors import HashringError
 from hashring.gateway.app import Gateway
 from hashring.gateway.asgi import Receive, Scope, Send
-from hashring.gateway.assembly import assembled, carry_over, only_hosts_differ
+from hashring.gateway.assembly import assembled, carry_over, only_hosts_differ, same_hosts
 from hashring.gateway.options import Limits, Timeouts
 
 __all__ = ["Reloadable"]
@@ -156,7 +156,7 @@ class Reloadable:
 
     async def _take(self, new: Settings) -> None:
         old = self.settings
-        if new == old:
+        if new == old and same_hosts(old, new):
             _log.info("the settings are as they were")
             return
         fixed = list(_fixed(old, new))

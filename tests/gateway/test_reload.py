@@ -58,6 +58,18 @@ def test_other_hosts_are_reconciled_in_the_same_balancer() -> None:
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("changed", [Host(A.name, 2), Host(A.name, address="127.0.0.1:9")])
+def test_a_weight_and_an_address_are_changes_too(changed: Host) -> None:
+    async def main() -> None:
+        live = Reloadable(BASE, lambda: BASE)
+        await live.open()
+        await reloaded(live, with_hosts(BASE, changed, B))
+        assert live.lb.hosts[0].same(changed)
+        await live.aclose()
+
+    asyncio.run(main())
+
+
 def test_another_gateway_takes_over_marks_and_drains() -> None:
     async def main() -> None:
         live = Reloadable(BASE, lambda: BASE)
