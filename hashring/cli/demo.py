@@ -24,7 +24,7 @@ _INTERRUPTED = 130  # what a shell reports for a command that Ctrl-C ended: 128 
 @click.command("demo")
 @click.option(
     "--clients",
-    type=click.IntRange(1, 2000),
+    type=click.IntRange(1, 500),
     default=200,
     show_default=True,
     help="How many keep a session.",

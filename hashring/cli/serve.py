@@ -112,7 +112,7 @@ def _serve(settings: Settings, read: Callable[[], Settings], file: str | None) -
     live = Reloadable(settings, read, _watched(settings, file))
     try:
         run(
-            cast("Gateway", live),
+            cast("Gateway", live),  # it has all that a server asks of one
             listen=gateway.listen,
             admin=gateway.admin or None,
             linger=gateway.linger,

@@ -3,27 +3,49 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from textwrap import wrap
 from typing import Any
 
 from hashring import placement as placements
-from hashring.config import kinds
+from hashring import strategies
+from hashring.config import kinds, names
 from hashring.config.settings import TABLES, keys
 
 __all__ = ["as_toml", "example"]
 
 _WIDTH = 96
 
-_PLAIN = frozenset(kind.shape for kind in (kinds.TEXT, kinds.COUNT, kinds.FLAG, kinds.SECONDS))
-"""Kinds that the default shows well enough."""
+_PLAIN = frozenset(
+    kind.shape
+    for kind in (
+        kinds.COUNT,
+        kinds.FLAG,
+        kinds.LIST,
+        kinds.SECONDS,
+        kinds.TEXT,
+        kinds.WHOLE,
+        kinds.optional(kinds.PATH, ""),
+        kinds.optional(kinds.TEXT, ""),
+        names.PLACEMENT,
+        names.SOURCES,
+        names.STRATEGY,
+    )
+)
+"""Kinds that the words and the default show well enough."""
+
+_CHOICES: Mapping[str, Callable[[], list[str]]] = {
+    "placement.name": lambda: [*placements.names(), names.NO_PLACEMENT],
+    "fallback.strategy": strategies.names,
+}
 
 _HEAD = """\
 # The settings of `hashring serve FILE`; `hashring check FILE` says what is wrong with them.
 #
 # A line that begins with "#:" is a key at its default: take the "#:" away to change it. Each plain
 # key may come from the environment too (HASHRING_GATEWAY_LISTEN), and some from the command line,
-# which wins. Times are in seconds, sizes in bytes. A changed file is read again while it is served.
+# which wins. Times are in seconds, sizes in bytes; paths are seen from where it is started. The
+# file is read again when it changes; one with mistakes changes nothing.
 """
 
 _HOSTS = """\
@@ -73,7 +95,9 @@ def _table(name: str) -> str:
     text = f"# {words}\n[{name}]\n" + (_HOSTS if name == "pool" else "") + _SECRETS.get(name, "")
     for key, (kind, default, help_) in keys(TABLES[name]).items():
         shape = "" if kind.shape in _PLAIN else kind.shape
-        text += "\n" + _comment(help_, shape) + f"#: {key} = {as_toml(default)}\n"
+        choices = _CHOICES.get(f"{name}.{key}", list)()
+        said = f"{help_} One of {', '.join(choices)}." if choices else help_
+        text += "\n" + _comment(said, shape) + f"#: {key} = {as_toml(default)}\n"
     if name == "placement":
         text += "".join(_options())
     return text

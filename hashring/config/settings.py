@@ -61,7 +61,7 @@ class Placement:
     """Who owns a client."""
 
     name: str = _key(
-        "ring", names.PLACEMENT, "Its name; with none all requests go by the strategy."
+        "ring", names.PLACEMENT, "Its name; with none every request goes by the strategy."
     )
     options: Mapping[str, Any] = field(default_factory=_nothing)
     key_secret_file: str = _key("", optional(kinds.PATH, ""), "The secret's file (ring only).")
