@@ -64,5 +64,6 @@ def _options(settings: Settings) -> Iterator[Line]:
     given = settings.placement.options
     for option, default in placements.options(settings.placement.name).items():
         full = f"placement.{option}"
-        value = as_toml(given.get(option, default))
-        yield Line(full, value, settings.origins.get(full, DEFAULT))
+        value = given.get(option, default)
+        said = "(none)" if value is None else as_toml(value)  # which no file can say
+        yield Line(full, said, settings.origins.get(full, DEFAULT))
