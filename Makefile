@@ -11,12 +11,15 @@ USABLE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint bench docs clean
+.PHONY: help demo plan-demo test lint bench docs clean
 
 help: ## list what can be done
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(BUILD)/sample.log ## show who would move if web5 joined web1 to web4, on a generated log
+demo: $(VENV)/.for-demo ## hosts, a gateway and 200 clients live: the pool changes, every session is counted
+	$(BIN)/hashring demo
+
+plan-demo: $(BUILD)/sample.log ## show who would move if web5 joined web1 to web4, on a generated log
 	$(BIN)/hashring plan $< --hosts web1,web2,web3,web4 --add web5
 
 test: lint ## check style and types, then run every test and every doctest
@@ -56,7 +59,7 @@ $(VENV)/.made:
 
 $(VENV)/.for-demo: $(VENV)/.made pyproject.toml constraints.txt
 	@echo "installing hashring and its command line into $(VENV)"
-	@$(PIP) install -c constraints.txt -e '.[cli]'
+	@$(PIP) install -c constraints.txt -e '.[cli,gateway]'
 	@touch $@
 
 $(VENV)/.for-docs: $(VENV)/.made pyproject.toml constraints.txt

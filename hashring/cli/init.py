@@ -1,0 +1,23 @@
+"""``hashring init``: what does a configuration look like?"""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+__all__ = ["command"]
+
+
+@click.command("init")
+def command() -> None:
+    """Print a commented hashring.toml with every key.
+
+    \b
+    hashring init > hashring.toml
+    hashring check hashring.toml
+    hashring serve hashring.toml
+    """
+    from hashring.config.example import example
+
+    sys.stdout.write(example())

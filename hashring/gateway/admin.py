@@ -1,0 +1,113 @@
+"""How is the gateway doing?  ``/healthz``, ``/readyz`` and ``/state``, on a listener of its own."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from hashring.gateway.app import Gateway
+from hashring.gateway.asgi import Receive, Scope, Send
+
+__all__ = ["Admin", "state"]
+
+SCHEMA = 1
+"""The version of what ``/state`` says. A key may be added under one number, never changed."""
+
+# a page in a browser can be made to ask a loopback address under a name of its own
+_LOCAL = frozenset({"127.0.0.1", "localhost", "[::1]"})
+
+
+def state(gateway: Gateway) -> dict[str, Any]:
+    """What ``/state`` says, as JSON knows it. Cost: O(hosts).
+
+    >>> from hashring import LoadBalancer
+    >>> state(Gateway(LoadBalancer(["a"])))["hosts"][0]["state"]
+    'up'
+    """
+    lb = gateway.lb
+    snapshot = lb.snapshot
+    table = snapshot.table
+    return {
+        "schema": SCHEMA,
+        "time": time.time(),
+        "ready": gateway.ready,
+        "fingerprint": lb.fingerprint,
+        "epoch": snapshot.epoch,
+        "placement": None if table is None else _placement(table),
+        "hosts": [_host(gateway, name) for name in snapshot.members if name in lb],
+        "lifted": None if gateway.health is None else gateway.health.lifted,
+        "in_flight": gateway.in_flight,
+        "stats": {
+            **gateway.stats,
+            "tokens": None if gateway.tokens is None else dict(gateway.tokens.stats),
+            "health": None if gateway.health is None else dict(gateway.health.stats),
+        },
+    }
+
+
+def _placement(table: Any) -> dict[str, Any]:
+    """A placement's kind and options. A secret is neither: whoever has it can aim at one host."""
+    kind = type(table).__module__.rpartition(".")[2]
+    kind = "ring" if type(table).__name__ == "RingTable" else kind
+    options = {
+        name: getattr(table, name)
+        for name in ("vnodes", "seed", "layout", "keyed")
+        if isinstance(getattr(table, name, None), (int, float, str, bool))
+    }
+    return {"kind": kind, "options": options}
+
+
+def _host(gateway: Gateway, name: str) -> dict[str, Any]:
+    lb = gateway.lb
+    member = lb.snapshot.members[name]
+    load = lb.load(name)
+    return {
+        "name": name,
+        "address": member.host.address,
+        "weight": member.host.weight,
+        "state": lb.state(name),
+        "down": dict(member.down),
+        "drains": sorted(member.drains),
+        "in_flight": load.in_flight,
+        "ok": load.ok,
+        "failed": load.failed,
+        "latency": round(load.latency, 6),
+    }
+
+
+class Admin:
+    """An ASGI application that answers GET to local clients and changes nothing."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            return
+        status, said = self._answer(scope)
+        body = json.dumps(said, indent=2).encode() + b"\n"
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(body)).encode()),
+            (b"cache-control", b"no-store"),
+        ]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        shown = b"" if scope["method"] == "HEAD" else body
+        await send({"type": "http.response.body", "body": shown})
+
+    def _answer(self, scope: Scope) -> tuple[int, dict[str, Any]]:
+        host = next((value for name, value in scope["headers"] if name == b"host"), b"")
+        name = host.decode("latin-1").rpartition(":")[0] if b":" in host else host.decode("latin-1")
+        if name not in _LOCAL:
+            return 403, {"error": "ask for 127.0.0.1 or localhost, not for another name"}
+        if scope["method"] not in ("GET", "HEAD"):
+            return 405, {"error": "only GET is answered here"}
+        if scope["path"] == "/healthz":
+            return 200, {"ok": True}
+        if scope["path"] == "/readyz":
+            return (200 if self._gateway.ready else 503), {"ready": self._gateway.ready}
+        if scope["path"] == "/state":
+            return 200, state(self._gateway)
+        return 404, {"error": "the pages are /healthz, /readyz and /state"}

@@ -1,0 +1,155 @@
+"""``Gateway``: the balancer as an ASGI application that sends each request to its host."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any
+
+from hashring.affinity import Source, TokenAffinity, TrustedProxies
+from hashring.balancer import LoadBalancer
+from hashring.gateway.access import AccessLog, Entry
+from hashring.gateway.asgi import Receive, Scope, Send
+from hashring.gateway.exchange import Exchange
+from hashring.gateway.options import Limits, Timeouts
+from hashring.gateway.parts import Parts
+from hashring.gateway.upstream import Upstream
+from hashring.gateway.watch import Watch
+from hashring.gateway.websocket import Conversation
+from hashring.health import HealthMonitor
+
+__all__ = ["Gateway"]
+
+
+class Gateway(Parts):
+    """An ASGI application that sends each request to the host that ``lb`` chooses.
+
+    ``identity`` reads the client ID, ``tokens`` keeps clients by a cookie that no host ever sees,
+    and ``health`` holds hosts down; each may be left out. ``trusted`` are the proxies whose
+    forwarding headers and request IDs are believed. ``keep_host`` says whether a host sees the
+    client's ``Host`` or its own address. ``access_log`` gets an entry for each request.
+    ``upstream`` asks the hosts; None takes aiohttp.
+
+    Mounted in another application it forwards the path below its mount point. Such an application
+    gets no lifespan: use ``async with gateway`` around it, or call ``open`` and ``aclose``.
+
+    Interim answers (1xx) and trailers are lost, for ASGI has no words for them. How strictly
+    requests are read is the server's affair: ``hashring.gateway.server`` has ours.
+
+    >>> gateway = Gateway(LoadBalancer(["127.0.0.1:9001"]))
+    >>> gateway.ready
+    False
+    """
+
+    def __init__(
+        self,
+        lb: LoadBalancer,
+        *,
+        identity: Source | None = None,
+        tokens: TokenAffinity | None = None,
+        health: HealthMonitor | None = None,
+        trusted: TrustedProxies | None = None,
+        timeouts: Timeouts = Timeouts(),  # noqa: B008  # it is immutable
+        limits: Limits = Limits(),  # noqa: B008  # it is immutable
+        keep_host: bool = True,
+        access_log: AccessLog | None = None,
+        upstream: Upstream | None = None,
+    ) -> None:
+        super().__init__(lb, identity, tokens, trusted, timeouts, limits, keep_host, upstream)
+        self.health = health
+        self.in_flight = 0
+        self._log = access_log
+        self._open = False
+
+    # -- its life ---------------------------------------------------------------------------------
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests should be sent here: it is open and some host takes new clients."""
+        return self._open and len(self.lb.snapshot.away) < len(self.lb)
+
+    async def open(self) -> None:
+        """Begin: the health monitor watches from now on."""
+        if not self._open:
+            self._open = True
+            if self.health is not None:
+                await self.health.__aenter__()
+
+    def stop(self) -> None:
+        """Say that it is not ready any more; it goes on answering."""
+        self._open = False
+
+    async def aclose(self) -> None:
+        """End: no host is watched, all connections to hosts are closed."""
+        self._open = False
+        health, self.health = self.health, None
+        if health is not None:
+            await health.__aexit__(None, None, None)
+        await self.upstream.aclose()
+
+    async def __aenter__(self) -> Gateway:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    # -- requests ---------------------------------------------------------------------------------
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The ASGI application. Cost: some 30 us a request, and the client's 100."""
+        kind = scope["type"]
+        if kind == "http":
+            await self._http(scope, receive, send)
+        elif kind == "websocket":
+            await self._websocket(scope, receive, send)
+        elif kind == "lifespan":
+            await self._lifespan(receive, send)
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        peer = scope.get("client")
+        entry = Entry(scope["method"], "", peer[0] if peer else "")
+        watch = Watch(receive, send, self.timeouts)
+        exchange = Exchange(self, scope, watch, entry)
+        self.stats["requests"] += 1
+        self.in_flight += 1
+        try:
+            await exchange.run()
+        finally:
+            watch.over()
+            self.in_flight -= 1
+            body: Any = getattr(exchange, "body", None)
+            entry.taken = 0 if body is None else body.size
+            self._write(entry, watch.age())
+
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        peer = scope.get("client")
+        entry = Entry("GET", "", peer[0] if peer else "")
+        watch = Watch.clock()
+        self.stats["websockets"] += 1
+        self.in_flight += 1
+        try:
+            await Conversation(self, scope, receive, send, entry).run()
+        finally:
+            self.in_flight -= 1
+            self._write(entry, Watch.clock() - watch)
+
+    def _write(self, entry: Entry, seconds: float) -> None:
+        if self._log is not None:
+            entry.seconds = seconds
+            self._log(entry)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        await self.open()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.aclose()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    def __repr__(self) -> str:
+        return f"<Gateway of {len(self.lb)} hosts, {self.in_flight} in flight>"

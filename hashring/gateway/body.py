@@ -1,0 +1,117 @@
+"""What does the client send?  A body that streams, is counted, and can be sent again if short."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Literal
+
+from hashring.gateway.asgi import Receive
+from hashring.gateway.problems import PROBLEMS, Refused
+
+__all__ = ["Body", "ClientGone"]
+
+_KEPT = 64 * 1024
+"""Bytes that are kept for another try: what an API call is at most. More is sent once."""
+
+
+class ClientGone(Exception):  # noqa: N818  # nothing went wrong here: nobody waits for the answer
+    """The client has hung up."""
+
+
+class Body:
+    """A request's body. ``length`` is what the client announced, ``limit`` what is taken at most.
+
+    ``error`` says why it broke off, for the client that sends it to a host wraps what it raises.
+    ``waits_for`` and ``turns`` tell a watch who is slow: the client that sends, or the host.
+    """
+
+    __slots__ = (
+        "_kept",
+        "_length",
+        "_limit",
+        "_receive",
+        "done",
+        "error",
+        "size",
+        "turns",
+        "waits_for",
+    )
+
+    def __init__(
+        self, receive: Receive, length: int | None, limit: int | None, *, empty: bool
+    ) -> None:
+        if limit is not None and length is not None and length > limit:
+            raise Refused(PROBLEMS["body_too_large"])
+        self._receive = receive
+        self._length = length
+        self._limit = limit
+        self._kept: list[bytes] | None = []  # None once it is too long to be sent again
+        self.done = empty
+        self.size = 0
+        self.error: Exception | None = None
+        self.turns = 0
+        self.waits_for: Literal["client", "host"] | None = None
+
+    @property
+    def replayable(self) -> bool:
+        """Whether all that was taken is still here."""
+        return self._kept is not None
+
+    async def peek(self, limit: int) -> bytes:
+        """The first bytes, at least ``limit + 1`` if there are so many, without taking them."""
+        while not self.done and self.size <= limit:
+            await self._next(keep=True)
+        return b"".join(self._kept or ())
+
+    async def payload(self) -> bytes | AsyncIterator[bytes] | None:
+        """What to send in one try: None, all of it if it is here, or a stream."""
+        if not self.done and not self.size:
+            # a short body comes with its head: then no stream is needed
+            await self._next(keep=True)
+        if self.done and self._kept is not None:
+            return b"".join(self._kept) if self._kept else (None if self._length is None else b"")
+        return self._stream()
+
+    async def _stream(self) -> AsyncIterator[bytes]:
+        try:
+            for chunk in tuple(self._kept or ()):
+                yield chunk
+            while not self.done:
+                chunk = await self._next()
+                if chunk:
+                    self.waits_for = "host"
+                    yield chunk
+                    self.turns += 1
+        finally:
+            self.waits_for = None
+
+    async def _next(self, *, keep: bool = False) -> bytes:
+        self.waits_for = "client"
+        try:
+            message = await self._receive()
+            self.turns += 1
+            return self._taken(message["type"], message.get("body", b""), message, keep)
+        except Exception as error:
+            self.error = error
+            raise
+        finally:
+            self.waits_for = None
+
+    def _taken(self, kind: str, chunk: bytes, message: object, keep: bool) -> bytes:
+        if kind != "http.request":
+            raise ClientGone
+        self.size += len(chunk)
+        self.done = not message.get("more_body", False)  # type: ignore[attr-defined]  # a mapping
+        length = self._length
+        if length is not None and (self.size > length or (self.done and self.size != length)):
+            # bytes that would be read as the next request on that connection, or that are missing
+            raise Refused(PROBLEMS["bad_request"])
+        if self._limit is not None and self.size > self._limit:
+            raise Refused(PROBLEMS["body_too_large"])
+        if self._kept is not None:
+            if keep or self.size <= _KEPT:
+                if chunk:
+                    self._kept.append(chunk)
+            else:
+                self._kept = None
+        return chunk

@@ -1,0 +1,80 @@
+"""Who asks, and what does the host get of it?"""
+
+from __future__ import annotations
+
+from hashring.affinity import Visit
+from hashring.gateway.access import Entry
+from hashring.gateway.asgi import Scope
+from hashring.gateway.forwarded import continued, fresh
+from hashring.gateway.headers import Head
+from hashring.gateway.parts import Parts
+from hashring.gateway.target import forwarded_target
+from hashring.hosts import Host
+from hashring.keys import Key
+
+__all__ = ["Caller"]
+
+_WEB = {"ws": "http", "wss": "https"}  # the scheme that X-Forwarded-Proto tells
+
+
+class Caller:
+    """The client of one request: ``target`` and ``headers`` are for the host.
+
+    ``client_id`` and ``prefer`` are for the balancer, once ``identify`` was called. Raises
+    ``Refused`` for what cannot be forwarded.
+    """
+
+    __slots__ = (
+        "_gateway",
+        "_scope",
+        "_visit",
+        "client_id",
+        "entry",
+        "head",
+        "headers",
+        "prefer",
+        "target",
+    )
+
+    def __init__(self, gateway: Parts, scope: Scope, entry: Entry) -> None:
+        self._gateway, self._scope, self.entry = gateway, scope, entry
+        client = scope.get("client")
+        peer = client[0] if client else ""
+        trusted = gateway.trusts(peer)
+        self.target = entry.target = forwarded_target(scope)
+        self.head = head = Head(scope["headers"], trusted=trusted, token_name=gateway.token_name)
+        if head.request_id is not None:
+            entry.request_id = head.request_id
+        scheme: str = scope.get("scheme", "http")
+        scheme, host = _WEB.get(scheme, scheme), head.host or ""
+        told = continued(head.given, peer, host, scheme) if trusted else fresh(peer, host, scheme)
+        headers = head.headers if scope["type"] == "http" else head.for_websocket()
+        if host and gateway.keep_host:
+            headers.append(("host", host))
+        if head.length is not None:
+            headers.append(("content-length", str(head.length)))
+        headers.append(("x-request-id", entry.request_id))
+        headers += told
+        self.headers = headers
+        self.client_id: Key | None = None
+        self.prefer: str | None = None
+        self._visit: Visit | None = None
+
+    def identify(self, body: bytes = b"") -> None:
+        """Find out which client this is, and whether it carries a token."""
+        gateway = self._gateway
+        client_id: Key | None = None
+        if gateway.identity is not None:
+            client_id = gateway.identity(self._scope, body)
+        if gateway.tokens is not None:
+            visit = self._visit = gateway.tokens.visit(self.head.cookie, client_id=client_id)
+            client_id, self.prefer = visit.client_id, visit.prefer
+        self.client_id = self.entry.client = client_id
+
+    def set_cookie(self, host: Host, *, retry: bool) -> str | None:
+        """The Set-Cookie value for the client after ``host`` was chosen; None when none is due."""
+        gateway = self._gateway
+        if self._visit is None or gateway.tokens is None:
+            return None
+        tls = gateway.tls(self._scope)
+        return gateway.tokens.set_cookie(self._visit, host, tls=tls, retry=retry)

@@ -1,0 +1,234 @@
+"""One request: which host, which try, and what does the client get?"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+from hashring.balancer import Lease
+from hashring.errors import NoHostsError
+from hashring.gateway.access import Entry
+from hashring.gateway.asgi import Scope
+from hashring.gateway.body import Body, ClientGone
+from hashring.gateway.caller import Caller
+from hashring.gateway.headers import answer_headers
+from hashring.gateway.parts import Parts
+from hashring.gateway.problems import PROBLEMS, Problem, Refused, answer_problem
+from hashring.gateway.upstream import Answer, Garbled, Overdue, Unreachable, UpstreamError
+from hashring.gateway.watch import Watch
+
+__all__ = ["CUT", "Exchange", "blame", "problem_of"]
+
+CUT = "hashring.cut"
+"""The scope's key of a call by which our own server ends a connection before its answer ends."""
+
+_IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})  # RFC 9110, 9.2.2
+
+_FAILED = frozenset({502, 503, 504})
+"""Statuses that count against a host: it says itself that it cannot serve. A 500 is often one bad
+request's, and would eject a host for what its clients send."""
+
+_WATCHED = {
+    "body": PROBLEMS["request_timeout"],
+    "upload": PROBLEMS["host_timeout"],
+    "total": PROBLEMS["host_timeout"],
+}
+_BODILESS = frozenset({204, 304})
+_GONE = 499  # nginx's word for a client that did not wait
+
+
+def problem_of(error: UpstreamError) -> Problem:
+    """What the client is told of ``error``."""
+    if isinstance(error, Unreachable):
+        return PROBLEMS["host_unreachable"]
+    if isinstance(error, Overdue):
+        return PROBLEMS["host_timeout"]
+    return PROBLEMS["host_garbled" if isinstance(error, Garbled) else "host_failed"]
+
+
+def blame(lease: Lease, error: UpstreamError) -> None:
+    """Count ``error`` against the host, unless it is this process that lacks something."""
+    if not error.own:
+        lease.failed(error.why)
+
+
+class Exchange:
+    """One HTTP request from its head to the end of its answer."""
+
+    __slots__ = ("_caller", "_entry", "_gateway", "_scope", "_tried", "_watch", "body")
+
+    def __init__(self, gateway: Parts, scope: Scope, watch: Watch, entry: Entry) -> None:
+        self._gateway, self._scope, self._watch, self._entry = gateway, scope, watch, entry
+        self._tried: list[str] = []
+        self._caller: Caller | None = None
+        self.body: Body
+
+    async def run(self) -> None:
+        """Answer the request. Raises nothing but a cancellation that is not the watch's own."""
+        entry = self._entry
+        entry.request_id = f"{random.getrandbits(128):032x}"
+        try:
+            caller = self._caller = Caller(self._gateway, self._scope, entry)
+            await self._identify(caller)
+            await self._try_hosts(caller)
+        except ClientGone:
+            entry.status, entry.why = entry.status or _GONE, "gone"
+        except Refused as refused:
+            await self._refuse(refused.problem)
+        except NoHostsError as error:
+            await self._refuse(PROBLEMS["no_host"], str(error))
+        except asyncio.CancelledError:
+            if not self._watch.caught():
+                raise
+            await self._give_up()
+
+    async def _identify(self, caller: Caller) -> None:
+        gateway, head = self._gateway, caller.head
+        # without a length and without chunks an HTTP/1 request has no body; others may have one
+        empty = not head.chunked and not head.length and (
+            head.length == 0 or self._scope.get("http_version", "1.1") in ("1.1", "1.0")
+        )  # fmt: skip
+        limit = gateway.limits.body
+        self.body = Body(self._watch.receive, head.length, limit, empty=empty)
+        self._watch.follow(self.body)
+        looked_into = b""
+        if gateway.body_limit and not empty:
+            looked_into = await self.body.peek(gateway.body_limit)
+        caller.identify(looked_into)
+
+    # -- hosts ------------------------------------------------------------------------------------
+
+    async def _try_hosts(self, caller: Caller) -> None:
+        """Ask hosts until one answers, and pass its answer on."""
+        gateway, entry = self._gateway, self._entry
+        gateway.budget.deposit()
+        last: UpstreamError | None = None
+        while True:
+            lease = gateway.lb.lease(caller.client_id, prefer=caller.prefer, exclude=self._tried)
+            try:
+                await lease.aacquire()
+            except NoHostsError:
+                if last is None:
+                    raise
+                raise Refused(problem_of(last)) from None
+            entry.tries += 1
+            entry.host, entry.reason = lease.host.name, lease.reason
+            try:
+                await self._pass_on(await self._ask(caller, lease), caller, lease)
+                return
+            except UpstreamError as error:
+                last = error
+                blame(lease, error)
+                entry.why = error.why
+                if not self._may_retry(error):
+                    raise Refused(problem_of(error)) from None
+            finally:
+                lease.release()
+            gateway.stats["retries"] += 1
+            self._tried.append(entry.host)
+
+    async def _ask(self, caller: Caller, lease: Lease) -> Answer:
+        """One try. A body that breaks off is the client's doing, whatever the client says of it."""
+        try:
+            return await self._gateway.upstream.request(
+                lease.host.address,
+                self._entry.method,
+                caller.target,
+                caller.headers,
+                await self.body.payload(),
+            )
+        except UpstreamError:
+            if self.body.error is not None:
+                raise self.body.error from None
+            raise
+        except asyncio.CancelledError:
+            if self._watch.why in ("upload", "total"):
+                lease.failed("took too long")
+            raise
+
+    def _may_retry(self, error: UpstreamError) -> bool:
+        if self._watch.sent or len(self._tried) >= self._gateway.limits.retries:
+            return False
+        safe = isinstance(error, Unreachable) or (
+            self._entry.method in _IDEMPOTENT and not isinstance(error, Garbled)
+        )
+        if not safe or not self.body.replayable:
+            return False
+        if self._gateway.budget.withdraw():
+            return True
+        self._gateway.stats["retries_refused"] += 1
+        return False
+
+    # -- the answer -------------------------------------------------------------------------------
+
+    async def _pass_on(self, answer: Answer, caller: Caller, lease: Lease) -> None:
+        entry, send = self._entry, self._watch.send
+        try:
+            status = answer.status
+            if not 200 <= status < 600:
+                raise Garbled(f"status {status}")
+            headers = answer_headers(answer.headers, bodiless=status in _BODILESS)
+            cookie = caller.set_cookie(lease.host, retry=bool(self._tried))
+            if cookie is not None:
+                headers.append((b"set-cookie", cookie.encode("latin-1")))
+            headers.append((b"x-request-id", entry.request_id.encode()))
+            entry.status = status
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            ended = answer.ended
+            while not ended:
+                chunk = await answer.read()
+                ended = answer.ended
+                entry.given += len(chunk)
+                await send({"type": "http.response.body", "body": chunk, "more_body": not ended})
+            if not entry.given:
+                await send({"type": "http.response.body", "body": b""})
+        finally:
+            answer.close()
+        if status in _FAILED:
+            lease.failed(f"status {status}")
+        elif not _is_stream(headers):
+            lease.ok()
+
+    async def _refuse(self, problem: Problem, why: str = "") -> None:
+        entry, watch = self._entry, self._watch
+        entry.why = why or entry.why or problem.code
+        watch.over()
+        if watch.sent:  # the client has the beginning of another answer
+            self._cut(at_once=False)
+            return
+        entry.status = problem.status
+        head = self._caller.head if self._caller is not None else None
+        entry.given = await answer_problem(
+            watch.send,
+            problem,
+            entry.request_id,
+            head.accept if head is not None else b"",
+            head=entry.method == "HEAD",
+        )
+
+    async def _give_up(self) -> None:
+        """What follows when the watch has ended the request."""
+        why = self._watch.why or "gone"
+        self._entry.why = why
+        if why in _WATCHED:
+            await self._refuse(_WATCHED[why], why)
+            return
+        self._entry.status = self._entry.status or _GONE
+        self._cut(at_once=True)
+
+    def _cut(self, *, at_once: bool) -> None:
+        """End the connection, so that the client sees that the answer is not whole.
+
+        A server without our call does so by itself when the application returns too early.
+        """
+        cut = self._scope.get(CUT)
+        if cut is not None:
+            cut(at_once)
+
+
+def _is_stream(headers: list[tuple[bytes, bytes]]) -> bool:
+    """Whether an answer lasts as long as its client likes: its time says nothing of the host."""
+    for name, value in headers:  # any() costs four times as much
+        if name == b"content-type" and value.startswith(b"text/event-stream"):
+            return True
+    return False

@@ -1,0 +1,241 @@
+"""How does a gateway serve?  uvicorn on uvloop with our strict protocol, and a calm end."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import signal
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from hashring.errors import ConfigError
+from hashring.gateway.admin import Admin
+from hashring.gateway.app import Gateway
+from hashring.gateway.asgi import Application
+
+if TYPE_CHECKING:
+    import uvicorn
+
+__all__ = ["run", "serve"]
+
+_LINGER = 1.0
+"""Seconds in which it answers but says that it is not ready: two looks of a balancer in front."""
+
+_GRACE = 30.0
+"""Seconds for what is in flight when it ends: what Kubernetes gives before it kills."""
+
+_BACKLOG = 2048
+
+_log = logging.getLogger("hashring")
+
+
+def run(
+    gateway: Gateway,
+    *,
+    listen: str = "127.0.0.1:8080",
+    admin: str | None = None,
+    linger: float = _LINGER,
+    grace: float = _GRACE,
+    reload: Callable[[], object] | None = None,
+    started: Callable[[str, str | None], object] | None = None,
+) -> None:
+    """Serve until SIGTERM or SIGINT, then return; see ``serve``. Runs uvloop where it is.
+
+    Raises ``ConfigError`` for a bad address or a missing library, ``OSError`` for one that is
+    taken.
+    """
+    _library()
+    main = serve(
+        gateway,
+        listen=listen,
+        admin=admin,
+        linger=linger,
+        grace=grace,
+        reload=reload,
+        started=started,
+    )
+    try:
+        import uvloop
+    except ImportError:  # it is not made for every system
+        asyncio.run(main)
+    else:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(main)
+
+
+async def serve(
+    gateway: Gateway,
+    *,
+    listen: str = "127.0.0.1:8080",
+    admin: str | None = None,
+    linger: float = _LINGER,
+    grace: float = _GRACE,
+    reload: Callable[[], object] | None = None,
+    started: Callable[[str, str | None], object] | None = None,
+    stop: asyncio.Event | None = None,
+) -> None:
+    """Serve ``gateway`` on ``listen``, and its state on ``admin``, which must be loopback.
+
+    Addresses are ``host:port``; port 0 takes a free one, and ``started(listen, admin)`` is told
+    which. SIGTERM and SIGINT, or ``stop``: for ``linger`` seconds it answers and says that it is
+    not ready, then takes no more, and gives what is in flight ``grace`` seconds. A second signal
+    ends the waiting. SIGHUP calls ``reload``. Raises as ``run``.
+    """
+    _library()
+    front = _bound(listen)
+    try:
+        back = None if admin is None else _bound(_loopback(admin))
+    except BaseException:
+        front.close()
+        raise
+    servers = [_server(gateway, gateway, grace, lifespan="on")]
+    sockets = [front]
+    if back is not None:
+        servers.append(_server(gateway, Admin(gateway), 1.0, lifespan="off"))
+        sockets.append(back)
+    ending = stop or asyncio.Event()
+    _on_signals(ending, servers, reload)
+    tasks = [
+        asyncio.create_task(server._serve([sock]))
+        for server, sock in zip(servers, sockets, strict=True)
+    ]
+    ender = asyncio.create_task(_end(gateway, servers, ending, linger))
+    try:
+        if started is not None:
+            await _until_started(servers, tasks)
+            started(_shown(front), None if back is None else _shown(back))
+        await tasks[0]
+        for server in servers[1:]:
+            server.should_exit = True
+        await asyncio.gather(*tasks)
+    finally:
+        ender.cancel()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(ender, *tasks, return_exceptions=True)
+
+
+async def _until_started(servers: list[Any], tasks: list[asyncio.Task[None]]) -> None:
+    while not all(server.started for server in servers):
+        if any(task.done() for task in tasks):
+            return
+        await asyncio.sleep(0.005)  # uvicorn tells nobody when it has started
+
+
+async def _end(gateway: Gateway, servers: list[Any], ending: asyncio.Event, linger: float) -> None:
+    await ending.wait()
+    gateway.stop()
+    _log.info("stopping: not ready from now on, %d in flight", gateway.in_flight)
+    await asyncio.sleep(linger)
+    servers[0].should_exit = True
+
+
+def _on_signals(
+    ending: asyncio.Event, servers: list[Any], reload: Callable[[], object] | None
+) -> None:
+    loop = asyncio.get_running_loop()
+
+    def end() -> None:
+        if ending.is_set():  # somebody is in a hurry
+            for server in servers:
+                server.should_exit = server.force_exit = True
+        ending.set()
+
+    try:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, end)
+        if reload is not None:
+            loop.add_signal_handler(signal.SIGHUP, reload)
+    except (NotImplementedError, RuntimeError, ValueError):
+        pass  # not the main thread, or a system without them: ``stop`` is the way then
+
+
+def _server(gateway: Gateway, app: Application, grace: float, *, lifespan: Any) -> uvicorn.Server:
+    import uvicorn
+
+    from hashring.gateway.sockets import Sockets
+    from hashring.gateway.strict import strict_protocol
+
+    config = uvicorn.Config(
+        app,
+        http=strict_protocol(gateway.limits, gateway.timeouts),
+        ws=Sockets,
+        lifespan=lifespan,
+        access_log=False,  # the gateway has its own
+        ws_max_size=gateway.limits.message,
+        log_config=None,
+        proxy_headers=False,  # or it would believe strangers on 127.0.0.1
+        server_header=False,
+        date_header=False,
+        timeout_keep_alive=gateway.timeouts.client_idle,  # type: ignore[arg-type]  # a float does
+        timeout_graceful_shutdown=max(1, round(grace)),
+        backlog=_BACKLOG,
+    )
+    return uvicorn.Server(config)
+
+
+def _bound(address: str) -> socket.socket:
+    """A socket that is bound to ``address``; its connections queue until it is served."""
+    name, port = _parts(address)
+    try:
+        return socket.create_server(
+            (name, port),
+            family=socket.AF_INET6 if ":" in name else socket.AF_INET,
+            backlog=_BACKLOG,
+        )
+    except OSError as error:
+        raise type(error)(error.errno, f"cannot listen on {address}: {error.strerror}") from None
+
+
+def _parts(address: str) -> tuple[str, int]:
+    """``host:port``.
+
+    >>> _parts("127.0.0.1:80"), _parts("[::1]:80")
+    (('127.0.0.1', 80), ('::1', 80))
+    """
+    name, _, port = address.rpartition(":")
+    if not name or not (port.isascii() and port.isdigit()) or int(port) > 65535:
+        raise ConfigError(
+            f"an address to listen on is as 127.0.0.1:8080, got {address!r}", option="listen"
+        )
+    return name.strip("[]"), int(port)
+
+
+def _loopback(address: str) -> str:
+    """``address`` if only this machine can reach it.
+
+    >>> _loopback("0.0.0.0:9000")
+    Traceback (most recent call last):
+    hashring.errors.ConfigError: admin must be a loopback address such as 127.0.0.1:9000, got \
+'0.0.0.0:9000': it tells the state of the pool to whoever asks
+    """
+    name, _ = _parts(address)
+    try:
+        local = name == "localhost" or ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        local = False
+    if not local:
+        raise ConfigError(
+            f"admin must be a loopback address such as 127.0.0.1:9000, got {address!r}: it tells "
+            "the state of the pool to whoever asks",
+            option="admin",
+        )
+    return address
+
+
+def _shown(sock: socket.socket) -> str:
+    name, port = sock.getsockname()[:2]
+    return f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
+
+
+def _library() -> None:
+    try:
+        import httptools  # noqa: F401  # the protocol is made of it
+        import uvicorn  # noqa: F401  # asked for here, so that the error names the extra
+        import websockets  # noqa: F401  # uvicorn would refuse each WebSocket without it
+    except ImportError as error:
+        raise ConfigError(
+            f'serving needs {error.name}: pip install "sticky-hashring[gateway]"', option="gateway"
+        ) from None

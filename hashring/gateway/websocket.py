@@ -1,0 +1,185 @@
+"""One WebSocket: two directions, one lease, and the code that either side closes with."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Any
+
+from hashring.balancer import Lease
+from hashring.errors import NoHostsError
+from hashring.gateway.access import Entry
+from hashring.gateway.asgi import Receive, Scope, Send
+from hashring.gateway.caller import Caller
+from hashring.gateway.exchange import blame, problem_of
+from hashring.gateway.headers import answer_headers
+from hashring.gateway.parts import Parts
+from hashring.gateway.problems import PROBLEMS, Problem, Refused
+from hashring.gateway.upstream import Answer, Closed, Socket, Unreachable, UpstreamError
+
+__all__ = ["Conversation"]
+
+_SWITCHED = 101
+_NO_CODE, _GONE = 1005, 1006  # never sent: there was none, or nobody said good-bye
+_NORMAL, _BAD_GATEWAY = 1000, 1014
+_HANDSHAKE = frozenset({b"sec-websocket-accept", b"sec-websocket-extensions",
+                        b"sec-websocket-protocol", b"content-length"})  # fmt: skip
+
+
+class Conversation:
+    """One WebSocket from its handshake to its close."""
+
+    __slots__ = ("_entry", "_gateway", "_receive", "_scope", "_send", "_tried")
+
+    def __init__(
+        self, gateway: Parts, scope: Scope, receive: Receive, send: Send, entry: Entry
+    ) -> None:
+        self._gateway, self._scope, self._entry = gateway, scope, entry
+        self._receive, self._send = receive, send
+        self._tried: list[str] = []
+
+    async def run(self) -> None:
+        """Open it at a host, and pass messages on until one side closes."""
+        entry = self._entry
+        entry.request_id = f"{random.getrandbits(128):032x}"
+        await self._receive()  # websocket.connect, before which nothing may be sent
+        try:
+            caller = Caller(self._gateway, self._scope, entry)
+            caller.identify()
+            await self._try_hosts(caller)
+        except Refused as refused:
+            await self._refuse(refused.problem)
+        except NoHostsError as error:
+            await self._refuse(PROBLEMS["no_host"], str(error))
+
+    async def _try_hosts(self, caller: Caller) -> None:
+        gateway, entry = self._gateway, self._entry
+        gateway.budget.deposit()
+        last: UpstreamError | None = None
+        while True:
+            lease = gateway.lb.lease(caller.client_id, prefer=caller.prefer, exclude=self._tried)
+            try:
+                await lease.aacquire()
+            except NoHostsError:
+                if last is None:
+                    raise
+                raise Refused(problem_of(last)) from None
+            entry.tries += 1
+            entry.host, entry.reason = lease.host.name, lease.reason
+            try:
+                await self._talk(caller, lease)
+                return
+            except UpstreamError as error:
+                last = error
+                blame(lease, error)
+                entry.why = error.why
+                if not self._may_retry(error):
+                    raise Refused(problem_of(error)) from None
+            finally:
+                lease.release()
+            gateway.stats["retries"] += 1
+            self._tried.append(entry.host)
+
+    def _may_retry(self, error: UpstreamError) -> bool:
+        # a handshake is a GET, but what a host does with one that it has begun, nobody knows
+        if not isinstance(error, Unreachable) or len(self._tried) >= self._gateway.limits.retries:
+            return False
+        return self._gateway.budget.withdraw()
+
+    async def _talk(self, caller: Caller, lease: Lease) -> None:
+        wanted = self._scope.get("subprotocols", ())
+        found: Any = await self._gateway.upstream.connect(
+            lease.host.address, caller.target, caller.headers, wanted
+        )
+        if hasattr(found, "status"):
+            await self._pass_on(found)
+            return
+        socket: Socket = found
+        try:
+            await self._accept(socket, caller, lease)
+            await self._both_ways(socket)
+        finally:
+            await socket.close(_GONE, "")
+
+    async def _accept(self, socket: Socket, caller: Caller, lease: Lease) -> None:
+        headers = [pair for pair in answer_headers(socket.headers) if pair[0] not in _HANDSHAKE]
+        cookie = caller.set_cookie(lease.host, retry=bool(self._tried))
+        if cookie is not None:
+            headers.append((b"set-cookie", cookie.encode("latin-1")))
+        headers.append((b"x-request-id", self._entry.request_id.encode()))
+        self._entry.status = _SWITCHED
+        accept = {"type": "websocket.accept", "headers": headers}
+        await self._send({**accept, "subprotocol": socket.subprotocol})
+
+    async def _both_ways(self, socket: Socket) -> None:
+        """Until one direction ends; the other one has nothing to say then."""
+        ways = [
+            asyncio.create_task(self._from_client(socket)),
+            asyncio.create_task(self._from_host(socket)),
+        ]
+        try:
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for way in ways:
+                way.cancel()
+            ended = await asyncio.gather(*ways, return_exceptions=True)
+        for error in ended:
+            # OSError: what servers raise for a client that has gone
+            if isinstance(error, Exception) and not isinstance(error, (UpstreamError, OSError)):
+                raise error
+
+    async def _from_client(self, socket: Socket) -> None:
+        while True:
+            message = await self._receive()
+            if message["type"] == "websocket.disconnect":
+                code = message.get("code") or _NO_CODE
+                self._entry.why = f"closed {code} by the client"
+                await socket.close(code, message.get("reason") or "")
+                return
+            text, data = message.get("text"), message.get("bytes")
+            said = text if text is not None else data or b""
+            self._entry.taken += len(said)
+            await socket.send(said)
+
+    async def _from_host(self, socket: Socket) -> None:
+        while True:
+            try:
+                said = await socket.receive()
+            except Closed as closed:
+                self._entry.why = f"closed {closed.code} by the host"
+                code = {_NO_CODE: _NORMAL, _GONE: _BAD_GATEWAY}.get(closed.code, closed.code)
+                await self._send({"type": "websocket.close", "code": code, "reason": closed.reason})
+                await socket.close(closed.code, "")
+                return
+            self._entry.given += len(said)
+            await self._send(
+                {"type": "websocket.send", "text": said}
+                if isinstance(said, str)
+                else {"type": "websocket.send", "bytes": said}
+            )
+
+    # -- no WebSocket -----------------------------------------------------------------------------
+
+    async def _pass_on(self, answer: Answer) -> None:
+        """The host said no, and how: so does the gateway."""
+        kept = [pair for pair in answer_headers(answer.headers) if pair[0] not in _HANDSHAKE]
+        await self._deny(answer.status, kept, b"")
+
+    async def _refuse(self, problem: Problem, why: str = "") -> None:
+        self._entry.why = why or self._entry.why or problem.code
+        body = f"{problem.message}\n{problem.hint}\nRequest ID: {self._entry.request_id}\n"
+        headers = [(b"content-type", b"text/plain; charset=utf-8")]
+        await self._deny(problem.status, headers, body.encode())
+
+    async def _deny(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        if self._entry.status == _SWITCHED:
+            await self._send({"type": "websocket.close", "code": _BAD_GATEWAY})
+            return
+        self._entry.status = status
+        if "websocket.http.response" not in self._scope.get("extensions", {}):
+            await self._send({"type": "websocket.close"})  # which servers answer by a 403
+            return
+        headers = [*headers, (b"content-length", str(len(body)).encode())]
+        start = {"type": "websocket.http.response.start", "status": status, "headers": headers}
+        await self._send(start)
+        await self._send({"type": "websocket.http.response.body", "body": body})

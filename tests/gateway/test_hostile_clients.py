@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+
+from tests.gateway.corpus import Case, corpus
+from tests.gateway.recorder import Recorder, recorder
+from tests.gateway.running import Response, ask, gateway_to, get, hang_up, opened, response, served
+
+PATIENCE = 0.3  # seconds for a request that is not whole: nobody answers it
+
+
+async def send(address: str, request: bytes) -> Response | None:
+    """What is said to ``request``; None if the connection ends, or waits for more."""
+    reader, writer = await opened(address)
+    try:
+        writer.write(request)
+        with contextlib.suppress(EOFError, OSError, TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                return await response(reader)
+        return None
+    finally:
+        await hang_up(writer)
+
+
+async def attack(front: str, host: Recorder, case: Case, number: int) -> str | None:
+    """Why ``case`` did harm; None if it did none."""
+    before = len(host.requests)
+    said = await send(front, case.request)
+    forwarded = host.requests[before:]
+    if said is not None and said.status == 200 and not forwarded:
+        return "answered, and nobody asked"
+    if case.refused is True and forwarded:
+        return f"forwarded as {forwarded!r}"
+    if case.refused is False and (len(forwarded) != 1 or said is None or said.status != 200):
+        return f"not forwarded: {said!r}"
+    if len(forwarded) > 1:
+        return f"forwarded as {len(forwarded)} requests"
+    if said is not None and case.refused is True and not 400 <= said.status < 600:
+        return f"refused by {said.status}"
+    # the next client, through the same pool
+    at = len(host.requests)
+    victim = await ask(front, get(f"/victim-{number}"))
+    if victim.status != 200 or victim.body != f"/victim-{number}".encode():
+        return f"the victim got {victim!r}"
+    if [head.split(b" ")[1] for head, _ in host.requests[at:]] != [f"/victim-{number}".encode()]:
+        return f"the victim's request came as {host.requests[at:]!r}"
+    return None
+
+
+def test_each_hostile_request_is_refused_or_forwarded_as_exactly_one() -> None:
+    async def main() -> None:
+        async with recorder() as host, served(gateway_to(host.address)) as front:
+            harms = []
+            for number, case in enumerate(corpus()):
+                why = await attack(front, host, case, number)
+                if why is not None:
+                    harms.append(f"{case.kind}: {case.request[:200]!r}: {why}")
+            assert not harms, "\n".join(harms)
+            assert not host.odd
+
+    asyncio.run(main())
+
+
+def test_the_corpus_has_every_class() -> None:
+    kinds = Counter(case.kind for case in corpus())
+    assert sum(kinds.values()) >= 150
+    assert len(kinds) >= 20

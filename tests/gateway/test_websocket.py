@@ -1,0 +1,169 @@
+"""Do WebSockets keep what they say, and the code that they close with?"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from hashring import LoadBalancer
+from hashring.affinity import TokenAffinity, Tokens
+from hashring.gateway import Gateway
+from tests.gateway.hosts import refused_address
+from tests.gateway.running import LIMIT, gateway_to, served
+
+
+class Talker:
+    """A host that echoes, and closes with the code that it is asked for."""
+
+    def __init__(self) -> None:
+        self.address = ""
+        self.closes: asyncio.Queue[tuple[int, str]] = asyncio.Queue()
+        self.paths: list[str] = []
+        self.cookies: list[str | None] = []
+
+    async def talk(self, socket: ServerConnection) -> None:
+        assert socket.request is not None
+        self.paths.append(socket.request.path)
+        self.cookies.append(socket.request.headers.get("cookie"))
+        try:
+            async for said in socket:
+                if isinstance(said, str) and said.startswith("close "):
+                    await socket.close(int(said.split()[1]), "as asked")
+                    return
+                if said == "die":
+                    socket.transport.abort()
+                    return
+                await socket.send(said)
+        except ConnectionClosed:
+            pass
+        code = socket.close_code or 0
+        self.closes.put_nowait((code, socket.close_reason or ""))
+
+
+@contextlib.asynccontextmanager
+async def talker(*subprotocols: str) -> AsyncIterator[Talker]:
+    found = Talker()
+    async with serve(found.talk, "127.0.0.1", 0, subprotocols=list(subprotocols) or None) as server:  # type: ignore[arg-type]  # a str is one
+        (sock,) = server.sockets
+        found.address = f"127.0.0.1:{sock.getsockname()[1]}"
+        yield found
+
+
+@contextlib.asynccontextmanager
+async def through(
+    gateway: Gateway, path: str = "/", **options: object
+) -> AsyncIterator[ClientConnection]:
+    async with (
+        served(gateway) as front,
+        asyncio.timeout(LIMIT),
+        connect(f"ws://{front}{path}", **options) as socket,  # type: ignore[arg-type]  # a test's own
+    ):
+        yield socket
+
+
+def test_messages_go_both_ways_as_they_are() -> None:
+    async def main() -> None:
+        async with talker("b") as host:
+            async with through(
+                gateway_to(host.address), "/a/../b?c=%20", subprotocols=["a", "b"]
+            ) as ws:
+                assert ws.subprotocol == "b"
+                for said in ("hello", "ä€", b"\x00\xff", "", b"", "x" * 1_000_000):
+                    await ws.send(said)
+                    assert await ws.recv() == said
+            assert host.paths == ["/a/../b?c=%20"]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("code", [1000, 1001, 1003, 1008, 1011, 1013, 3000, 4999])
+def test_a_close_code_goes_through_in_both_directions(code: int) -> None:
+    async def main() -> None:
+        async with talker() as host:
+            async with through(gateway_to(host.address)) as ws:
+                await ws.send(f"close {code}")
+                with pytest.raises(ConnectionClosed):
+                    await ws.recv()
+                assert (ws.close_code, ws.close_reason) == (code, "as asked")
+            async with through(gateway_to(host.address)) as ws:
+                await ws.send("hello")
+                await ws.recv()
+                await ws.close(code, "as I like")
+                assert await host.closes.get() == (code, "as I like")
+
+    asyncio.run(main())
+
+
+def test_a_host_that_dies_is_a_bad_gateway() -> None:
+    async def main() -> None:
+        async with talker() as host, through(gateway_to(host.address)) as ws:
+            await ws.send("die")
+            with pytest.raises(ConnectionClosed):
+                await ws.recv()
+            assert ws.close_code == 1014
+
+    asyncio.run(main())
+
+
+def test_a_refused_handshake_is_told_as_it_was() -> None:
+    async def no(socket: ServerConnection, request: object) -> object:
+        return socket.respond(418, "no")
+
+    async def main() -> None:
+        async with serve(Talker().talk, "127.0.0.1", 0, process_request=no) as server:  # type: ignore[arg-type]  # as its examples
+            (sock,) = server.sockets
+            with pytest.raises(InvalidStatus) as told:
+                async with through(gateway_to(f"127.0.0.1:{sock.getsockname()[1]}")):
+                    pass
+            assert told.value.response.status_code == 418
+
+    asyncio.run(main())
+
+
+def test_a_dead_host_is_passed_over_and_no_host_is_a_status() -> None:
+    async def main() -> None:
+        async with talker() as host:
+            dead = [refused_address() for _ in range(2)]
+            gateway = gateway_to(*dead, host.address)
+            async with served(gateway) as front, asyncio.timeout(LIMIT):
+                for _ in range(3):
+                    async with connect(f"ws://{front}/") as ws:
+                        await ws.send("hello")
+                        assert await ws.recv() == "hello"
+            with pytest.raises(InvalidStatus) as told:
+                async with through(gateway_to(*dead)):
+                    pass
+            assert told.value.response.status_code == 502
+
+    asyncio.run(main())
+
+
+def test_a_websocket_gets_a_token_and_stays_through_a_resize() -> None:
+    async def main() -> None:
+        async with talker() as host, talker() as other:
+            lb = LoadBalancer([host.address])
+            tokens = TokenAffinity(lb, Tokens(b"sixteen or more random bytes"))
+            async with served(Gateway(lb, tokens=tokens)) as front, asyncio.timeout(LIMIT):
+                async with connect(f"ws://{front}/") as ws:
+                    assert ws.response is not None
+                    token = ws.response.headers["set-cookie"].split(";")[0]
+                    assert lb.load(host.address).in_flight == 1
+                    lb.register(other.address)
+                    await ws.send("still here")
+                    assert await ws.recv() == "still here"
+                headers = {"cookie": f"a=1; {token}"}
+                for _ in range(3):
+                    async with connect(f"ws://{front}/", additional_headers=headers) as ws:
+                        await ws.send("hello")
+                        assert await ws.recv() == "hello"
+            assert len(host.paths) == 4
+            assert host.cookies[1:] == ["a=1"] * 3
+            assert lb.load(host.address).in_flight == 0
+
+    asyncio.run(main())
