@@ -59,7 +59,7 @@ async def _load(address: str, requests: int) -> None:
 
     async def client(number: int, count: int) -> None:
         reader, writer = await _opened(address)
-        token = b""
+        token = b"Cookie: theme=dark\r\n"
         for _ in range(count):
             writer.write(_request(number, token))
             head = await reader.readuntil(b"\r\n\r\n")
