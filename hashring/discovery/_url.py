@@ -70,7 +70,9 @@ class SourceUrl:
             found[name] = self._value(name, text, types[name])
         for name, value in given.items():
             self._check(name, types)
-            found[name] = value
+            # text: as a command line or a file of settings gives it
+            typed = self._value(name, value, types[name]) if isinstance(value, str) else value
+            found[name] = typed
         return found
 
     def _check(self, name: str, types: Mapping[str, type]) -> None:
