@@ -111,10 +111,11 @@ def _instead(proxy: str, module: _Proxy, routing: Routing) -> str:
     """The placements of the proxy, each with the part of the clients that a change to it moves."""
     keys = _sample(routing)
     ours = [routing.table.lookup(key) for key in keys]
-    choices = []
-    for name in placements.names():
-        if proxy in getattr(placements.module(name), "EXPORTS", ()):
-            choices.append(f"{name} ({_moved(name, routing, keys, ours)})")
+    choices = [
+        f"{name} ({_moved(name, routing, keys, ours)})"
+        for name in placements.names()
+        if proxy in getattr(placements.module(name), "EXPORTS", ())
+    ]
     bridge = "; a bridge by cookies moves nobody" if module.BRIDGE else ""
     return f"it speaks {', '.join(choices)}{bridge}"
 

@@ -58,7 +58,7 @@ def _top(routing: Routing) -> str:
     checks = routing.checks or Checks()
     return f"""\
 global
-  maxconn 10000
+  maxconn 4000
 
 defaults
   mode http

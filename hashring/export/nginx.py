@@ -38,7 +38,7 @@ def notes(routing: Routing) -> Iterator[str]:
                     " for instance by /etc/hosts, and to no second one."
                 )
     else:
-        yield "A host's place in the list counts: mark one that leaves `down`, or most clients move."
+        yield "A host's place in the list counts: mark one that leaves `down`, or most keys move."
     if routing.checks:
         yield "This nginx has no probes: a host is down when requests on it fail (max_fails)."
     if routing.load_factor:
@@ -58,7 +58,7 @@ def config(routing: Routing) -> str:
     lines += ["  upstream hashring {", *_upstream(routing, key), "  }", ""]
     lines += _server(routing)
     body = "\n".join(lines)
-    return f"events {{\n  worker_connections 10000;\n}}\n\nhttp {{\n{body}\n}}\n"
+    return f"events {{\n  worker_connections 4096;\n}}\n\nhttp {{\n{body}\n}}\n"
 
 
 def _client_address(routing: Routing) -> Iterator[str]:
