@@ -221,6 +221,7 @@ def _address(text: str, what: str) -> dict[str, Any]:
 
 def _check(checks: Checks) -> dict[str, Any]:
     found: dict[str, Any] = {
+        "reuse_connection": Noted(False, "A probe also asks whether the host still accepts."),
         "timeout": _seconds(checks.timeout),
         "interval": _seconds(checks.interval),
         "unhealthy_interval": _seconds(checks.interval),

@@ -7,7 +7,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from os import kill
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -106,14 +106,13 @@ class Running:
 
     def start(self, text: str) -> None:
         file = self._written(text)
-        command = {
-            "envoy": self._envoy,
-            "haproxy": lambda: [self._path, "-W", "-db", "-p", "pid", "-f", file],
-            "nginx": lambda: [
-                *(self._path, "-p", str(self._folder), "-c", file, "-e", "stderr"),
-                *("-g", "daemon off; pid pid;"),
-            ],
-        }[self._proxy]()
+        if self._proxy == "envoy":
+            command = self._envoy()
+        elif self._proxy == "haproxy":
+            command = [self._path, "-W", "-db", "-p", "pid", "-f", file]
+        else:
+            command = [self._path, "-p", str(self._folder), "-c", file, "-e", "stderr"]
+            command += ["-g", "daemon off; pid pid;"]
         self._stack.enter_context(running(command, self._folder, [self.port]))
 
     def reload(self, text: str) -> None:
@@ -179,23 +178,21 @@ def asked(port: int, who: Source, keys: tuple[str, ...]) -> dict[str, str]:
     """The host of each key, sent where ``who`` looks for it."""
     kind, _, name = who.places[0].partition(":")
     answers = {}
-    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=20)
-    for key in keys:
-        path = {"query": f"/?a=1&{name}={quote(key)}", "path": f"/rooms/{quote(key)}/join"}
-        fields = {
-            "header": (name, key.encode()),
-            "cookie": ("Cookie", f"theme=dark; not-{name}=0; {name}={key}; b=2".encode()),
-            "address": ("X-Forwarded-For", key.encode()),
-        }
-        connection.putrequest("GET", path.get(kind, "/"))
-        if kind in fields:
-            connection.putheader(*fields[kind])
-        connection.endheaders()
-        response = connection.getresponse()
-        body = response.read().decode()
-        assert response.status == 200, (key, response.status, body)
-        answers[key] = body
-    connection.close()
+    with closing(http.client.HTTPConnection(LOOPBACK, port, timeout=20)) as connection:
+        for key in keys:
+            path = {"query": f"/?a=1&{name}={quote(key)}", "path": f"/rooms/{quote(key)}/join"}
+            fields = {
+                "header": (name, key.encode()),
+                "cookie": ("Cookie", f"theme=dark; not-{name}=0; {name}={key}; b=2".encode()),
+                "address": ("X-Forwarded-For", key.encode()),
+            }
+            connection.putrequest("GET", path.get(kind, "/"))
+            if kind in fields:
+                connection.putheader(*fields[kind])
+            connection.endheaders()
+            response = connection.getresponse()
+            answers[key] = response.read().decode()
+            assert response.status == 200, (key, response.status, answers[key])
     return answers
 
 
