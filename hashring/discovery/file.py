@@ -202,16 +202,16 @@ class FileSource:
 
 
 def from_url(url: str, **options: Any) -> FileSource:
-    """The source of ``file:relative/path`` or ``file:///absolute/path``; option: ``interval``.
+    """The source of ``file:relative/path`` or ``file:/absolute/path``; option: ``interval``.
 
-    >>> str(from_url("file:///etc/hosts.json?interval=2"))
+    >>> str(from_url("file:/etc/hosts.json?interval=2"))
     'file:/etc/hosts.json'
     """
     parts = SourceUrl.of(url)
     rest = url.partition(":")[2]
     if parts.endpoints not in ((), ("localhost",)):
         raise ConfigError(
-            f"{parts.shown} names another machine: write file:path, or file:///path",
+            f"{parts.shown} names another machine: write file:path",
             option="source",
         )
     path = f"/{parts.path}" if rest.startswith("//localhost/") else parts.path
