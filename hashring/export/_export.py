@@ -19,6 +19,13 @@ _WIDTH = 98  # of a comment, in columns
 _SAMPLE = 2000  # keys: a measured fraction is off by about 1 %, which is enough to decide by
 _PACKAGE = __name__.rpartition(".")[0]
 
+_HINTS = {
+    "json": "; have clients send it in a header too",
+    "prompt": "; have clients send an ID of the conversation in a header",
+    "token": "; without tokens (--without-tokens), clients that growth or a drain left elsewhere "
+    "go to their owners",
+}
+
 
 class _Proxy(Protocol):
     """What a file of this room has."""
@@ -77,8 +84,8 @@ def _head(title: str, routing: Routing) -> str:
     by = ", then ".join(routing.identity)
     return (
         f"{title}: {hosts} under the placement {routing.placement}, by {by}.\n"
-        f"Fingerprint {routing.table.fingerprint}: while the Python pool has the same, both give "
-        "each client ID the same host."
+        f"Fingerprint {routing.table.fingerprint}: while that of the Python pool begins so, both "
+        "give each client ID the same host."
     )
 
 
@@ -149,7 +156,8 @@ def _check_identity(module: _Proxy, routing: Routing) -> None:
         if kind not in module.READS or not _names(kind, name):
             raise ConfigError(
                 f"{module.TITLE} cannot read a client ID from {place!r}; it reads "
-                + ", ".join(_spelled(kind) for kind in sorted(module.READS)),
+                + ", ".join(_spelled(kind) for kind in sorted(module.READS))
+                + _HINTS.get(kind, ""),
                 option="identity",
             )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -13,7 +14,7 @@ from hashring.errors import ConfigError
 from hashring.hosts import Host, HostsLike, as_hosts
 from hashring.placement import Table
 
-__all__ = ["Bridge", "Checks", "Ejection", "Routing", "endpoint"]
+__all__ = ["Bridge", "Checks", "Ejection", "Routing", "endpoint", "network"]
 
 _MOST = 256  # HAProxy's highest weight, the lowest of the proxies'
 _ENDPOINT = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9_.\-]+)):([0-9]{1,5})")
@@ -32,6 +33,21 @@ def endpoint(text: str, what: str) -> tuple[str, int]:
             option="address",
         )
     return parts[1] or parts[2], int(parts[3])
+
+
+def network(text: str, proxy: str) -> IPv4Network | IPv6Network:
+    """A network whose word ``proxy`` is to take; ``ConfigError`` for what is none.
+
+    >>> network("10.0.0.0/8", "Envoy")
+    IPv4Network('10.0.0.0/8')
+    """
+    try:
+        return ip_network(text)
+    except ValueError:
+        raise ConfigError(
+            f"{proxy} trusts networks of addresses, such as '10.0.0.0/8', got {text!r}",
+            option="trusted",
+        ) from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,7 @@ import ipaddress
 from collections.abc import Iterator
 from typing import Any
 
-from hashring.errors import ConfigError
-from hashring.export._routing import Checks, Ejection, Routing, endpoint
+from hashring.export._routing import Checks, Ejection, Routing, endpoint, network
 from hashring.export._yaml import Noted, dumped
 from hashring.hosts import Host
 
@@ -70,7 +69,7 @@ def _client_address(routing: Routing) -> dict[str, Any]:
     if not routing.trusted:
         why = "The client is who connects: without this, whoever sends X-Forwarded-For chooses."
         return {"use_remote_address": Noted(True, why)}
-    networks = map(_network, routing.trusted)
+    networks = [network(text, TITLE) for text in routing.trusted]
     cidrs = [
         {"address_prefix": str(n.network_address), "prefix_len": n.prefixlen} for n in networks
     ]
@@ -84,15 +83,6 @@ def _client_address(routing: Routing) -> dict[str, Any]:
     }
     why = "Of X-Forwarded-For, from the right, the first that is none of these proxies."
     return {"original_ip_detection_extensions": Noted([detection], why)}
-
-
-def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
-    try:
-        return ipaddress.ip_network(text)
-    except ValueError as error:
-        raise ConfigError(
-            f"Envoy trusts networks of addresses: {error}", option="trusted"
-        ) from None
 
 
 def _route(routing: Routing) -> dict[str, Any]:
@@ -145,8 +135,8 @@ def _path_pattern(number: str) -> str:
     """RE2 for a path whose part ``number`` is the group; a path without it is hashed whole."""
     part = int(number)
     if part < 0:
-        return rf"^/?(?:[^?]*/)?([^/?]*)(?:/[^/?]*){{{-part - 1}}}(?:\?.*)?$"
-    return rf"^/?(?:[^/?]*/){{{part}}}([^/?]*)(?:[/?].*)?$"
+        return rf"^/(?:[^?]*/)?([^/?]*)(?:/[^/?]*){{{-part - 1}}}(?:\?.*)?$"
+    return rf"^/(?:[^/?]*/){{{part}}}([^/?]*)(?:[/?].*)?$"
 
 
 def _cluster(routing: Routing) -> dict[str, Any]:
@@ -221,8 +211,8 @@ def _address(text: str, what: str) -> dict[str, Any]:
 
 def _check(checks: Checks) -> dict[str, Any]:
     found: dict[str, Any] = {
-        "reuse_connection": Noted(False, "A probe also asks whether the host still accepts."),
         "timeout": _seconds(checks.timeout),
+        "reuse_connection": Noted(False, "A probe also asks whether the host still accepts."),
         "interval": _seconds(checks.interval),
         "unhealthy_interval": _seconds(checks.interval),
         "unhealthy_edge_interval": _seconds(checks.fast),

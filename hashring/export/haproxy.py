@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 
 from hashring.errors import ConfigError
-from hashring.export._routing import Bridge, Checks, Routing
+from hashring.export._cookies import haproxy_cookie
+from hashring.export._routing import Bridge, Checks, Routing, network
 from hashring.hosts import Host
 from hashring.placement._haproxy_keys import with_ids
 
@@ -29,6 +30,8 @@ def notes(routing: Routing) -> Iterator[str]:
     if routing.bridge is not None:
         if not routing.bridge.key:
             raise ConfigError("HAProxy's bridge needs a key: its dynamic-cookie-key", option="key")
+        for host in routing.pool:
+            haproxy_cookie(host, routing.bridge.key)  # refuses an address that has no cookie
         yield "The cookie's value is haproxy_cookie(host, key) of hashring.export."
     elif routing.placement == "haproxy-consistent" and routing.option("hash_key") == "id":
         yield "A server's id places it: keep each one with its host, and a deletion moves nobody."
@@ -38,14 +41,21 @@ def notes(routing: Routing) -> Iterator[str]:
                 ". Write the ids below into the pool (id = N) before a host leaves, or those after "
                 "it get others, and most clients move."
             )
+    if routing.option("key_hash"):
+        yield "balance hash ...,xxh32 needs HAProxy 3.4 or later: 3.3.0 sends all to one server."
     since = _SINCE.get(str(routing.option("hash_key")))
     if since:
         yield f"hash-key {routing.option('hash_key')} needs HAProxy {since} or later."
-    if routing.load_factor and routing.placement == "haproxy-consistent":
+    if _bound(routing):
         yield (
             "Each HAProxy counts its own requests, and by another bound than Python's: which "
             "requests overflow differs, where they go does not."
         )
+
+
+def _bound(routing: Routing) -> float | None:
+    hashed = routing.bridge is None and routing.placement == "haproxy-consistent"
+    return routing.load_factor if hashed else None
 
 
 def config(routing: Routing) -> str:
@@ -73,7 +83,7 @@ defaults
 def _frontend(routing: Routing) -> str:
     lines = ["frontend clients", f"  bind {routing.listen}"]
     if routing.trusted:
-        networks = " ".join(map(_word, routing.trusted))
+        networks = " ".join(str(network(text, TITLE)) for text in routing.trusted)
         lines.append("  # Of X-Forwarded-For, from the right, the first that is none of these.")
         lines += [
             f"  http-request set-src req.hdr(x-forwarded-for,-{number}) if {{ src {networks} }}"
@@ -87,8 +97,9 @@ def _backend(routing: Routing) -> Iterator[str]:
         yield from _bridge(routing.bridge)
     else:
         yield from _balance(routing)
-    if routing.load_factor and routing.placement == "haproxy-consistent":
-        yield f"  hash-balance-factor {round(100 * routing.load_factor)}"
+    factor = _bound(routing)
+    if factor:
+        yield f"  hash-balance-factor {round(100 * factor)}"
     if routing.retries:
         yield "  # A host that does not accept is left for the next of the walk, as in Python."
         yield f"  retries {routing.retries}"

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 
 from hashring.errors import ConfigError
-from hashring.export._routing import Ejection, Routing, endpoint
+from hashring.export._cookies import nginx_cookie
+from hashring.export._routing import Ejection, Routing, endpoint, network
 from hashring.hosts import Host
 
 __all__ = ["BRIDGE", "READS", "TITLE", "config", "notes"]
@@ -22,6 +23,8 @@ def notes(routing: Routing) -> Iterator[str]:
     """What a reader must know, each a comment at the top."""
     yield "Check it: nginx -t -c FILE. Run it: nginx -c FILE; a new file: nginx -s reload."
     if routing.bridge is not None:
+        for host in routing.pool:
+            nginx_cookie(host)  # refuses an address that has no cookie
         yield (
             "Needs nginx 1.29.6 or later. The cookie's value is nginx_cookie(host) of "
             "hashring.export; it says where a client goes and proves nothing."
@@ -64,10 +67,9 @@ def config(routing: Routing) -> str:
 def _client_address(routing: Routing) -> Iterator[str]:
     if routing.trusted:
         yield "  # Of X-Forwarded-For, from the right, the first that is none of these proxies."
-        for network in routing.trusted:
-            if not re.fullmatch(r"[0-9A-Fa-f.:/]+", network) and network != "unix":
-                raise ConfigError(f"nginx trusts networks, got {network!r}", option="trusted")
-            yield f"  set_real_ip_from {'unix:' if network == 'unix' else network};"
+        for text in routing.trusted:
+            known = "unix:" if text == "unix" else network(text, TITLE)
+            yield f"  set_real_ip_from {known};"
         yield "  real_ip_header X-Forwarded-For;"
         yield "  real_ip_recursive on;"
 
@@ -97,8 +99,8 @@ def _reading(kind: str, name: str) -> tuple[str, str]:
     if kind == "path":
         part = int(name)
         if part < 0:
-            return "$uri", rf"~^/?(?:.*/)?([^/]*)(?:/[^/]*){{{-part - 1}}}$"
-        return "$uri", rf"~^/?(?:[^/]*/){{{part}}}([^/]*)"
+            return "$uri", rf"~^/(?:.*/)?([^/]*)(?:/[^/]*){{{-part - 1}}}$"
+        return "$uri", rf"~^/(?:[^/]*/){{{part}}}([^/]*)"
     if not re.fullmatch(r"[A-Za-z0-9_\-]+", name):
         raise ConfigError(
             f"nginx reads names of letters, digits, - and _, got {name!r}", option="identity"
