@@ -128,12 +128,27 @@ def _balance(routing: Routing) -> Iterator[str]:
         return
     yield "  # Where the client ID stands: the first of these that is there, and not empty. A"
     yield "  # request without any takes its turn."
+    unset = f"!{{ var({_ID}) -m len gt 0 }}"
     for kind_of_id, name in routing.terms:
-        unset = f"!{{ var({_ID}) -m len gt 0 }}"
+        if kind_of_id == "cookie":
+            yield from _first_cookie(_word(name), unset)
         yield f"  http-request set-var({_ID}) {_fetch(kind_of_id, name)} if {unset}"
     further = ",xxh32" if routing.option("key_hash") else ""
     yield f"  balance hash var({_ID}){further}"
     yield hash_type
+
+
+def _first_cookie(name: str, unset: str) -> Iterator[str]:
+    """What ``req.cook`` alone would not find as Python and browsers have it.
+
+    It takes the last of two cookies with one name, keeps quotes and ends at a comma; it is for a
+    client that sends several Cookie lines, of which a pattern sees one.
+    """
+    # \x22 is a quote, which would end the text around the pattern
+    pattern = rf"^(?:.*?;)??[ \t]*{re.escape(name)}=[ \t]*\x22?([^;\x22]*?)\x22?[ \t]*(?:;.*)?$"
+    there = f"{{ req.fhdr(cookie) -m reg '{pattern}' }}"
+    value = f"""'req.fhdr(cookie),regsub("{pattern}","\\1")'"""
+    yield f"  http-request set-var({_ID}) {value} if {unset} {there}"
 
 
 def _fetch(kind: str, name: str) -> str:
