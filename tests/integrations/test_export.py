@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import http.client
 from collections.abc import Callable
-from contextlib import closing
 from typing import Any, NamedTuple
 
 import pytest
@@ -13,7 +11,6 @@ from hashring.affinity.identity import (
     Source,
     client_address,
     cookie,
-    first_of,
     header,
     path_part,
     query,
@@ -22,7 +19,7 @@ from hashring.export import Routing, export
 from hashring.hosts import Host
 from hashring.placement import create
 from tests.integrations._asking import ADDRESSES
-from tests.integrations._exported import PLACEMENTS, THOUSAND, Running, asked, until_gone
+from tests.integrations._exported import THOUSAND, Running, asked, until_gone
 from tests.integrations._parity import Parity
 from tests.integrations._processes import LOOPBACK, Backends
 
@@ -117,57 +114,3 @@ def test_the_exported_file_agrees_and_so_does_the_next(
         notes = [f"{name}={value}" for name, value in case.options.items()]
         by = ", ".join([case.who.places[0], *notes, what])
         parity.agrees(proxy.version, case.placement, by, answers, table.lookup)
-
-
-SPELLINGS = (
-    "sid={}",
-    'sid="{}"',
-    "a=1; sid=a,{}",
-    "sid={}; sid=second",
-    "SID=x;  sid={}==",
-    "sid=a {}",
-)
-"""Cookies as browsers, frameworks and old paths make them."""
-
-FIRST_OF = first_of(SESSION, cookie("sid"), query("user"))
-
-
-def placed(number: int) -> tuple[str, dict[str, str]]:
-    """The path and fields of a request: an ID in one of three places, and others behind it."""
-    spelled = SPELLINGS[number // 3 % len(SPELLINGS)].format(number)
-    fields = {"X-Session": f"in-header-{number}", "Cookie": spelled}
-    if number % 3:
-        fields["X-Session"] = ""  # there, and empty
-    if number % 3 == 2:
-        fields["Cookie"] = "theme=dark"
-    return f"/?user=in-query-{number}", fields if number % 2 else without_empty(fields)
-
-
-def without_empty(fields: dict[str, str]) -> dict[str, str]:
-    return {name: value for name, value in fields.items() if value}
-
-
-@pytest.mark.parametrize("proxy", ["envoy", "haproxy", "nginx"])
-def test_the_first_id_counts_however_its_cookie_is_spelled(
-    proxy: str, start: Callable[[str], Running], http_backends: Backends, parity: Parity
-) -> None:
-    placement = PLACEMENTS[proxy]
-    started = start(proxy)
-    routing = Routing(
-        http_backends.addresses, placement, identity=FIRST_OF.places, listen=started.listen
-    )
-    started.start(export(proxy, routing))
-    answers: dict[str, str | None] = {}
-    owners: dict[str, str | None] = {}
-    for number in range(1000):
-        path, fields = placed(number)
-        if proxy == "envoy":  # which hashes the empty header, as its page says
-            fields = without_empty(fields)
-        who = FIRST_OF({"headers": fields, "query_string": path.partition("?")[2]})
-        assert who is not None
-        key = f"{number} {who}"
-        owners[key] = routing.table.lookup(who)
-        with closing(http.client.HTTPConnection(LOOPBACK, started.port, timeout=20)) as connection:
-            connection.request("GET", path, headers=fields)
-            answers[key] = connection.getresponse().read().decode()
-    parity.agrees(started.version, placement, "the first of three places", answers, owners.get)
