@@ -42,7 +42,7 @@ def notes(routing: Routing) -> Iterator[str]:
                 "it get others, and most clients move."
             )
     if routing.bridge is None and any(kind == "cookie" for kind, _ in routing.terms):
-        yield "The pattern of the cookie needs a HAProxy built with PCRE, as most are (haproxy -vv)."
+        yield "The pattern of the cookie needs a HAProxy with PCRE, as most are (haproxy -vv)."
     if routing.option("key_hash"):
         yield "balance hash ...,xxh32 needs HAProxy 3.4 or later: 3.3.0 sends all to one server."
     since = _SINCE.get(str(routing.option("hash_key")))
