@@ -4,8 +4,9 @@
 simplest counter-example found; they are hashring's own contract tests. ``hosts``, ``keys``,
 ``weights``, ``host_names`` and ``histories`` are Hypothesis strategies for tests of your own;
 ``FakeClock``, ``FakeView`` and ``seeded_rng`` take the place of time, load and chance;
-``assert_bounded_movement`` compares two memberships. All of it works with any test runner or with
-none. Needs ``pip install "sticky-hashring[testing]"``.
+``assert_bounded_movement`` compares two memberships. ``check_discovery`` runs the laws of a source
+of hosts in a ``World`` that you give it. All of it works with any test runner or with none. Needs
+``pip install "sticky-hashring[testing]"``.
 
 >>> from hashring import HashRing
 >>> check_placement(lambda hosts: HashRing(hosts, vnodes=8).table, {"order_free"}, max_examples=10)
@@ -14,7 +15,9 @@ none. Needs ``pip install "sticky-hashring[testing]"``.
 from __future__ import annotations
 
 import hashring.testing._extra  # noqa: F401 - first, to say what to install if it is missing
+from hashring.testing._world import World
 from hashring.testing.clock import FakeClock
+from hashring.testing.discovery import check_discovery
 from hashring.testing.inputs import histories, host_names, hosts, keys, weights
 from hashring.testing.movement import Moves, assert_bounded_movement, moves
 from hashring.testing.placement import check_placement
@@ -26,7 +29,9 @@ __all__ = [
     "FakeClock",
     "FakeView",
     "Moves",
+    "World",
     "assert_bounded_movement",
+    "check_discovery",
     "check_placement",
     "check_strategy",
     "histories",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
+from tests.integrations._exported import Running
 from tests.integrations._parity import AGREEMENTS, Parity, aligned
 from tests.integrations._processes import Backends, HttpTalk, MemcachedTalk
 
@@ -27,6 +30,12 @@ def memcached_backends() -> Iterator[Backends]:
     backends = Backends(5, MemcachedTalk)
     yield backends
     backends.stop()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[[str], Running]]:
+    with ExitStack() as stack:
+        yield lambda proxy: Running(proxy, tmp_path, stack)
 
 
 def pytest_terminal_summary(

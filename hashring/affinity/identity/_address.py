@@ -224,6 +224,10 @@ class _ClientAddress(Source):
     def find(self, fields: Fields, body: bytes) -> str | None:
         return self._proxies.client(fields)
 
+    @property
+    def places(self) -> tuple[str, ...]:
+        return ("address",)
+
     def __repr__(self) -> str:
         return f"client_address({self._proxies!r})"
 

@@ -61,6 +61,10 @@ class _JsonField(_Json):
             return str(value)
         raise Unusable("undecodable")  # a truth value, a float or an object has no stable text
 
+    @property
+    def places(self) -> tuple[str, ...]:
+        return (f"json:{'.'.join(self._names)}",)
+
     def __repr__(self) -> str:
         return f"json_field({'.'.join(self._names)!r})"
 
@@ -111,6 +115,10 @@ class _PromptPrefix(_Json):
         else:
             return None
         return prompt or None
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        return ("prompt",)
 
     def __repr__(self) -> str:
         return "prompt_prefix()"

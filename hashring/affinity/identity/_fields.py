@@ -27,6 +27,10 @@ class _Cookie(Source):
         values = cookie_values(sent, self._name)
         return values[0].encode("latin-1") if values else None
 
+    @property
+    def places(self) -> tuple[str, ...]:
+        return (f"cookie:{self._name}",)
+
     def __repr__(self) -> str:
         return f"cookie({self._name!r})"
 
@@ -39,6 +43,10 @@ class _Header(Source):
 
     def find(self, fields: Fields, body: bytes) -> bytes | None:
         return _one([value.strip(b" \t") for value in fields.header(self._lower)])
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        return (f"header:{self._name}",)
 
     def __repr__(self) -> str:
         return f"header({self._name!r})"
@@ -60,6 +68,10 @@ class _Query(Source):
                 values.append(value)
         return _one([_decoded(value.replace(b"+", b" ")) for value in values])
 
+    @property
+    def places(self) -> tuple[str, ...]:
+        return (f"query:{self._name}",)
+
     def __repr__(self) -> str:
         return f"query({self._name!r})"
 
@@ -79,6 +91,10 @@ class _PathPart(Source):
         except IndexError:
             return None
         return _decoded(part) if encoded else part
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        return (f"path:{self._number}",)
 
     def __repr__(self) -> str:
         return f"path_part({self._number})"

@@ -55,6 +55,18 @@ class Source(ABC):
         """How many requests were anonymous although something was there, by reason."""
         return self._counters.stats
 
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Where it looks, in order, in the words of a configuration: ``header:x-user``, ...
+
+        A source of one's own that does not say is known by the name of its class.
+
+        >>> from hashring.affinity.identity import cookie, header
+        >>> first_of(header("x-user"), cookie("sid")).places
+        ('header:x-user', 'cookie:sid')
+        """
+        return (type(self).__name__,)
+
     def __call__(self, request: Request | Fields, body: bytes = b"") -> str | None:
         """The client ID of ``request``, None if it is anonymous. Cost: 1 to 5 us without a body."""
         return self._told(fields_of(request), body)
@@ -101,6 +113,11 @@ class _FirstOf(Source):
         for source in self._sources:
             sums.update(source.stats)
         return dict(sums)
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Those of the sources, in order."""
+        return tuple(place for source in self._sources for place in source.places)
 
     def __repr__(self) -> str:
         return f"first_of({', '.join(map(repr, self._sources))})"

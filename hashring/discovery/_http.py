@@ -1,0 +1,110 @@
+"""How is a registry asked over HTTP?  One client a watch, its errors said in one line."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from hashring.discovery._membership import Finding
+from hashring.errors import ConfigError, DiscoveryError
+
+if TYPE_CHECKING:
+    import httpx2
+
+__all__ = ["client", "clock_findings", "library", "tls_context", "told"]
+
+SKEW = 5.0
+"""Seconds that two clocks may differ before doctor says so: a certificate or token that was made
+this moment is refused by a clock that is behind."""
+
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+
+
+def library(extra: str) -> Any:
+    """The module ``httpx2``; ``ConfigError`` names the ``extra`` that brings it."""
+    try:
+        import httpx2
+    except ImportError:
+        raise ConfigError(
+            f'the source {extra} needs httpx2: pip install "sticky-hashring[{extra}]"',
+            option="source",
+        ) from None
+    return httpx2
+
+
+def client(
+    extra: str,
+    base_url: str,
+    *,
+    timeout: float,
+    context: ssl.SSLContext | None = None,
+    headers: Mapping[str, str] = _NO_HEADERS,
+) -> httpx2.AsyncClient:
+    """A client of its own for one watch; ``timeout`` seconds for each step of an exchange.
+
+    Proxies and credentials of the environment are not used: a registry is asked directly, by what
+    the source was given. Use it with ``async with``, so that no socket outlives the watch.
+    """
+    made: httpx2.AsyncClient = library(extra).AsyncClient(
+        base_url=base_url,
+        headers={"User-Agent": "hashring-discovery", **headers},
+        timeout=timeout,
+        trust_env=False,
+        verify=True if context is None else context,
+    )
+    return made
+
+
+def tls_context(
+    ca: str | None = None, cert: str | None = None, key: str | None = None
+) -> ssl.SSLContext:
+    """What verifies a server, by the authorities in ``ca`` (None: the system's).
+
+    ``cert`` and ``key`` say who we are, to a server that asks. All are files; raises
+    ``ConfigError`` for what is none.
+    """
+    try:
+        context = ssl.create_default_context(cafile=ca)
+        if cert is not None:
+            context.load_cert_chain(cert, key)
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        raise ConfigError(
+            f"TLS files (ca={ca}, cert={cert}, key={key}) cannot be used: {error}", option="ca"
+        ) from error
+    return context
+
+
+@contextmanager
+def told(extra: str, source: str) -> Iterator[None]:
+    """Inside, what fails in HTTP is a ``DiscoveryError`` that names ``source``."""
+    httpx = library(extra)
+    try:
+        yield
+    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError) as error:
+        if isinstance(error, DiscoveryError):
+            raise
+        why = str(error) or type(error).__name__
+        if isinstance(error, httpx.TimeoutException):
+            why = f"no answer in time ({type(error).__name__})"
+        raise DiscoveryError(f"{source}: {why}", source=source) from error
+
+
+def clock_findings(name: str, date: str | None, now: float | None = None) -> list[Finding]:
+    """A warning if the ``Date`` header of ``name`` is far from ``now``, this machine's time.
+
+    >>> clock_findings("etcd", "Thu, 01 Jan 1970 00:01:00 GMT", now=0.0)[0].text
+    'etcd: its clock is +60 s off ours'
+    """
+    try:
+        there = parsedate_to_datetime(date or "").timestamp()
+    except ValueError:
+        return []
+    off = there - (time.time() if now is None else now)
+    if abs(off) <= SKEW:
+        return []
+    return [Finding("warning", f"{name}: its clock is {off:+.0f} s off ours")]

@@ -1,0 +1,186 @@
+"""What is a proxy told?  Hosts, placement, where a client ID stands, and the rules of health."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from types import MappingProxyType
+from typing import Any, Literal
+
+from hashring import placement as placements
+from hashring.errors import ConfigError
+from hashring.hosts import Host, HostsLike, as_hosts
+from hashring.placement import Table
+
+__all__ = ["Bridge", "Checks", "Ejection", "Routing", "endpoint", "network"]
+
+_MOST = 256  # HAProxy's highest weight, the lowest of the proxies'
+_ENDPOINT = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9_.\-]+)):([0-9]{1,5})")
+
+
+def endpoint(text: str, what: str) -> tuple[str, int]:
+    """Host and port of ``127.0.0.1:9001`` or ``[::1]:9001``; ``ConfigError`` says that of ``what``.
+
+    >>> endpoint("[::1]:9001", "listen")
+    ('::1', 9001)
+    """
+    parts = _ENDPOINT.fullmatch(text)
+    if parts is None or not 0 < int(parts[3]) <= 65535:
+        raise ConfigError(
+            f"{what}: a proxy connects to ADDRESS:PORT, such as '10.0.0.1:8080', got {text!r}",
+            option="address",
+        )
+    return parts[1] or parts[2], int(parts[3])
+
+
+def network(text: str, proxy: str) -> IPv4Network | IPv6Network:
+    """A network whose word ``proxy`` is to take; ``ConfigError`` for what is none.
+
+    >>> network("10.0.0.0/8", "Envoy")
+    IPv4Network('10.0.0.0/8')
+    """
+    try:
+        return ip_network(text)
+    except ValueError:
+        raise ConfigError(
+            f"{proxy} trusts networks of addresses, such as '10.0.0.0/8', got {text!r}",
+            option="trusted",
+        ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Checks:
+    """How a host is probed; times in seconds. The defaults are those of ``hashring.health``."""
+
+    probe: Literal["http", "tcp"] = "tcp"
+    path: str = "/"
+    port: int | None = None
+    interval: float = 5.0
+    timeout: float = 2.0
+    fall: int = 3
+    rise: int = 2
+    fast: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ejection:
+    """When failing requests take a host out; as ``hashring.health.OutlierRules``."""
+
+    failures: int = 5
+    base: float = 30.0
+    cap: float = 300.0
+    share: float = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """A sticky cookie that the Python router and the proxy both read and write.
+
+    ``cookie`` is its name; ``key`` is HAProxy's ``dynamic-cookie-key``, which nginx has not.
+    """
+
+    cookie: str = "hashring-host"
+    key: str = ""
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9_\-]+", self.cookie):
+            raise ConfigError(
+                f"a bridge's cookie is of letters, digits, - and _, got {self.cookie!r}",
+                option="cookie",
+            )
+        if not re.fullmatch(r"[A-Za-z0-9_\-]*", self.key):
+            raise ConfigError("a bridge's key is of letters, digits, - and _", option="key")
+
+
+def _nothing() -> Mapping[str, Any]:
+    return MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Routing:
+    """Everything that a proxy is told; what is not given is what the gateway does by default.
+
+    ``hosts`` are in the order in which the placement has them. ``identity`` says where a client ID
+    may stand, the first found counts: ``header:NAME``, ``cookie:NAME``, ``query:NAME``,
+    ``path:NUMBER`` or ``address``; a source of ``hashring.affinity`` tells its own as
+    ``source.places``. ``trusted`` are networks of proxies whose ``X-Forwarded-For`` is believed.
+    With a ``bridge``, a cookie places clients and neither placement nor identity is asked.
+    Raises ``ConfigError``.
+
+    >>> Routing(["10.0.0.1:80"], "nginx-consistent", identity=["cookie:sid"]).hosts
+    (Host('10.0.0.1:80'),)
+    """
+
+    hosts: HostsLike
+    placement: str
+    options: Mapping[str, Any] = field(default_factory=_nothing)
+    identity: Iterable[str] = ()
+    listen: str = "127.0.0.1:8080"
+    checks: Checks | None = Checks()  # frozen
+    ejection: Ejection | None = Ejection()
+    panic: float = 0.0
+    load_factor: float | None = None
+    retries: int = 2
+    connect: float = 2.0
+    idle: float = 60.0
+    trusted: Iterable[str] = ()
+    bridge: Bridge | None = None
+    table: Table = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        for name in ("identity", "trusted"):
+            if isinstance(getattr(self, name), str):
+                raise ConfigError(f"{name} takes several texts, got one", option=name)
+        put = object.__setattr__  # the documented way to settle fields of a frozen dataclass
+        put(self, "hosts", as_hosts(self.hosts))
+        put(self, "identity", tuple(self.identity))
+        put(self, "trusted", tuple(self.trusted))
+        put(self, "table", placements.create(self.placement, self.hosts, **self.options))
+        if not self.pool:
+            raise ConfigError("there is no host to export", option="hosts")
+        endpoint(self.listen, "listen")
+        for host in self.pool:
+            if not host.name.isprintable():  # a line break in a name would be a line of its own
+                raise ConfigError(f"host {host.name!r}: a proxy's file holds printable names only")
+            endpoint(host.address, f"host {host.name!r}")
+
+    @property
+    def pool(self) -> tuple[Host, ...]:
+        """The hosts, settled."""
+        hosts: Any = self.hosts
+        settled: tuple[Host, ...] = hosts
+        return settled
+
+    @property
+    def weights(self) -> tuple[int, ...]:
+        """The weights as whole numbers, in the order of the hosts.
+
+        The placements that proxies have take no others; with a bridge, where weights place nobody
+        who is known, others are scaled to 100 and less.
+
+        >>> Routing({"a:1": 1, "b:1": 2.5}, "ring", bridge=Bridge()).weights
+        (40, 100)
+        """
+        weights = [host.weight for host in self.pool]
+        if self.bridge is None:
+            return tuple(map(int, weights))
+        highest = max(weights)
+        if highest <= _MOST and all(weight.is_integer() for weight in weights):
+            return tuple(map(int, weights))
+        return tuple(max(1, round(100 * weight / highest)) for weight in weights)
+
+    @property
+    def terms(self) -> tuple[tuple[str, str], ...]:
+        """``(kind, name)`` of each place of the identity.
+
+        >>> Routing(["a:1"], "ring", identity=["header:x", "address"]).terms
+        (('header', 'x'), ('address', ''))
+        """
+        parts = (place.partition(":") for place in self.identity)
+        return tuple((kind, name) for kind, _, name in parts)
+
+    def option(self, name: str) -> Any:
+        """An option of the placement, given or its default; None where it has no such option."""
+        return {**placements.options(self.placement), **self.options}.get(name)

@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hashring import Host
+from hashring.discovery import Gate, Membership
+from hashring.discovery._gate import Size
+
+
+def of(count: int, draining: int = 0) -> Membership:
+    hosts = tuple(Host(f"web{number}") for number in range(count))
+    return Membership(hosts, frozenset(host.name for host in hosts[:draining]))
+
+
+def size(membership: Membership) -> Size:
+    return Size(len(membership.hosts), membership.usable)
+
+
+def steps(gate: Gate, now: float) -> list[str]:
+    """What the gate does now; what it takes becomes the pool."""
+    done = []
+    while (step := gate.step(now)).act != "nothing":
+        assert step.membership is not None
+        done.append(f"{step.act} {len(step.membership.hosts)}")
+        if step.act == "take":
+            gate.believed(size(step.membership), now)
+    return done
+
+
+def after(count: int, *, quiet: float = 0.0, grace: float = 30.0) -> Gate:
+    gate = Gate(quiet, grace)
+    gate.offer(of(count), 0.0)
+    assert steps(gate, 0.0) == [f"take {count}"]
+    return gate
+
+
+def test_the_first_answer_is_taken_at_once_even_if_empty() -> None:
+    gate = Gate(quiet=1.0)
+    gate.offer(of(0), 5.0)
+    assert gate.due() == 5.0
+    assert steps(gate, 5.0) == ["take 0"]
+
+
+def test_a_burst_is_one_change_once_it_is_quiet() -> None:
+    gate = after(4, quiet=1.0)
+    for now in (10.0, 10.9, 11.8):
+        gate.offer(of(int(now)), now)
+        assert steps(gate, now) == []
+    assert gate.due() == 12.8
+    assert steps(gate, 12.8) == ["take 11"]
+    assert gate.due() is None
+
+
+def test_a_source_that_is_never_quiet_is_heard_all_the_same() -> None:
+    gate = after(4, quiet=1.0)
+    heard = []
+    for tenth in range(500):
+        gate.offer(of(4 + tenth), 100.0 + tenth / 10)
+        heard += steps(gate, 100.0 + tenth / 10)
+    assert len(heard) == 4  # in 50 s, each ten quiet times and a step apart
+
+
+def test_half_is_believed_and_less_is_held_for_the_grace_time() -> None:
+    gate = after(4)
+    gate.offer(of(2), 100.0)
+    assert steps(gate, 100.0) == ["take 2"]
+    gate = after(4)
+    gate.offer(of(1), 100.0)
+    assert steps(gate, 100.0) == ["held 1"]
+    assert gate.due() == 130.0
+    assert steps(gate, 129.9) == []
+    assert steps(gate, 130.0) == ["take 1"]
+    assert gate.held is None
+
+
+def test_the_only_host_that_goes_is_held() -> None:
+    gate = after(1)
+    gate.offer(of(0), 100.0)
+    assert steps(gate, 100.0) == ["held 0"]
+
+
+def test_a_better_answer_releases_what_was_held() -> None:
+    gate = after(4)
+    gate.offer(of(0), 100.0)
+    assert steps(gate, 100.0) == ["held 0"]
+    gate.offer(of(4), 110.0)
+    assert steps(gate, 110.0) == ["released 4", "take 4"]
+    assert gate.due() is None
+    assert steps(gate, 1000.0) == []
+
+
+def test_another_small_answer_neither_restarts_the_time_nor_is_told_again() -> None:
+    gate = after(10)
+    gate.offer(of(0), 100.0)
+    assert steps(gate, 100.0) == ["held 0"]
+    for now in (110.0, 120.0, 129.0):
+        gate.offer(of(int(now) % 3), now)
+        assert steps(gate, now) == []
+    assert gate.due() == 130.0
+    assert steps(gate, 130.0) == ["take 0"]
+
+
+def test_hosts_that_all_drain_are_as_good_as_gone() -> None:
+    gate = after(4)
+    gate.offer(of(4, draining=3), 100.0)
+    assert steps(gate, 100.0) == ["held 4"]
+
+
+def test_leases_that_expire_one_after_the_other_are_held_too() -> None:
+    gate = after(8)
+    done = []
+    for left in range(7, -1, -1):
+        gate.offer(of(left), 100.0 + 7 - left)
+        done += steps(gate, 100.0 + 7 - left)
+    assert done == ["take 7", "take 6", "take 5", "take 4", "held 3"]
+    assert steps(gate, 135.0) == ["take 0"]  # it has insisted
+
+
+def test_who_insisted_is_believed_from_then_on() -> None:
+    gate = after(10)
+    gate.offer(of(2), 100.0)
+    assert steps(gate, 100.0) == ["held 2"]
+    assert steps(gate, 130.0) == ["take 2"]
+    gate.offer(of(3), 131.0)
+    assert steps(gate, 131.0) == ["take 3"]
+
+
+def test_a_pool_that_shrinks_slowly_is_never_held() -> None:
+    gate = after(64, grace=30.0)
+    for round_, count in enumerate((32, 16, 8, 4, 2, 1)):
+        now = 100.0 + 31 * round_
+        gate.offer(of(count), now)
+        assert steps(gate, now) == [f"take {count}"]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12), st.floats(0, 40)), max_size=30),
+    st.sampled_from([0.0, 0.5]),
+)
+def test_what_is_offered_last_is_the_pool_in_the_end(
+    offers: list[tuple[int, int, float]], quiet: float
+) -> None:
+    """Whatever came, in which times: it is taken, at the latest when the grace time is over."""
+    gate, now = Gate(quiet, grace=30.0), 0.0
+    taken: list[Membership] = []
+    last = None
+
+    def work() -> None:
+        while (step := gate.step(now)).act != "nothing":
+            if step.act == "take":
+                assert step.membership is not None
+                taken.append(step.membership)
+                gate.believed(size(step.membership), now)
+
+    for count, draining, wait in offers:
+        last = of(count, min(draining, count))
+        gate.offer(last, now)
+        work()
+        while (due := gate.due()) is not None and due <= now + wait:
+            now = max(now, due)
+            work()
+            wait = 0.0
+        now += wait
+    while (due := gate.due()) is not None:
+        now = max(now, due)
+        work()
+    assert (taken[-1] if taken else None) is last
