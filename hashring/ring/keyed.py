@@ -50,7 +50,8 @@ class KeyedTable(RingTable):
         except IndexError:  # no hosts
             return None
 
-    def _like(self, index: Index[str], counts: Mapping[str, int]) -> KeyedTable:
+    def like(self, index: Index[str], counts: Mapping[str, int]) -> KeyedTable:
+        """Another state of the same ring, under the same secret."""
         return KeyedTable(index, counts, vnodes=self.vnodes, seed=self.seed, keyed=self._keyed)
 
     def __reduce__(self) -> NoReturn:

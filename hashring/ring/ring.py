@@ -16,7 +16,7 @@ from hashring.ring import layout
 from hashring.ring.index import Vnode
 from hashring.ring.keyed import KeyedTable, check_same_secret
 from hashring.ring.reading import RingReader
-from hashring.ring.table import RingTable
+from hashring.ring.table import RingTable, index_of
 
 __all__ = ["HashRing"]
 
@@ -171,6 +171,8 @@ class HashRing(RingReader):
         changed = [name for name in touched if old.get(name) != counts.get(name)]
         if changed:
             layout.check_total(sum(counts.values()))
+            if not old:
+                return self._found(weights, counts)
             codes, labels, free = self._recoded(changed, counts)
             added: list[Vnode] = []
             removed: list[Vnode] = []
@@ -183,10 +185,23 @@ class HashRing(RingReader):
             for at, code in removed:
                 self._vnodes.remove(at << layout.CODE_BITS | code)
             self._codes, self._labels, self._free = codes, labels, free
-            self._table = table
-            # what look-ups read: each of the two is one whole state
-            self._index = table.public_index
+            self._show(table)
         self._weights = weights
+        return None
+
+    def _found(self, weights: dict[str, float], counts: dict[str, int]) -> None:
+        """Start from no host at all: in half the time of patching an empty ring."""
+        packed = layout.packed_vnodes(counts, self._seed)
+        table = self._table.like(index_of(packed, counts, self._seed), counts)
+        self._vnodes = SortedList(packed)
+        self._labels, self._free = sorted(counts), []
+        self._codes = {name: code for code, name in enumerate(self._labels)}
+        self._show(table)
+        self._weights = weights
+
+    def _show(self, table: RingTable) -> None:
+        # what look-ups read: each of the two is one whole state
+        self._table, self._index = table, table.public_index
 
     def _stand(self, name: str, first: int, stop: int, codes: Mapping[str, int]) -> list[Vnode]:
         if first >= stop:
