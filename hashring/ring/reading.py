@@ -20,14 +20,15 @@ __all__ = ["RingReader"]
 class RingReader:
     """The reading half of ``HashRing``: each call reads one published state, once.
 
-    ``_table`` is that state. ``_index`` is its index for public positions, None where they are
-    secret.
+    ``_table`` is that state, ``_index`` its index. ``_short`` is the class of the keys that may go
+    the short way of ``lookup``: str, or one that no key has where positions are secret.
     """
 
-    __slots__ = ("_index", "_table")
+    __slots__ = ("_index", "_short", "_table")
 
     _table: RingTable
-    _index: Index[str] | None
+    _index: Index[str]
+    _short: type
 
     # -- who owns a key ---------------------------------------------------------------------------
 
@@ -40,17 +41,16 @@ class RingReader:
         >>> HashRing(["a", "b"]).lookup(b"x") == HashRing(["b", "a"]).lookup("x")
         True
         """
-        if key.__class__ is str:  # the common key inline: each call more would cost a fifth
+        if key.__class__ is self._short:  # inline: each call more would cost a fifth
             try:
                 index = self._index
-                if index is not None:
-                    position = mmh3_32_uintdigest(key.encode(), index.seed)
-                    code = index.cells[position >> index.shift]
-                    while code < 0:
-                        code = ~code
-                        at_or_before = position <= index.positions[code]
-                        code = index.low[code] if at_or_before else index.high[code]
-                    return index.labels[code]
+                position = mmh3_32_uintdigest(key.encode(), index.seed)  # type: ignore[union-attr]  # a str
+                code = index.cells[position >> index.shift]
+                while code < 0:
+                    code = ~code
+                    at_or_before = position <= index.positions[code]
+                    code = index.low[code] if at_or_before else index.high[code]
+                return index.labels[code]
             except (UnicodeEncodeError, IndexError):  # a lone surrogate, an empty ring
                 pass
         owner = self._table.lookup(key)

@@ -82,8 +82,8 @@ class HashRing(RingReader):
         table = RingTable.build({}, vnodes=self._vnodes_each, seed=self._seed)
         if keyed is not None:
             table = KeyedTable(table.index, {}, vnodes=table.vnodes, seed=table.seed, keyed=keyed)
-        self._table: RingTable = table
-        self._index = table.public_index
+        self._short = str if table.public_index is not None else RingTable  # which is no key
+        self._show(table)
 
     @classmethod
     def for_peak(
@@ -201,7 +201,7 @@ class HashRing(RingReader):
 
     def _show(self, table: RingTable) -> None:
         # what look-ups read: each of the two is one whole state
-        self._table, self._index = table, table.public_index
+        self._table, self._index = table, table.index
 
     def _stand(self, name: str, first: int, stop: int, codes: Mapping[str, int]) -> list[Vnode]:
         if first >= stop:
@@ -255,7 +255,8 @@ class HashRing(RingReader):
         twin._vnodes = self._vnodes.copy()
         twin._weights, twin._codes = dict(self._weights), dict(self._codes)
         twin._labels, twin._free = list(self._labels), list(self._free)
-        twin._table, twin._index = self._table, self._index
+        twin._short = self._short
+        twin._show(self._table)
         return twin
 
     def to_dict(self) -> dict[str, Any]:
