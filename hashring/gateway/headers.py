@@ -28,7 +28,7 @@ _HOP = frozenset(
     }
 )
 _HANDLED = frozenset(
-    {b"accept", b"content-length", b"cookie", b"forwarded", b"host", b"x-real-ip", b"x-request-id"}
+    {b"content-length", b"cookie", b"forwarded", b"host", b"x-real-ip", b"x-request-id"}
 )
 _OURS = b"x-forwarded-"
 _SPECIAL = _HOP | _HANDLED
@@ -38,6 +38,7 @@ _KEPT = frozenset({"authorization", "content-length", "content-type", "cookie", 
 _PLAIN = {
     name.encode(): name
     for name in (
+        "accept",
         "accept-encoding",
         "accept-language",
         "authorization",
@@ -103,7 +104,6 @@ class Head:
         "_connection",
         "_cookies",
         "_lengths",
-        "accept",
         "chunked",
         "cookie",
         "given",
@@ -122,7 +122,6 @@ class Head:
     ) -> None:
         self.headers: list[tuple[str, str]] = []
         self.given: dict[str, str] = {}
-        self.accept = b""
         self.host: str | None = None
         self.request_id: str | None = None
         self.chunked = False
@@ -158,9 +157,6 @@ class Head:
             self.host = value.decode("ascii")
         elif name == b"cookie":
             self._cookies.append(value)
-        elif name == b"accept":
-            self.accept = value
-            self.headers.append(("accept", value.decode()))
         elif name == b"content-length":
             self._lengths.append(value)
         elif name == b"connection":
@@ -204,6 +200,11 @@ class Head:
         if len(lengths) > 1 or self.chunked or not lengths[0].isdigit() or len(lengths[0]) > 18:
             raise Refused(PROBLEMS["bad_request"])
         return int(lengths[0])
+
+    @property
+    def accept(self) -> str:
+        """What the client would rather read; ``""`` if it does not say."""
+        return next((value for name, value in self.headers if name == "accept"), "")
 
     def for_websocket(self) -> list[tuple[str, str]]:
         """The headers of an upgrade, without those that belong to one handshake."""
