@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import median, quantiles
 from time import perf_counter
+from typing import TypeAlias
 
+from benchmarks._proxies import NAMES, proxy
 from benchmarks._report import Row, Table, at_least, at_most, row
 
 __all__ = ["run"]
@@ -19,15 +21,19 @@ __all__ = ["run"]
 _PAIRS = 7
 _CONNECTIONS = 16
 _RATE = 500  # requests a second at which the latency is taken
+_MOST_ADDED = {50: 1.5, 99: 10.0}  # milliseconds, by percentile
 _MIB = 1 << 20
 _TICKS = 100  # of processor time a second in /proc: USER_HZ, fixed on Linux
+
+_Pair: TypeAlias = tuple[list[float], list[float]]
+"""Milliseconds of requests that went directly, and of those through a proxy."""
 
 
 def run(quick: bool) -> Iterator[Table]:
     """The tables of this benchmark."""
     with _child("host") as (_, host):
         yield _processor(host, 3 if quick else _PAIRS, 1_000 if quick else 8_000)
-        yield asyncio.run(_latency(host, 2.0 if quick else 20.0))
+        yield _latency(host, 1 if quick else 4, 1.0 if quick else 5.0)
         yield asyncio.run(_memory(host, (50 if quick else 1024) * _MIB))
 
 
@@ -80,29 +86,54 @@ def _request(number: int, extra: bytes = b"", target: bytes = b"/api/items?page=
     ) % (target, number, extra)
 
 
-async def _latency(host: str, seconds: float) -> Table:
-    """Paced, unsynchronised arrivals, directly and through the gateway by turns."""
-    took: dict[str, list[float]] = {"direct": [], "gateway": []}
-    with _child("full", host) as (_, front):
-        end = perf_counter() + seconds
-        pools = {
-            name: [await _opened(address) for _ in range(64)]
-            for name, address in (("direct", host), ("gateway", front))
-        }
-        tasks = set()
-        while perf_counter() < end:
-            name = "gateway" if random.random() < 0.5 else "direct"
-            if pools[name]:
-                tasks.add(asyncio.create_task(_timed(pools[name], took[name])))
-            await asyncio.sleep(random.expovariate(2 * _RATE))
-        await asyncio.gather(*tasks)
-    rows = [
-        row(f"added, p{part}", _part(took["gateway"], part) - _part(took["direct"], part), "ms",
-            at_most(limit), detail=f"direct {_part(took['direct'], part):.2f} ms")
-        for part, limit in ((50, 1.5), (99, 10.0))
-    ]  # fmt: skip
-    note = f"{_RATE} requests a second to each; the direct line is the noise floor."
+def _latency(host: str, rounds: int, seconds: float) -> Table:
+    """Each proxy beside the direct line, one after the other and that several times over."""
+    took: dict[str, _Pair] = {}
+    with contextlib.ExitStack() as stack:
+        _, gateway = stack.enter_context(_child("full", host))
+        fronts: dict[str, str | None] = {"gateway": gateway}
+        fronts |= {name: stack.enter_context(proxy(name, host)) for name in NAMES}
+        for _ in range(rounds):
+            for name, front in fronts.items():
+                if front is not None:
+                    pair = took.setdefault(name, ([], []))
+                    asyncio.run(_paced({host: pair[0], front: pair[1]}, seconds))
+    rows = [_added("gateway", took["gateway"], part, limit) for part, limit in _MOST_ADDED.items()]
+    for name in NAMES:
+        if name in took:
+            rows += [_added(name, took[name], part) for part in _MOST_ADDED]
+        else:
+            rows.append(Row(name, "not installed here, or it does not start"))
+    note = (
+        f"{_RATE} requests a second, and as many directly by turns: that line is the noise floor. "
+        "The others are one thread each and only pass on."
+    )
     return Table("Added latency", rows, note)
+
+
+def _added(name: str, pair: _Pair, part: int, limit: float | None = None) -> Row:
+    direct, through = (_part(values, part) for values in pair)
+    target = None if limit is None else at_most(limit)
+    detail = f"direct {direct:.2f} ms, through it {through:.2f} ms"
+    return row(f"{name}, p{part}", through - direct, "ms", target, detail=detail)
+
+
+async def _paced(into: dict[str, list[float]], seconds: float) -> None:
+    """Unsynchronised arrivals at each address of ``into``, which gets the milliseconds taken."""
+    pools = {address: [await _opened(address) for _ in range(64)] for address in into}
+    tasks = set()
+    due = perf_counter()
+    end = due + seconds
+    while (due := due + random.expovariate(len(into) * _RATE)) < end:
+        await asyncio.sleep(due - perf_counter())
+        address = random.choice(list(into))
+        if not pools[address]:  # left out, the slowest moments would not count
+            pools[address].append(await _opened(address))
+        tasks.add(asyncio.create_task(_timed(pools[address], into[address])))
+    await asyncio.gather(*tasks)
+    for pool in pools.values():
+        for _, writer in pool:
+            writer.close()
 
 
 async def _timed(

@@ -73,9 +73,12 @@ class Member:
 
     def state(self, now: float) -> State:
         """``up``, ``draining`` (known clients only) or ``down``; a passed deadline is down."""
-        if self.down or any(end is not None and end <= now for end in self.drains.values()):
+        if self.down:
             return "down"
-        return "draining" if self.drains else "up"
+        if not self.drains:  # as most hosts are at most times
+            return "up"
+        passed = any(end is not None and end <= now for end in self.drains.values())
+        return "down" if passed else "draining"
 
     def why(self, now: float) -> tuple[str, str] | None:
         """(holder, reason) why it takes no new clients; None if it does."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from hashring.errors import ConfigError
 
@@ -46,15 +47,20 @@ def cookie_values(header: str, name: str) -> list[str]:
     >>> cookie_values('a=1; sid="x=y"; sid=z; b', "sid")
     ['x=y', 'z']
     """
+    if name not in header:
+        return []
     values = []
-    if name in header:
-        for part in header.split(";"):
-            found, sign, value = part.partition("=")
-            if sign and found.strip(" \t") == name:
-                value = value.strip(" \t")
-                quoted = len(value) > 1 and value[0] == value[-1] == '"'
-                values.append(value[1:-1] if quoted else value)
+    # each cookie begins with a sign then, which the search jumps to
+    for value in _called(name).findall(";" + header):
+        value = value.strip(" \t")
+        quoted = len(value) > 1 and value[0] == value[-1] == '"'
+        values.append(value[1:-1] if quoted else value)
     return values
+
+
+@lru_cache(64)  # an application has few names
+def _called(name: str) -> re.Pattern[str]:
+    return re.compile(r";[ \t]*" + re.escape(name) + r"[ \t]*=([^;]*)")
 
 
 def set_cookie(name: str, value: str, *, max_age: float, secure: bool) -> str:

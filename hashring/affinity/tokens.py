@@ -14,6 +14,7 @@ import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
@@ -41,6 +42,9 @@ _SHORTEST_SECRET = 16  # 128 random bits cannot be guessed
 _MOST_SECRETS = 2  # the one that signs, and the one before it while its tokens are about
 
 _MONTH = 30 * 24 * 3600
+
+_SHORT = 256
+"""Letters of an ID whose hashes are remembered: what a request may name, so a bound on memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +74,9 @@ class Tokens:
     ``secrets`` is one secret of 16 or more random bytes, or during a rotation two: the first
     signs, both are believed. Each purpose (signature, client, tag) has its own key, derived by
     HMAC-SHA-256. A token is good for ``max_age`` seconds to either side of its second of issue,
-    so that a clock that jumps by less costs no client its host. ``cache`` verified tokens are
-    remembered. ``clock`` reads seconds since 1970, ``random_bytes(n)`` makes new clients.
+    so that a clock that jumps by less costs no client its host. ``cache`` verified tokens and
+    hashes of given IDs are remembered. ``clock`` reads seconds since 1970, ``random_bytes(n)``
+    makes new clients.
 
     ``stats`` counts ``issued``, ``verified`` (signatures that were checked and good), ``cached``
     (verified before), ``malformed``, ``forged`` and ``expired``. Raises ``ConfigError``, also when
@@ -102,6 +107,7 @@ class Tokens:
         self._client_keys = [_derived(secret, "client") for secret in settled]
         self._tag_keys = [_derived(secret, "host") for secret in settled]
         self._recent = _Recent(cache)
+        self._hashes = lru_cache(cache)(self._hashed)
         self._clock = clock
         self._random_bytes = random_bytes
         self._counters = Counters("issued", "verified", "cached", "malformed", "forged", "expired")
@@ -122,8 +128,14 @@ class Tokens:
         >>> len(tokens.clients("session-42"))
         2
         """
+        # no int: 1 is also True for a dict, and True is no ID
+        if client_id.__class__ is str and len(client_id) <= _SHORT:
+            return self._hashes(client_id)
+        return self._hashed(client_id)
+
+    def _hashed(self, client_id: Key) -> tuple[bytes, ...]:
         data = key_bytes(client_id)
-        return tuple(hmac.digest(key, data, "sha256")[:_CLIENT] for key in self._client_keys)
+        return tuple([hmac.digest(key, data, "sha256")[:_CLIENT] for key in self._client_keys])
 
     def tags(self, host: str) -> tuple[bytes, ...]:
         """The tags of a host, by the first secret and then by the older one; opaque to others."""

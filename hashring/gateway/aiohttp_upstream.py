@@ -37,7 +37,6 @@ _OWN_FAULTS = frozenset(
     {errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM}
 )
 _NO_CODE, _GONE = 1005, 1006
-_AUTO_HEADERS = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 
 
 class AiohttpUpstream:
@@ -55,6 +54,8 @@ class AiohttpUpstream:
         self._endless = timeouts.idle is None and timeouts.first_byte is not None
 
     def _opened(self) -> aiohttp.ClientSession:
+        from hashring.gateway.aiohttp_request import Request, plain_headers
+
         lib, timeouts = self._lib, self._timeouts
         session: aiohttp.ClientSession = lib.ClientSession(
             # its limit of 100 connections would let requests wait in silence
@@ -65,7 +66,7 @@ class AiohttpUpstream:
             cookie_jar=lib.DummyCookieJar(),
             auto_decompress=False,
             trust_env=False,
-            skip_auto_headers=_AUTO_HEADERS,
+            request_class=Request,
             max_line_size=_MOST_HEADER,
             max_field_size=_MOST_HEADER,
             max_headers=_MOST_HEADERS,
@@ -78,6 +79,7 @@ class AiohttpUpstream:
             )
         # a second try by itself would be outside the budget, and on the same host
         session._retry_connection = False
+        plain_headers(session)
         self._session = session
         return session
 
@@ -166,8 +168,8 @@ class _Answer:
             raise self._told(error) from error
 
     def close(self) -> None:
-        # after its end the connection is in the pool, and this does nothing
-        self._response.close()
+        if self._response.connection is not None:  # else it is in the pool, since the end
+            self._response.close()
 
 
 class _Refusal:

@@ -113,7 +113,7 @@ class Gateway(Parts):
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         peer = scope.get("client")
         entry = Entry(scope["method"], "", peer[0] if peer else "")
-        watch = Watch(receive, send, self.timeouts)
+        watch = Watch(receive, send, self.rounds)
         exchange = Exchange(self, scope, watch, entry)
         self.stats["requests"] += 1
         self.in_flight += 1

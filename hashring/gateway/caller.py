@@ -50,7 +50,7 @@ class Caller:
         told = continued(head.given, peer, host, scheme) if trusted else fresh(peer, host, scheme)
         headers = head.headers if scope["type"] == "http" else head.for_websocket()
         if host and gateway.keep_host:
-            headers.append(("host", host))
+            headers.insert(0, ("host", host))  # first, as RFC 9110 (7.2) wants it
         if head.length is not None:
             headers.append(("content-length", str(head.length)))
         headers.append(("x-request-id", entry.request_id))

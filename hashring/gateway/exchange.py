@@ -202,7 +202,7 @@ class Exchange:
             watch.send,
             problem,
             entry.request_id,
-            head.accept if head is not None else b"",
+            head.accept if head is not None else "",
             head=entry.method == "HEAD",
         )
 

@@ -28,7 +28,7 @@ _HOP = frozenset(
     }
 )
 _HANDLED = frozenset(
-    {b"accept", b"content-length", b"cookie", b"forwarded", b"host", b"x-real-ip", b"x-request-id"}
+    {b"content-length", b"cookie", b"forwarded", b"host", b"x-real-ip", b"x-request-id"}
 )
 _OURS = b"x-forwarded-"
 _SPECIAL = _HOP | _HANDLED
@@ -38,6 +38,7 @@ _KEPT = frozenset({"authorization", "content-length", "content-type", "cookie", 
 _PLAIN = {
     name.encode(): name
     for name in (
+        "accept",
         "accept-encoding",
         "accept-language",
         "authorization",
@@ -56,6 +57,8 @@ _PLAIN = {
 _WEBSOCKET = "sec-websocket-"
 # of an answer: what is left out or looked at; the request ID is the gateway's own
 _APART = _HOP | {b"content-length", b"x-request-id"}
+# what a host cannot take away from its own answer
+_NEEDED = frozenset({b"set-cookie", b"content-type", b"content-length"})
 _REQUEST_ID = re.compile(rb"[!-~]{1,200}")
 _BAD_NAME = re.compile(rb"[^!#$%&'*+\-.^_`|~0-9A-Za-z]")
 _BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
@@ -79,13 +82,14 @@ def without_cookie(value: bytes, name: bytes) -> bytes:
     """
     if name not in value:
         return value
-    kept, cut = _cookie_called(name).subn(b"", value)
+    # each cookie begins with a sign then, which the search jumps to
+    kept, cut = _cookie_called(name).subn(b"", b";" + value)
     return kept.lstrip(b"; \t") if cut else value
 
 
 @lru_cache(16)  # a process has few names for its tokens
 def _cookie_called(name: bytes) -> re.Pattern[bytes]:
-    return re.compile(rb"(?:^|;)[ \t]*" + re.escape(name) + rb"[ \t]*(?:=[^;]*)?(?=;|$)")
+    return re.compile(rb";[ \t]*" + re.escape(name) + rb"[ \t]*(?:=[^;]*)?(?=;|$)")
 
 
 class Head:
@@ -100,7 +104,6 @@ class Head:
         "_connection",
         "_cookies",
         "_lengths",
-        "accept",
         "chunked",
         "cookie",
         "given",
@@ -119,7 +122,6 @@ class Head:
     ) -> None:
         self.headers: list[tuple[str, str]] = []
         self.given: dict[str, str] = {}
-        self.accept = b""
         self.host: str | None = None
         self.request_id: str | None = None
         self.chunked = False
@@ -155,9 +157,6 @@ class Head:
             self.host = value.decode("ascii")
         elif name == b"cookie":
             self._cookies.append(value)
-        elif name == b"accept":
-            self.accept = value
-            self.headers.append(("accept", value.decode()))
         elif name == b"content-length":
             self._lengths.append(value)
         elif name == b"connection":
@@ -202,6 +201,11 @@ class Head:
             raise Refused(PROBLEMS["bad_request"])
         return int(lengths[0])
 
+    @property
+    def accept(self) -> str:
+        """What the client would rather read; ``""`` if it does not say."""
+        return next((value for name, value in self.headers if name == "accept"), "")
+
     def for_websocket(self) -> list[tuple[str, str]]:
         """The headers of an upgrade, without those that belong to one handshake."""
         return [pair for pair in self.headers if not pair[0].startswith(_WEBSOCKET)]
@@ -229,23 +233,28 @@ def answer_headers(
     if _BAD_VALUE.search(b"".join([value for _, value in headers])):
         raise Garbled("a header with control characters")
     kept: list[tuple[bytes, bytes]] = []
-    apart: dict[bytes, list[bytes]] = {}
+    length: bytes | None = None
+    named: list[bytes] = []
+    chunked = False
     for name, value in headers:
         name = _lowered(name)
-        if name in _APART:
-            apart.setdefault(name, []).append(value)
-        else:
+        if name not in _APART:
             kept.append((name, value))
-    if not apart:
-        return kept
-    lengths = {value.strip(b" \t") for value in apart.get(b"content-length", ())}
-    if len(lengths) > 1 or not all(map(bytes.isdigit, lengths)):
-        raise Garbled("lengths that differ, or are none")
-    if lengths and not bodiless and b"transfer-encoding" not in apart:
-        kept.append((b"content-length", lengths.pop()))
-    named = {
-        token.strip(b" \t").lower()
-        for value in apart.get(b"connection", ())
-        for token in value.split(b",")
-    } - {b"set-cookie", b"content-type", b"content-length"}
-    return [pair for pair in kept if pair[0] not in named] if named else kept
+        elif name == b"content-length":
+            value = value.strip(b" \t")
+            if not value.isdigit() or (length is not None and value != length):
+                raise Garbled("lengths that differ, or are none")
+            length = value
+        elif name == b"connection":
+            named += value.split(b",")
+        elif name == b"transfer-encoding":
+            chunked = True
+    if length is not None and not bodiless and not chunked:
+        kept.append((b"content-length", length))
+    return _without(kept, named) if named else kept
+
+
+def _without(pairs: list[tuple[bytes, bytes]], tokens: list[bytes]) -> list[tuple[bytes, bytes]]:
+    """``pairs`` without those that ``Connection`` names, but for what a client cannot miss."""
+    named = {token.strip(b" \t").lower() for token in tokens} - _NEEDED
+    return [pair for pair in pairs if pair[0] not in named]

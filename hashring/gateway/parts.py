@@ -10,6 +10,7 @@ from hashring.gateway.asgi import Scope
 from hashring.gateway.budget import RetryBudget
 from hashring.gateway.options import Limits, Timeouts
 from hashring.gateway.upstream import Upstream
+from hashring.gateway.watch import Rounds
 
 __all__ = ["Parts"]
 
@@ -34,6 +35,7 @@ class Parts:
         self.identity, self.tokens = identity, tokens
         self.timeouts, self.limits, self.keep_host = timeouts, limits, keep_host
         self.upstream: Upstream = upstream or AiohttpUpstream(timeouts, limits)
+        self.rounds = Rounds(timeouts)
         self.budget = RetryBudget(limits.retry_share, limits.retry_rate)
         self.token_name = None if tokens is None else tokens.cookie.encode("ascii")
         self.body_limit = 0 if identity is None else identity.body_limit

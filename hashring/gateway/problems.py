@@ -80,17 +80,17 @@ PROBLEMS = {
 }
 
 
-def _wants_text(accept: bytes) -> bool:
+def _wants_text(accept: str) -> bool:
     """Whether a client would rather read text than JSON.
 
-    >>> _wants_text(b"text/html, */*"), _wants_text(b"*/*"), _wants_text(b"application/json")
+    >>> _wants_text("text/html, */*"), _wants_text("*/*"), _wants_text("application/json")
     (True, False, False)
     """
-    return b"text/" in accept and b"json" not in accept
+    return "text/" in accept and "json" not in accept
 
 
 async def answer_problem(
-    send: Send, problem: Problem, request_id: str, accept: bytes, *, head: bool = False
+    send: Send, problem: Problem, request_id: str, accept: str, *, head: bool = False
 ) -> int:
     """Send ``problem`` as JSON, or as text if ``accept`` asks for it; the length of its body."""
     if _wants_text(accept):

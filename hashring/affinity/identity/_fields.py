@@ -42,7 +42,10 @@ class _Header(Source):
         self._lower = name.lower()
 
     def find(self, fields: Fields, body: bytes) -> bytes | None:
-        return _one([value.strip(b" \t") for value in fields.header(self._lower)])
+        values = fields.header(self._lower)
+        if len(values) == 1:  # as it nearly always is
+            return values[0].strip(b" \t")
+        return _one([value.strip(b" \t") for value in values])
 
     @property
     def places(self) -> tuple[str, ...]:
