@@ -25,6 +25,7 @@ from typing import Any
 
 from hashring.discovery._backoff import Backoff
 from hashring.discovery._gate import GRACE, QUIET, Gate
+from hashring.discovery._install import HOLDER
 from hashring.discovery._membership import Entry, Finding, Membership, Source, gather, weight_from
 from hashring.discovery._notices import Notice
 from hashring.discovery._runner import WAIT, Discovery
@@ -32,6 +33,7 @@ from hashring.errors import ConfigError
 
 __all__ = [
     "GRACE",
+    "HOLDER",
     "QUIET",
     "WAIT",
     "Backoff",

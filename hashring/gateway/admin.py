@@ -6,6 +6,7 @@ import json
 import time
 from typing import Any
 
+from hashring.discovery import Discovery
 from hashring.gateway.app import Gateway
 from hashring.gateway.asgi import Receive, Scope, Send
 
@@ -34,8 +35,9 @@ def state(gateway: Gateway) -> dict[str, Any]:
         "ready": gateway.ready,
         "fingerprint": lb.fingerprint,
         "epoch": snapshot.epoch,
-        "placement": None if table is None else _placement(table),
+        "placement": None if table is None else _placement(gateway, table),
         "hosts": [_host(gateway, name) for name in snapshot.members if name in lb],
+        "discovery": None if gateway.discovery is None else _discovery(gateway.discovery),
         "lifted": None if gateway.health is None else gateway.health.lifted,
         "in_flight": gateway.in_flight,
         "stats": {
@@ -46,7 +48,7 @@ def state(gateway: Gateway) -> dict[str, Any]:
     }
 
 
-def _placement(table: Any) -> dict[str, Any]:
+def _placement(gateway: Gateway, table: Any) -> dict[str, Any]:
     """A placement's kind and options. A secret is neither: whoever has it can aim at one host."""
     kind = type(table).__module__.rpartition(".")[2]
     kind = "ring" if type(table).__name__ == "RingTable" else kind
@@ -55,7 +57,18 @@ def _placement(table: Any) -> dict[str, Any]:
         for name in ("vnodes", "seed", "layout", "keyed")
         if isinstance(getattr(table, name, None), (int, float, str, bool))
     }
-    return {"kind": kind, "options": options}
+    return {"kind": kind, "options": {**gateway.options, **options}}
+
+
+def _discovery(discovery: Discovery) -> dict[str, Any]:
+    membership, held = discovery.membership, discovery.held
+    return {
+        "source": str(discovery.source),
+        "revision": None if membership is None else membership.revision,
+        "trouble": discovery.trouble,
+        "held": None if held is None else [host.name for host in held.hosts],
+        "stats": dict(discovery.stats),
+    }
 
 
 def _host(gateway: Gateway, name: str) -> dict[str, Any]:
@@ -66,6 +79,8 @@ def _host(gateway: Gateway, name: str) -> dict[str, Any]:
         "name": name,
         "address": member.host.address,
         "weight": member.host.weight,
+        "id": member.host.id,
+        "guid": member.host.guid,
         "state": lb.state(name),
         "down": dict(member.down),
         "drains": sorted(member.drains),
