@@ -48,4 +48,9 @@ def _summary(settings: Settings) -> str:
     from hashring.config.mistakes import plural
 
     hosts = plural(len(settings.pool.hosts), "host")
+    if settings.discovery.url:
+        from hashring.discovery import source
+
+        told = f"the hosts of {source(settings.discovery.url)}"
+        hosts = f"{told}, and {hosts} until it answers" if settings.pool.hosts else told
     return f"{hosts}, placement {settings.placement.name}, listens at {settings.gateway.listen}"

@@ -1,7 +1,8 @@
 """How does a running gateway take new settings?  The valid ones, between two requests.
 
 Where only the hosts differ the balancer reconciles them, unless a source tells who they are. Any
-other change makes a second gateway, which takes over the marks and drains of the first; requests that have begun end where they are.
+other change makes a second gateway, which takes over the marks and drains of the first; requests
+that have begun end where they are.
 """
 
 from __future__ import annotations

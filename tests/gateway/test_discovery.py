@@ -200,18 +200,20 @@ def test_a_reload_keeps_the_pool_of_the_source_and_its_drains(tmp_path: Path) ->
 
 def test_another_source_and_then_none_are_taken_at_a_reload(tmp_path: Path) -> None:
     path = tmp_path / "h.toml"
-    with hosts("a", "b", "c") as (one, two, three):
-        with serving(written(path, f"static:a=0@{one},b@{two}"), listen="") as running:
-            assert hosts_by_state(running) == {"a": "draining", "b": "up"}
-            written(path, f"static:b@{two},c@{three}")
-            wait_for(lambda: names(running) == {"b", "c"}, running)
-            assert state(running)["discovery"]["source"] == "static:b,c"
-            path.write_text(
-                f'[pool]\nhosts = [{{name = "a", address = "{one}"}}]\n[gateway]\nlinger = 0\n'
-            )
-            wait_for(lambda: hosts_by_state(running) == {"a": "up"}, running)
-            assert state(running)["discovery"] is None
-            assert running.end() == 0
+    with ExitStack() as stack:
+        one, two, three = stack.enter_context(hosts("a", "b", "c"))
+        file = written(path, f"static:a=0@{one},b@{two}")
+        running = stack.enter_context(serving(file, listen=""))
+        assert hosts_by_state(running) == {"a": "draining", "b": "up"}
+        written(path, f"static:b@{two},c@{three}")
+        wait_for(lambda: names(running) == {"b", "c"}, running)
+        assert state(running)["discovery"]["source"] == "static:b,c"
+        path.write_text(
+            f'[pool]\nhosts = [{{name = "a", address = "{one}"}}]\n[gateway]\nlinger = 0\n'
+        )
+        wait_for(lambda: hosts_by_state(running) == {"a": "up"}, running)
+        assert state(running)["discovery"] is None
+        assert running.end() == 0
 
 
 def test_hosts_of_the_file_change_nothing_while_a_source_has_told_others(tmp_path: Path) -> None:
