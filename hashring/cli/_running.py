@@ -20,7 +20,7 @@ _PATIENCE = 5.0
 _MOST_BYTES = 64 << 20
 """100,000 hosts of some 400 bytes each; what is more is no gateway's state."""
 
-_SHOWN_ONLY = frozenset({"layout", "keyed"})  # facts of a table that are no options
+_SHOWN_ONLY = frozenset({"layout"})  # a fact of the ring's code that is no option
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def asked(url: str) -> Any:
         answer = connection.getresponse()
         body = answer.read(_MOST_BYTES)
     except (OSError, HTTPException) as error:
-        why = getattr(error, "strerror", None) or error or type(error).__name__
+        why = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise HashringError(f"{url} does not answer: {why}") from None
     finally:
         connection.close()
@@ -88,9 +88,9 @@ def running_of(state: Any) -> Running:
         options = dict(placed["options"])
         return Running(
             fingerprint=str(state["fingerprint"]),
-            placement=str(placed["kind"]).replace("_", "-"),
+            placement=str(placed["kind"]),
             options={name: options[name] for name in sorted(options.keys() - _SHOWN_ONLY)},
-            keyed=bool(options.get("keyed")),
+            keyed=bool(placed.get("keyed")),
             hosts=tuple(map(_host, state["hosts"])),
             away={h["name"]: str(h["state"]) for h in state["hosts"] if h["state"] != "up"},
         )

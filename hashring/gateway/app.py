@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType, TracebackType
+from types import TracebackType
 from typing import Any
 
 from hashring.affinity import Source, TokenAffinity, TrustedProxies
@@ -30,8 +30,8 @@ class Gateway(Parts):
     left out. ``trusted`` are the proxies whose
     forwarding headers and request IDs are believed. ``keep_host`` says whether a host sees the
     client's ``Host`` or its own address. ``access_log`` gets an entry for each request.
-    ``upstream`` asks the hosts; None takes aiohttp. ``options`` are those of the placement, for
-    ``/state`` to tell; a secret is none.
+    ``upstream`` asks the hosts; None takes aiohttp. ``placement`` are the name and the options
+    of the placement that ``lb`` has, for ``/state`` to tell; a secret is none of them.
 
     Mounted in another application it forwards the path below its mount point. Such an application
     gets no lifespan: use ``async with gateway`` around it, or call ``open`` and ``aclose``.
@@ -58,11 +58,11 @@ class Gateway(Parts):
         keep_host: bool = True,
         access_log: AccessLog | None = None,
         upstream: Upstream | None = None,
-        options: Mapping[str, Any] = MappingProxyType({}),
+        placement: tuple[str, Mapping[str, Any]] | None = None,
     ) -> None:
         super().__init__(lb, identity, tokens, trusted, timeouts, limits, keep_host, upstream)
         self.health, self.discovery = health, discovery
-        self.options = options
+        self.placement = placement
         self.in_flight = 0
         self._log = access_log
         self._open = False

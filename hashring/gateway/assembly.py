@@ -39,16 +39,16 @@ def assembled(settings: Settings) -> Gateway:
         limits=_limits(settings),
         keep_host=settings.gateway.host_header == "keep",
         access_log=None if log == "off" else AccessLog(log, key=_log_key(settings)),
-        options=_options(settings),
+        placement=_placement(settings),
     )
 
 
-def _options(settings: Settings) -> Mapping[str, Any]:
-    """What the placement was made with, its defaults too."""
+def _placement(settings: Settings) -> tuple[str, Mapping[str, Any]] | None:
+    """Its name and what it is made with, defaults too."""
     place = settings.placement
     if place.name == NO_PLACEMENT:
-        return {}
-    return {**placements.options(place.name), **place.options}
+        return None
+    return place.name, {**placements.options(place.name), **place.options}
 
 
 def _timeouts(settings: Settings) -> Timeouts:

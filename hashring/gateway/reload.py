@@ -86,9 +86,9 @@ class Reloadable:
         return self.gateway.discovery
 
     @property
-    def options(self) -> Mapping[str, Any]:
-        """The placement's options now."""
-        return self.gateway.options
+    def placement(self) -> tuple[str, Mapping[str, Any]] | None:
+        """The placement's name and options now."""
+        return self.gateway.placement
 
     @property
     def tokens(self) -> Any:
