@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -12,11 +13,14 @@ from hashring.balancer import LoadBalancer
 from hashring.config import Settings
 from hashring.config.names import NO_PLACEMENT
 from hashring.discovery import HOLDER as SOURCE
+from hashring.discovery import Notice
 from hashring.gateway.access import AccessLog
 from hashring.gateway.app import Gateway
 from hashring.gateway.options import Limits, Timeouts
 from hashring.hosts import Host
 from hashring.pool import MACHINE_HOLDERS
+
+_log = logging.getLogger("hashring")
 
 __all__ = ["assembled", "carry_over", "only_hosts_differ", "same_hosts", "settled_hosts"]
 
@@ -27,13 +31,16 @@ def assembled(settings: Settings) -> Gateway:
     Cost: that of the pool's table. Raises ``ConfigError``.
     """
     lb = config.balancer(settings)
+    discovery = config.discovery(settings, lb)
+    if discovery is not None:
+        discovery.subscribe(lambda notice: _told(notice, lb))
     log: Any = settings.gateway.access_log
     return Gateway(
         lb,
         identity=config.identity(settings),
         tokens=config.affinity(settings, lb),
         health=config.monitor(settings, lb),
-        discovery=config.discovery(settings, lb),
+        discovery=discovery,
         trusted=config.proxies(settings),
         timeouts=_timeouts(settings),
         limits=_limits(settings),
@@ -41,6 +48,11 @@ def assembled(settings: Settings) -> Gateway:
         access_log=None if log == "off" else AccessLog(log, key=_log_key(settings)),
         placement=_placement(settings),
     )
+
+
+def _told(notice: Notice, lb: LoadBalancer) -> None:
+    if notice.kind == "changed":
+        _log.info("the pool: %d hosts, %s", len(lb), lb.fingerprint)
 
 
 def _placement(settings: Settings) -> tuple[str, Mapping[str, Any]] | None:
