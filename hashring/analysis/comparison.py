@@ -77,10 +77,13 @@ class Comparison(Report):
     candidates: tuple[Candidate, ...]
 
     def sheets(self) -> tuple[Sheet, ...]:
-        """Balance and change; the death of a host; what could not be placed."""
+        """Balance and change; the death of a host; fingerprints; what could not be placed."""
         made = [_change_sheet(self)]
         if self.lost is not None:
             made.append(_loss_sheet(self))
+        marks = tuple((c.label, c.fingerprint) for c in self.candidates if c.fingerprint)
+        if marks:
+            made.append(Sheet("Fingerprints", ("placement", "fingerprint"), marks, left=2))
         refused = [(c.label, c.refusal) for c in self.candidates if c.refusal is not None]
         if refused:
             made.append(Sheet("Not possible here", ("placement", "why"), tuple(refused), left=2))

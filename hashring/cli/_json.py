@@ -30,6 +30,12 @@ exact share of all possible keys, null where the placement has no circle.
 ``placements`` has no pool, so only ``schema``, ``command`` and ``placements``: ``name, guarantees,
             exports, cost, source, options``.
 
+``check``   ``file``; with ``--against`` also ``against, fingerprint_there, equal, moved,
+            moved_now`` and ``differences``: ``part, ours, theirs``.
+``discover`` prints a line for each membership: ``source, revision, fingerprint, problems`` and
+            ``hosts``: ``name, address, weight, draining``.
+``doctor``  ``source`` and ``findings``: ``level, text``.
+
 ``log`` is ``clients, requests, format, lines, used, unreadable, first_unreadable,
 first_unreadable_in, kinds, sources, warnings``; its ``kinds`` have ``kind, lines, first, source``.
 """

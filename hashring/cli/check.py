@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from hashring.cli._json import emit
+from hashring.cli._options import json_option
+
 if TYPE_CHECKING:
+    from hashring.cli._against import Compared
     from hashring.config import MistakesError, Settings
 
 __all__ = ["command", "tell"]
@@ -18,10 +21,15 @@ _LONGEST = 500  # characters of one mistake: what a file holds is other people's
 
 @click.command("check")
 @click.argument("file", metavar="FILE")
-def command(file: str) -> None:
+@click.option("--against", metavar="URL", help="A gateway's admin listener: what differs there?")
+@json_option
+def command(file: str, against: str | None, as_json: bool) -> None:
     """Say what is wrong with FILE: the line, the key and a hint for each mistake.
 
     The environment counts as it would for `hashring serve`. Exits 0 or 3.
+
+    With --against it also says what a running gateway has that FILE has not, and which part of all
+    keys would move if that gateway were as FILE says; exits 1 when anything differs.
     """
     from hashring.config import MistakesError, balancer, read
 
@@ -30,8 +38,58 @@ def command(file: str) -> None:
     except MistakesError as error:
         tell(error)
         raise SystemExit(BAD_CONFIG) from None
-    lb = balancer(settings)
-    sys.stdout.write(f"{file}: ok: {_summary(settings)}\n{lb.fingerprint}\n")
+    if against is not None:
+        _compare(file, settings, against, as_json)
+        return
+    mark = balancer(settings).fingerprint
+    if as_json:
+        emit("check", None, _facts(file, settings, mark))
+    else:
+        click.echo(f"{file}: ok: {_summary(settings)}\n{mark}")
+
+
+def _facts(file: str, settings: Settings, fingerprint: str) -> dict[str, Any]:
+    place = settings.placement
+    listed = {"placement": place.name, "options": dict(place.options)}
+    return {"fingerprint": fingerprint, **listed, "file": file}
+
+
+def _compare(file: str, settings: Settings, url: str, as_json: bool) -> None:
+    from hashring.cli._against import compared, ours_of
+    from hashring.cli._running import asked, running_of
+
+    running = running_of(asked(url))
+    ours = ours_of(settings)
+    found = compared(ours, running)
+    if as_json:
+        facts = _facts(file, settings, ours.fingerprint)
+        told = {"against": url, "fingerprint_there": running.fingerprint}
+        listed = [difference._asdict() for difference in found.differences]
+        moved = {"moved": found.moved, "moved_now": found.moved_now}
+        emit("check", None, facts, told, {"equal": not listed, "differences": listed, **moved})
+    else:
+        _print(file, ours.fingerprint, url, running.fingerprint, found)
+    if found.differences:
+        click.get_current_context().exit(1)
+
+
+def _print(file: str, mark: str, url: str, mark_there: str, found: Compared) -> None:
+    from hashring.analysis._formats import show
+    from hashring.config.mistakes import plural
+
+    width = max(len(file), len(url))
+    click.echo(f"{file:<{width}}  {mark}\n{url:<{width}}  {show(mark_there)}")
+    if not found.differences:
+        click.echo("equal: every key goes to the same host")
+        return
+    click.echo(f"{plural(len(found.differences), 'difference')} (file | gateway)")
+    for part, ours, theirs in found.differences:
+        click.echo(f"  {show(part, 80)}: {show(ours, 80)} | {show(theirs, 80)}")
+    if found.moved is None or found.moved_now is None:
+        click.echo("how many keys would move cannot be told")
+        return
+    now = "" if found.moved == found.moved_now else f" ({found.moved_now:.1%} as hosts are up now)"
+    click.echo(f"{found.moved:.1%} of all keys would move{now}")
 
 
 def tell(error: MistakesError) -> None:
@@ -48,4 +106,9 @@ def _summary(settings: Settings) -> str:
     from hashring.config.mistakes import plural
 
     hosts = plural(len(settings.pool.hosts), "host")
+    if settings.discovery.url:
+        from hashring.discovery import source
+
+        told = f"the hosts of {source(settings.discovery.url)}"
+        hosts = f"{told}, and {hosts} until it answers" if settings.pool.hosts else told
     return f"{hosts}, placement {settings.placement.name}, listens at {settings.gateway.listen}"

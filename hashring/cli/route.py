@@ -38,6 +38,8 @@ def command(keys: tuple[str, ...], pool: Pool, explain: bool, as_json: bool) -> 
         _explain(routes, fingerprint)
     else:
         _list(routes)
+        sys.stdout.flush()  # a disk that is full is told of first, and alone
+        click.echo(f"fingerprint {fingerprint}", err=True)  # scripts cut the lines on stdout
 
 
 def _routes(keys: list[bytes], membership: Membership) -> list[dict[str, Any]]:

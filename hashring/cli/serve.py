@@ -21,6 +21,7 @@ __all__ = ["command"]
 
 _NAMES = {
     "pool.hosts": "--host",
+    "discovery.url": "--discover",
     "gateway.listen": "--listen",
     "gateway.admin": "--admin",
     "gateway.access_log": "--access-log",
@@ -37,6 +38,7 @@ _SECRET = 32  # bytes: as long as the hash that it keys
     metavar="ADDRESS:PORT[=WEIGHT]",
     help="A host, instead of the file's. Repeatable.",
 )
+@click.option("--discover", metavar="URL", help="A source that says who serves.")
 @click.option("--listen", metavar="ADDRESS:PORT", help="Where clients connect.")
 @click.option("--admin", metavar="ADDRESS:PORT", help="Where its state is told; loopback only.")
 @click.option(
@@ -44,10 +46,11 @@ _SECRET = 32  # bytes: as long as the hash that it keys
 )
 @click.option("--show-config", is_flag=True, help="Say what is set, where that was said, and end.")
 def command(file: str | None, show_config: bool, **given: Any) -> None:
-    """Serve the gateway of FILE, or of the hosts given, until SIGTERM or Ctrl-C.
+    """Serve the gateway of FILE, of the hosts given, or of a source, until SIGTERM or Ctrl-C.
 
     \b
     hashring serve --host 127.0.0.1:9001 --host 127.0.0.1:9002=2 --listen 127.0.0.1:8080
+    hashring serve --discover etcd://127.0.0.1:2379/services/web
 
     The file is read again when it changes and on SIGHUP; one with mistakes changes nothing.
     """
@@ -71,6 +74,7 @@ def _reader(file: str | None, given: dict[str, Any]) -> Callable[[], Settings]:
 
     said = {
         "pool.hosts": list(given["hosts"]) or None,
+        "discovery.url": given["discover"],
         "gateway.listen": given["listen"],
         "gateway.admin": given["admin"],
         "gateway.access_log": given["access_log"],

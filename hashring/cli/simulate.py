@@ -136,6 +136,7 @@ def command(
         title += f" after {when / 3600:.1f} h"
     assert arrivals.log is not None  # it was read from one
     about = facts(pool, f"{len(pool.hosts):,} hosts", arrivals.log)
+    about.append(f"fingerprint {membership.table.fingerprint}")
     draw.write(report, title=title, facts=about, counts=arrivals.log.counts)
     if as_json:
         said = {"change": None if change is None else change.to_dict()}

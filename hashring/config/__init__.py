@@ -12,12 +12,13 @@ file (``lines.py`` knows on which line), the environment and the command line; `
 
 from __future__ import annotations
 
-from hashring.config.building import affinity, balancer, identity, monitor, proxies
+from hashring.config.building import affinity, balancer, discovery, identity, monitor, proxies
 from hashring.config.kinds import endpoint
 from hashring.config.mistakes import Mistake, MistakesError
 from hashring.config.reading import read
 from hashring.config.settings import (
     TABLES,
+    Discovery,
     Fallback,
     Gateway,
     Health,
@@ -33,6 +34,7 @@ from hashring.config.settings import (
 
 __all__ = [
     "TABLES",
+    "Discovery",
     "Fallback",
     "Gateway",
     "Health",
@@ -48,6 +50,7 @@ __all__ = [
     "Tokens",
     "affinity",
     "balancer",
+    "discovery",
     "endpoint",
     "identity",
     "monitor",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
 from typing import Any
 
+from hashring import discovery as sources
 from hashring import placement as placements
 from hashring import strategies
 from hashring.affinity import Source, TokenAffinity, Tokens, TrustedProxies
@@ -15,7 +17,7 @@ from hashring.errors import HashringError, PoolFullError
 from hashring.health import HealthMonitor, HttpProbe, OutlierRules, Rules, SlowStart, TcpProbe
 from hashring.hosts import Host
 
-__all__ = ["affinity", "balancer", "identity", "monitor", "proxies", "trial"]
+__all__ = ["affinity", "balancer", "discovery", "identity", "monitor", "proxies", "trial"]
 
 
 def balancer(settings: Settings) -> LoadBalancer:
@@ -36,6 +38,16 @@ def balancer(settings: Settings) -> LoadBalancer:
     if slow is not None:
         slow.follow(lb)
     return lb
+
+
+def discovery(settings: Settings, lb: LoadBalancer) -> sources.Discovery | None:
+    """What keeps the pool of ``lb`` as a source says; None where the hosts are the file's."""
+    given = settings.discovery
+    if not given.url:
+        return None
+    return sources.Discovery(
+        sources.source(given.url), lb, quiet=given.quiet, grace=given.grace, wait=given.wait
+    )
 
 
 def affinity(settings: Settings, lb: LoadBalancer) -> TokenAffinity | None:
@@ -86,7 +98,7 @@ def trial(settings: Settings, doubtful: Collection[str] = ()) -> Iterator[tuple[
         ("health.outliers", _outliers),
         ("gateway.trusted_proxies", proxies),
         ("tokens", _tokens_trial),
-        ("placement", balancer),
+        ("placement", _balancer_trial),
     )
     for key, make in parts:
         if key.partition(".")[0] in doubtful:
@@ -96,6 +108,8 @@ def trial(settings: Settings, doubtful: Collection[str] = ()) -> Iterator[tuple[
         except HashringError as error:
             yield _blamed(key, error)
 
+
+_SOMEBODY = Host("127.0.0.1:80")  # an address as every placement takes it
 
 # what a balancer is given that the placement's table does not hold
 _OF_THE_POOL = {
@@ -146,6 +160,12 @@ def _probe(settings: Settings) -> Any:
     if health.probe == "http":
         return HttpProbe(health.path, port=health.port or None)
     return TcpProbe(port=health.port or None) if health.probe == "tcp" else _nobody_asks
+
+
+def _balancer_trial(settings: Settings) -> None:
+    if not settings.pool.hosts:  # a source will name some, and no host tries no option
+        settings = replace(settings, pool=replace(settings.pool, hosts=(_SOMEBODY,)))
+    balancer(settings)
 
 
 def _tokens_trial(settings: Settings) -> None:

@@ -29,6 +29,7 @@ _PLAIN = frozenset(
         kinds.optional(kinds.TEXT, ""),
         names.PLACEMENT,
         names.SOURCES,
+        kinds.optional(names.SOURCE_URL, ""),
         names.STRATEGY,
     )
 )
@@ -59,7 +60,10 @@ hosts = [
 # Further fields of a host: id (a number) and guid (a text), as HAProxy has them; meta (a table).
 """
 
-_SECRETS = {
+_NOTES = {
+    "discovery": "# A URL with a password belongs into HASHRING_DISCOVERY_URL, not into a file; "
+    "docs/discovery.md\n# has all sources and their options. The source owns the list: what it "
+    "says replaces pool.hosts.\n",
     "tokens": "# Without a secret one is made for the run, and its tokens end with it.\n"
     "# `openssl rand -hex 32 > hashring.secret` makes one; all gateways of a pool share it.\n",
     "placement": "# With a secret, nobody outside can tell which client IDs meet on one host.\n",
@@ -92,7 +96,7 @@ def example() -> str:
 
 def _table(name: str) -> str:
     words = (TABLES[name].__doc__ or "").splitlines()[0]
-    text = f"# {words}\n[{name}]\n" + (_HOSTS if name == "pool" else "") + _SECRETS.get(name, "")
+    text = f"# {words}\n[{name}]\n" + (_HOSTS if name == "pool" else "") + _NOTES.get(name, "")
     for key, (kind, default, help_) in keys(TABLES[name]).items():
         shape = "" if kind.shape in _PLAIN else kind.shape
         choices = _CHOICES.get(f"{name}.{key}", list)()

@@ -24,6 +24,7 @@ __all__ = [
     "PATH",
     "SECONDS",
     "SECONDS_OR_NEVER",
+    "SECONDS_OR_NONE",
     "TEXT",
     "WHOLE",
     "Kind",
@@ -178,6 +179,7 @@ def _loopback(value: Any) -> str:
 
 SECONDS = _number("seconds above 0", 0, 1e9, open_end=True)  # 30 years: more is a slip
 SECONDS_OR_NEVER = _number("seconds, 0 for no limit", 0, 1e9)
+SECONDS_OR_NONE = _number("seconds, 0 for none", 0, 1e9)
 NUMBER = _number("a number of 0 or more", 0, 1e12)
 ABOVE_1 = _number("a number above 1", 1, 1e6, open_end=True)
 FRACTION = _number("a fraction from 0 to 1", 0, 1)

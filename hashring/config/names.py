@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from hashring import placement, strategies
+from hashring import discovery, placement, strategies
 from hashring.affinity.identity import (
     Source,
     TrustedProxies,
@@ -21,7 +21,7 @@ from hashring.affinity.identity import (
 from hashring.config.kinds import LIST, Kind, suggestion
 from hashring.errors import ConfigError
 
-__all__ = ["NO_PLACEMENT", "PLACEMENT", "SOURCES", "STRATEGY", "identity"]
+__all__ = ["NO_PLACEMENT", "PLACEMENT", "SOURCES", "SOURCE_URL", "STRATEGY", "identity"]
 
 NO_PLACEMENT = "none"
 """The name of no placement: every request goes to the strategy."""
@@ -90,6 +90,17 @@ def _sources(value: Any) -> tuple[str, ...]:
     return texts
 
 
+def _source_url(value: Any) -> str:
+    if not isinstance(value, str) or ":" not in value:
+        raise ConfigError(f"must be a URL such as 'file:hosts.toml', got {value!r}")
+    scheme, known = value.partition(":")[0].lower(), discovery.names()
+    if scheme not in known:
+        raise ConfigError(f"there is no source {scheme!r}: {suggestion(scheme, known)}")
+    discovery.source(value)  # its own words for what is wrong behind the scheme
+    return value
+
+
 PLACEMENT = Kind("the name of a placement, or 'none'", _placement)
 STRATEGY = Kind("the name of a strategy", _strategy)
 SOURCES = Kind("a list of sources", _sources)
+SOURCE_URL = Kind("the URL of a source", _source_url)

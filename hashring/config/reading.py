@@ -32,6 +32,8 @@ __all__ = ["DEFAULT", "read"]
 T = TypeVar("T")
 DEFAULT = "default"
 
+_PLAIN = ("discovery", "fallback", "identity", "gateway", "timeouts", "limits")  # all checked alone
+
 
 def read(
     file: str | None = None,
@@ -70,7 +72,7 @@ class _Reading:
             placement=self._placement(made["placement"]),
             tokens=self._tokens(made["tokens"]),
             health=self._health(made["health"], made["health.outliers"]),
-            **{n: made[n] for n in ("fallback", "identity", "gateway", "timeouts", "limits")},
+            **{n: made[n] for n in _PLAIN},
             origins=self._origins(),
         )
         for key, what in list(trial(settings, self.doubtful)):
@@ -103,10 +105,12 @@ class _Reading:
         found = self.values.get("pool.hosts", Found((), self.file or ""))
         before = len(self.mistakes)
         hosts = hosts_of(found, lambda path, what: self._tell_inside("pool.hosts", path, what))
-        if not hosts and len(self.mistakes) == before:
-            hint = (
-                'write hosts = ["127.0.0.1:9001"] in [pool]' if self.file else "give --host or FILE"
-            )
+        source = self.values.get("discovery.url")  # if that is wrong, it is told of already
+        named = source is not None and source.value != ""
+        if not hosts and not named and len(self.mistakes) == before:
+            hint = "give --host, --discover or FILE"
+            if self.file:
+                hint = 'write hosts = ["127.0.0.1:9001"] in [pool], or url in [discovery]'
             self._tell("pool.hosts", f"no host is named, so nobody could serve: {hint}")
         return replace(pool, hosts=hosts)
 

@@ -13,10 +13,12 @@ from typing import Any
 
 from hashring.config import kinds, names
 from hashring.config.kinds import Kind, choice, optional
+from hashring.discovery import GRACE, QUIET, WAIT
 from hashring.hosts import Host
 
 __all__ = [
     "TABLES",
+    "Discovery",
     "Fallback",
     "Gateway",
     "Health",
@@ -54,6 +56,32 @@ class Pool:
         "A host gets at most this multiple of its fair share of the requests in flight.",
     )
     load_floor: int = _key(1, kinds.COUNT, "What a host serves at once without harm.")
+
+
+@dataclass(frozen=True, slots=True)
+class Discovery:
+    """Who says who serves: with a source, the pool's hosts serve until it answers."""
+
+    # it may hold a password, so no repr shows it
+    url: str = field(
+        default="",
+        repr=False,
+        metadata={
+            "kind": optional(names.SOURCE_URL, ""),
+            "help": "The source, such as etcd://10.0.0.1:2379/services/web or file:hosts.toml.",
+        },
+    )
+    grace: float = _key(
+        GRACE,
+        kinds.SECONDS_OR_NONE,
+        "Seconds for which an answer with less than half of the hosts is held.",
+    )
+    quiet: float = _key(
+        QUIET, kinds.SECONDS_OR_NONE, "Seconds of silence after which a change is believed."
+    )
+    wait: float = _key(
+        WAIT, kinds.SECONDS_OR_NONE, "Seconds that the gateway's start waits for the first answer."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +250,7 @@ class Settings:
     """
 
     pool: Pool = field(default_factory=Pool)
+    discovery: Discovery = field(default_factory=Discovery)
     placement: Placement = field(default_factory=Placement)
     fallback: Fallback = field(default_factory=Fallback)
     identity: Identity = field(default_factory=Identity)
@@ -236,6 +265,7 @@ class Settings:
 TABLES: Mapping[str, type] = MappingProxyType(
     {
         "pool": Pool,
+        "discovery": Discovery,
         "placement": Placement,
         "fallback": Fallback,
         "identity": Identity,

@@ -10,6 +10,7 @@ from hashring.config.example import as_toml
 from hashring.config.names import NO_PLACEMENT
 from hashring.config.reading import DEFAULT
 from hashring.config.settings import TABLES, Settings, keys
+from hashring.discovery import source
 from hashring.hosts import Host
 
 __all__ = ["Line", "shown"]
@@ -38,7 +39,10 @@ def shown(settings: Settings) -> Iterator[Line]:
             values = getattr(values, part)
         for key in keys(table):
             full = f"{name}.{key}"
-            yield Line(full, as_toml(getattr(values, key)), settings.origins.get(full, DEFAULT))
+            value = getattr(values, key)
+            if full == "discovery.url" and value:
+                value = str(source(value))  # which is without its password
+            yield Line(full, as_toml(value), settings.origins.get(full, DEFAULT))
         if name == "tokens" and settings.tokens.enabled:
             yield _secrets(settings)
         if name == "placement" and settings.placement.name != NO_PLACEMENT:

@@ -24,13 +24,18 @@ from types import ModuleType
 from typing import Any
 
 from hashring.discovery._backoff import Backoff
-from hashring.discovery._gate import Gate
+from hashring.discovery._gate import GRACE, QUIET, Gate
+from hashring.discovery._install import HOLDER
 from hashring.discovery._membership import Entry, Finding, Membership, Source, gather, weight_from
 from hashring.discovery._notices import Notice
-from hashring.discovery._runner import Discovery
+from hashring.discovery._runner import WAIT, Discovery
 from hashring.errors import ConfigError
 
 __all__ = [
+    "GRACE",
+    "HOLDER",
+    "QUIET",
+    "WAIT",
     "Backoff",
     "Discovery",
     "Entry",

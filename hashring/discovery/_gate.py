@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from hashring.discovery._membership import Membership
 
-__all__ = ["Gate", "Size", "Step"]
+__all__ = ["GRACE", "QUIET", "Gate", "Size", "Step"]
 
 QUIET = 0.02
 """Seconds: the events of one deployment step come within milliseconds of each other, and a change

@@ -21,7 +21,7 @@ from hashring.errors import ConfigError, HashringError
 from hashring.forks import watch as watch_forks
 from hashring.strategies import Rng
 
-__all__ = ["Discovery"]
+__all__ = ["WAIT", "Discovery"]
 
 WAIT = 5.0
 """Seconds that entering waits for the first answer: a program should not start with an empty pool

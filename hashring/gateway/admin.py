@@ -6,8 +6,10 @@ import json
 import time
 from typing import Any
 
+from hashring.discovery import Discovery
 from hashring.gateway.app import Gateway
 from hashring.gateway.asgi import Receive, Scope, Send
+from hashring.ring import RingTable
 
 __all__ = ["Admin", "state"]
 
@@ -34,8 +36,9 @@ def state(gateway: Gateway) -> dict[str, Any]:
         "ready": gateway.ready,
         "fingerprint": lb.fingerprint,
         "epoch": snapshot.epoch,
-        "placement": None if table is None else _placement(table),
+        "placement": _placement(gateway, table),
         "hosts": [_host(gateway, name) for name in snapshot.members if name in lb],
+        "discovery": None if gateway.discovery is None else _discovery(gateway.discovery),
         "lifted": None if gateway.health is None else gateway.health.lifted,
         "in_flight": gateway.in_flight,
         "stats": {
@@ -46,16 +49,35 @@ def state(gateway: Gateway) -> dict[str, Any]:
     }
 
 
-def _placement(table: Any) -> dict[str, Any]:
+def _placement(gateway: Gateway, table: Any) -> dict[str, Any] | None:
     """A placement's kind and options. A secret is neither: whoever has it can aim at one host."""
-    kind = type(table).__module__.rpartition(".")[2]
-    kind = "ring" if type(table).__name__ == "RingTable" else kind
-    options = {
+    if gateway.placement is None and table is None:
+        return None
+    kind, given = gateway.placement or (_kind(table), {})
+    shown = {
         name: getattr(table, name)
-        for name in ("vnodes", "seed", "layout", "keyed")
+        for name in ("vnodes", "seed", "layout")
         if isinstance(getattr(table, name, None), (int, float, str, bool))
     }
-    return {"kind": kind, "options": options}
+    keyed = getattr(table, "key_check", None) is not None
+    return {"kind": kind, "options": {**given, **shown}, "keyed": keyed}
+
+
+def _kind(table: Any) -> str:
+    if isinstance(table, RingTable):
+        return "ring"
+    return type(table).__module__.rpartition(".")[2]
+
+
+def _discovery(discovery: Discovery) -> dict[str, Any]:
+    membership, held = discovery.membership, discovery.held
+    return {
+        "source": str(discovery.source),
+        "revision": None if membership is None else membership.revision,
+        "trouble": discovery.trouble,
+        "held": None if held is None else [host.name for host in held.hosts],
+        "stats": dict(discovery.stats),
+    }
 
 
 def _host(gateway: Gateway, name: str) -> dict[str, Any]:
@@ -66,6 +88,8 @@ def _host(gateway: Gateway, name: str) -> dict[str, Any]:
         "name": name,
         "address": member.host.address,
         "weight": member.host.weight,
+        "id": member.host.id,
+        "guid": member.host.guid,
         "state": lb.state(name),
         "down": dict(member.down),
         "drains": sorted(member.drains),

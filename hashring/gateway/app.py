@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
 from hashring.affinity import Source, TokenAffinity, TrustedProxies
 from hashring.balancer import LoadBalancer
+from hashring.discovery import Discovery
 from hashring.gateway.access import AccessLog, Entry
 from hashring.gateway.asgi import Receive, Scope, Send
 from hashring.gateway.exchange import Exchange
@@ -24,10 +26,12 @@ class Gateway(Parts):
     """An ASGI application that sends each request to the host that ``lb`` chooses.
 
     ``identity`` reads the client ID, ``tokens`` keeps clients by a cookie that no host ever sees,
-    and ``health`` holds hosts down; each may be left out. ``trusted`` are the proxies whose
+    ``health`` holds hosts down, and ``discovery`` keeps the pool as a source says; each may be
+    left out. ``trusted`` are the proxies whose
     forwarding headers and request IDs are believed. ``keep_host`` says whether a host sees the
     client's ``Host`` or its own address. ``access_log`` gets an entry for each request.
-    ``upstream`` asks the hosts; None takes aiohttp.
+    ``upstream`` asks the hosts; None takes aiohttp. ``placement`` are the name and the options
+    of the placement that ``lb`` has, for ``/state`` to tell; a secret is none of them.
 
     Mounted in another application it forwards the path below its mount point. Such an application
     gets no lifespan: use ``async with gateway`` around it, or call ``open`` and ``aclose``.
@@ -47,15 +51,18 @@ class Gateway(Parts):
         identity: Source | None = None,
         tokens: TokenAffinity | None = None,
         health: HealthMonitor | None = None,
+        discovery: Discovery | None = None,
         trusted: TrustedProxies | None = None,
         timeouts: Timeouts = Timeouts(),  # noqa: B008  # it is immutable
         limits: Limits = Limits(),  # noqa: B008  # it is immutable
         keep_host: bool = True,
         access_log: AccessLog | None = None,
         upstream: Upstream | None = None,
+        placement: tuple[str, Mapping[str, Any]] | None = None,
     ) -> None:
         super().__init__(lb, identity, tokens, trusted, timeouts, limits, keep_host, upstream)
-        self.health = health
+        self.health, self.discovery = health, discovery
+        self.placement = placement
         self.in_flight = 0
         self._log = access_log
         self._open = False
@@ -68,9 +75,14 @@ class Gateway(Parts):
         return self._open and len(self.lb.snapshot.away) < len(self.lb)
 
     async def open(self) -> None:
-        """Begin: the health monitor watches from now on."""
+        """Begin: from now on the source is followed and the hosts are watched.
+
+        Takes as long as the discovery waits for its first answer.
+        """
         if not self._open:
             self._open = True
+            if self.discovery is not None:
+                await self.discovery.__aenter__()
             if self.health is not None:
                 await self.health.__aenter__()
 
@@ -79,8 +91,11 @@ class Gateway(Parts):
         self._open = False
 
     async def aclose(self) -> None:
-        """End: no host is watched, all connections to hosts are closed."""
+        """End: no source is followed, no host watched, all connections to hosts are closed."""
         self._open = False
+        discovery, self.discovery = self.discovery, None
+        if discovery is not None:
+            await discovery.__aexit__(None, None, None)
         health, self.health = self.health, None
         if health is not None:
             await health.__aexit__(None, None, None)

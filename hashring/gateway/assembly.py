@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from hashring import config
+from hashring import placement as placements
 from hashring.balancer import LoadBalancer
 from hashring.config import Settings
+from hashring.config.names import NO_PLACEMENT
+from hashring.discovery import HOLDER as SOURCE
+from hashring.discovery import Notice
 from hashring.gateway.access import AccessLog
 from hashring.gateway.app import Gateway
 from hashring.gateway.options import Limits, Timeouts
 from hashring.hosts import Host
 from hashring.pool import MACHINE_HOLDERS
 
-__all__ = ["assembled", "carry_over", "only_hosts_differ", "same_hosts"]
+_log = logging.getLogger("hashring")
+
+__all__ = ["assembled", "carry_over", "only_hosts_differ", "same_hosts", "settled_hosts"]
 
 
 def assembled(settings: Settings) -> Gateway:
@@ -23,18 +31,36 @@ def assembled(settings: Settings) -> Gateway:
     Cost: that of the pool's table. Raises ``ConfigError``.
     """
     lb = config.balancer(settings)
+    discovery = config.discovery(settings, lb)
+    if discovery is not None:
+        discovery.subscribe(lambda notice: _told(notice, lb))
     log: Any = settings.gateway.access_log
     return Gateway(
         lb,
         identity=config.identity(settings),
         tokens=config.affinity(settings, lb),
         health=config.monitor(settings, lb),
+        discovery=discovery,
         trusted=config.proxies(settings),
         timeouts=_timeouts(settings),
         limits=_limits(settings),
         keep_host=settings.gateway.host_header == "keep",
         access_log=None if log == "off" else AccessLog(log, key=_log_key(settings)),
+        placement=_placement(settings),
     )
+
+
+def _told(notice: Notice, lb: LoadBalancer) -> None:
+    if notice.kind == "changed":
+        _log.info("the pool: %d hosts, %s", len(lb), lb.fingerprint)
+
+
+def _placement(settings: Settings) -> tuple[str, Mapping[str, Any]] | None:
+    """Its name and what it is made with, defaults too."""
+    place = settings.placement
+    if place.name == NO_PLACEMENT:
+        return None
+    return place.name, {**placements.options(place.name), **place.options}
 
 
 def _timeouts(settings: Settings) -> Timeouts:
@@ -92,13 +118,35 @@ def same_hosts(old: Settings, new: Settings) -> bool:
     return len(before) == len(after) and all(map(Host.same, before, after))
 
 
-def carry_over(old: LoadBalancer, new: LoadBalancer, now: float, *, watched: bool) -> None:
+def settled_hosts(old: Settings, new: Settings, known: bool) -> bool:
+    """Whether a gateway of ``new`` begins with the hosts that one of ``old`` has now.
+
+    ``known``: its source has told them. The last good pool stays where the source is the same one,
+    or where the file names nobody else.
+    """
+    if not new.discovery.url:
+        return False
+    return not new.pool.hosts or (known and new.discovery.url == old.discovery.url)
+
+
+def carry_over(
+    old: LoadBalancer,
+    new: LoadBalancer,
+    now: float,
+    *,
+    watched: bool,
+    followed: bool = False,
+    hosts: bool = False,
+) -> None:
     """Tell ``new`` who is held down or drained in ``old``; ``now`` is a reading of their clock.
 
-    The probes' marks go along where ``new`` is ``watched``, by a monitor that will end them.
+    The probes' marks go along where ``new`` is ``watched``, by a monitor that will end them, and
+    the source's drains where it is ``followed``. With ``hosts`` those of ``old`` come first.
     Counts of requests in flight begin anew, and so does outlier detection.
     """
     left_behind = MACHINE_HOLDERS - ({"probe"} if watched else set())
+    if hosts:
+        new.set_hosts(old.hosts)
     for name, member in old.snapshot.members.items():
         if name not in new:
             continue
@@ -106,5 +154,7 @@ def carry_over(old: LoadBalancer, new: LoadBalancer, now: float, *, watched: boo
             if holder not in left_behind:
                 new.mark_down(name, why, by=holder)
         for holder, end in member.drains.items():
+            if holder == SOURCE and not followed:
+                continue  # nobody would end it
             left = None if end is None else max(0.0, end - now)
             new.drain(name, deadline=left, by=holder)

@@ -1,7 +1,8 @@
 """How does a running gateway take new settings?  The valid ones, between two requests.
 
-Where only the hosts differ the balancer reconciles them. Any other change makes a second gateway,
-which takes over the marks and drains of the first; requests that have begun end where they are.
+Where only the hosts differ the balancer reconciles them, unless a source tells who they are. Any
+other change makes a second gateway, which takes over the marks and drains of the first; requests
+that have begun end where they are.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -19,7 +20,13 @@ from hashring.config import Settings
 from hashring.errors import HashringError
 from hashring.gateway.app import Gateway
 from hashring.gateway.asgi import Receive, Scope, Send
-from hashring.gateway.assembly import assembled, carry_over, only_hosts_differ, same_hosts
+from hashring.gateway.assembly import (
+    assembled,
+    carry_over,
+    only_hosts_differ,
+    same_hosts,
+    settled_hosts,
+)
 from hashring.gateway.options import Limits, Timeouts
 
 __all__ = ["Reloadable"]
@@ -72,6 +79,16 @@ class Reloadable:
     def health(self) -> Any:
         """The health monitor now."""
         return self.gateway.health
+
+    @property
+    def discovery(self) -> Any:
+        """What follows the source now."""
+        return self.gateway.discovery
+
+    @property
+    def placement(self) -> tuple[str, Mapping[str, Any]] | None:
+        """The placement's name and options now."""
+        return self.gateway.placement
 
     @property
     def tokens(self) -> Any:
@@ -160,19 +177,33 @@ class Reloadable:
             _log.info("the settings are as they were")
             return
         fixed = list(_fixed(old, new))
-        if only_hosts_differ(old, new):
+        discovery = self.gateway.discovery
+        known = discovery is not None and discovery.membership is not None
+        if not only_hosts_differ(old, new):
+            await self._replace(new, hosts=settled_hosts(old, new, known))
+        elif discovery is None:
             await asyncio.to_thread(self.lb.set_hosts, new.pool.hosts)
-        else:
-            await self._replace(await asyncio.to_thread(assembled, new))
+        elif known:
+            _log.info("%s says who serves: the file's hosts count at a start", discovery.source)
+        else:  # its first answer may come at any moment, and must not be overwritten
+            await self._replace(new, hosts=False)
         self.settings = new
         _log.info("new settings: %d hosts, %s", len(self.lb), self.lb.fingerprint)
         if fixed:
             _log.warning("at a restart only: a new %s", ", ".join(fixed))
 
-    async def _replace(self, new: Gateway) -> None:
+    async def _replace(self, settings: Settings, *, hosts: bool) -> None:
         old = self.gateway
-        watched = new.health is not None
-        await asyncio.to_thread(carry_over, old.lb, new.lb, time.monotonic(), watched=watched)
+        new = await asyncio.to_thread(assembled, settings)
+        await asyncio.to_thread(
+            carry_over,
+            old.lb,
+            new.lb,
+            time.monotonic(),
+            watched=new.health is not None,
+            followed=new.discovery is not None,
+            hosts=hosts,
+        )
         await new.open()
         self.gateway = new  # the one assignment that requests see
         self._old.append(old)

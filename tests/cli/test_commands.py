@@ -172,6 +172,7 @@ def test_route_says_where_and_why(run: Run) -> None:
     table = create("ring", ["a", "b", "c"])
     done = run("route", "session-42", "x", "--hosts", "a,b,c")
     assert done.stdout == f"session-42  {table.lookup('session-42')}\nx           a\n"
+    assert done.stderr == f"fingerprint {table.fingerprint}\n"
     lines = run("route", "session-42", "--hosts", "a,b,c", "--explain").stdout.splitlines()
     assert lines[0] == f"session-42 -> {table.lookup('session-42')}"
     assert lines[1].startswith(f"  position  {position('session-42'):,}, ")

@@ -79,20 +79,33 @@ NOBODY = """\
 [gateway]
 listen = "127.0.0.1:8080"
 
-[discovery]
-kind = "dns"
+[discovry]
+url = "dns:web.test"
 """
 NOBODY_SAID = """\
-h.toml:4: discovery: there is no such table: there are fallback, gateway, health, identity, limits,\
- placement, pool, timeouts, tokens
+h.toml:4: discovry: there is no such table: did you mean 'discovery'?
 h.toml: pool.hosts: no host is named, so nobody could serve: write hosts = ["127.0.0.1:9001"] in \
-[pool]
+[pool], or url in [discovery]
 hashring: 2 mistakes
+"""
+
+SOURCE = """\
+[discovery]
+url = "etdc://ann:secret@10.0.0.1/services/web"
+grace = "long"
+debounce = 1
+"""
+SOURCE_SAID = """\
+h.toml:2: discovery.url: there is no source 'etdc': did you mean 'etcd'?
+h.toml:3: discovery.grace: must be seconds, 0 for none, got 'long'
+h.toml:4: discovery.debounce: there is no such key: there are grace, quiet, url, wait
+hashring: 3 mistakes
 """
 
 
 @pytest.mark.parametrize(
-    ("text", "said"), [(TYPING, TYPING_SAID), (VALUES, VALUES_SAID), (NOBODY, NOBODY_SAID)]
+    ("text", "said"),
+    [(TYPING, TYPING_SAID), (VALUES, VALUES_SAID), (NOBODY, NOBODY_SAID), (SOURCE, SOURCE_SAID)],
 )
 def test_all_mistakes_are_told_at_once(run: Run, text: str, said: str) -> None:
     Path("h.toml").write_text(text)
@@ -144,7 +157,7 @@ def test_a_file_that_is_not_there_is_a_bad_config(run: Run) -> None:
 def test_serve_without_hosts_is_a_bad_config(run: Run) -> None:
     done = run("serve")
     assert done.exit_code == 3
-    assert "no host is named, so nobody could serve: give --host or FILE" in done.stderr
+    assert "no host is named, so nobody could serve: give --host, --discover or FILE" in done.stderr
 
 
 def test_a_mistake_on_the_command_line_names_the_option(run: Run) -> None:
@@ -179,3 +192,26 @@ def test_show_config_says_where_each_value_came_from(
     assert found["timeouts.connect"] == "default"
     assert found["tokens.secrets"] == "of SECRET"
     assert secret not in done.output
+
+
+def test_a_source_may_name_all_hosts_and_its_password_is_not_shown(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HASHRING_DISCOVERY_URL", "etcd://ann:pass-word@127.0.0.1/services/web")
+    done = run("serve", "--show-config")
+    assert done.exit_code == 0
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith("discovery.url "))
+    assert line.split()[1:] == [
+        '"etcd://127.0.0.1:2379/services/web"',
+        "environment",
+        "HASHRING_DISCOVERY_URL",
+    ]
+    assert "pass-word" not in done.output
+    Path("h.toml").write_text("[placement]\nvnodes = 0\n")
+    done = run("check", "h.toml")
+    assert done.exit_code == 3
+    assert done.stderr.startswith("h.toml:2: placement.vnodes: must be an int from 1 to 2^20")
+    Path("h.toml").write_text("")
+    done = run("check", "h.toml")
+    assert done.exit_code == 0
+    assert done.stdout.startswith("h.toml: ok: the hosts of etcd://127.0.0.1:2379/services/web, ")

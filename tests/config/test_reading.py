@@ -143,7 +143,10 @@ def test_a_bad_secret_is_told_without_it(write: Write, table: str, said: str) ->
     [
         ("", "h.toml: pool.hosts: no host is named"),
         ("[pool]\nhosts = []", "h.toml:2: pool.hosts: no host is named"),
-        ('[discovery]\nkind = "dns"\n' + HOSTS, "h.toml:1: discovery: there is no such table"),
+        (
+            '[discovery]\nkind = "dns"\n' + HOSTS,
+            "h.toml:2: discovery.kind: there is no such key: there are grace",
+        ),
         ("pool = 3\n" + "[x]", "h.toml:1: pool: is a table: write [pool]"),
         (HOSTS + "[health]\noutliers = 3", "h.toml:4: health.outliers: is a table"),
         ('[pool]\nhosts = "a:1"', "h.toml:2: pool.hosts: must be a list of hosts, got 'a:1': did"),
