@@ -19,6 +19,8 @@ __all__ = ["Pump"]
 
 _log = logging.getLogger("hashring")
 
+_PATIENCE = 1.0  # seconds until a reader that was cancelled is cancelled once more
+
 _COUNTED = ("changed", "held", "released", "refused", "lost", "back", "memberships", "unchanged")
 
 
@@ -55,8 +57,9 @@ class Pump:
                     settled()
                 await self._pause()
         finally:
-            reader.cancel()
-            await asyncio.gather(reader, return_exceptions=True)
+            while not reader.done():  # again, should something in a source lose a cancellation
+                reader.cancel()
+                await asyncio.wait((reader,), timeout=_PATIENCE)
 
     def _size(self) -> Size:
         members = self._lb.snapshot.members.values()
