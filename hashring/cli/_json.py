@@ -18,6 +18,10 @@ exact share of all possible keys, null where the placement has no circle.
 ``placements`` has no pool, so only ``schema``, ``command`` and ``placements``: ``name, guarantees,
             exports, cost, source, options``.
 
+``discover`` prints one line for each membership: ``source, revision, fingerprint, problems``;
+            ``hosts``: ``name, address, weight, draining``. No placement, no options.
+``doctor``  ``source``; ``findings``: ``level`` (``ok``, ``warning``, ``error``), ``text``.
+
 ``log`` is ``clients, requests, format, lines, used, unreadable, first_unreadable,
 first_unreadable_in, sources, warnings``.
 """

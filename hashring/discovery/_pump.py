@@ -56,6 +56,9 @@ class Pump:
                 if await self._judge():
                     settled()
                 await self._pause()
+        except Exception:
+            _log.exception("discovery from %s ends by a fault; the pool stays", self.source)
+            raise
         finally:
             while not reader.done():  # again, should something in a source lose a cancellation
                 reader.cancel()
