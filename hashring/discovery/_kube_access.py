@@ -10,12 +10,14 @@ from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from hashring.discovery import _http
+from hashring.discovery._url import SourceUrl
 from hashring.errors import ConfigError, DiscoveryError
 
-__all__ = ["Access", "from_kubeconfig", "in_cluster", "usual"]
+__all__ = ["OPTIONS", "Access", "from_kubeconfig", "in_cluster", "of_url", "usual"]
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where Kubernetes mounts a pod's account: "Accessing the Kubernetes API from a Pod"."""
@@ -49,13 +51,60 @@ class Access:
         return {} if token is None else {"Authorization": f"Bearer {token}"}
 
 
+OPTIONS: Mapping[str, type] = MappingProxyType(
+    {
+        "kubeconfig": str,
+        "context": str,
+        "token": str,
+        "token_file": str,
+        "tls": bool,
+        "ca": str,
+        "cert": str,
+        "key": str,
+    }
+)
+"""What a source's URL may say of the access."""
+
+
+def of_url(parts: SourceUrl, options: dict[str, Any]) -> Access:
+    """The access that a URL and its options name; takes ``OPTIONS`` out of ``options``.
+
+    Raises ``ConfigError`` for options that do not go together.
+    """
+    given = {name: options.pop(name) for name in OPTIONS if name in options}
+    kubeconfig, context = given.pop("kubeconfig", None), given.pop("context", None)
+    if not parts.endpoints:
+        if given:
+            raise ConfigError(
+                f"{parts.shown}: {', '.join(given)} go with kubernetes://api:port/namespace/service",
+                option=next(iter(given)),
+            )
+        if kubeconfig is None and context is None:
+            return usual()
+        return from_kubeconfig(kubeconfig or _usual_kubeconfig(os.environ), context)
+    if kubeconfig or context or len(parts.endpoints) > 1:
+        raise ConfigError(
+            f"{parts.shown}: name one API, or a kubeconfig without one", option="source"
+        )
+    file = Path(given["token_file"]) if "token_file" in given else None
+    token = given.get("token")
+    if not given.get("tls", True):
+        return Access(f"http://{parts.endpoints[0]}", None, token, file)
+    tls = _http.tls_context(given.get("ca"), given.get("cert"), given.get("key"))
+    return Access(f"https://{parts.endpoints[0]}", tls, token, file)
+
+
 def usual(environment: Mapping[str, str] = os.environ) -> Access:
     """In a pod its own account, elsewhere the kubeconfig that ``kubectl`` would read."""
     if environment.get(_HOST) and (ACCOUNT / "token").exists():
         return in_cluster(environment)
+    return from_kubeconfig(_usual_kubeconfig(environment))
+
+
+def _usual_kubeconfig(environment: Mapping[str, str]) -> Path:
     # of several files the first: to merge them is kubectl's own business
     named = environment.get("KUBECONFIG", "").split(os.pathsep)[0]
-    return from_kubeconfig(Path(named) if named else Path.home() / ".kube" / "config")
+    return Path(named) if named else Path.home() / ".kube" / "config"
 
 
 def in_cluster(environment: Mapping[str, str] = os.environ, account: Path = ACCOUNT) -> Access:

@@ -72,8 +72,9 @@ class KubeClient:
         await self._http.__aexit__(*exc)
 
     async def list(self) -> dict[str, Any]:
-        """All slices. Without a version the API answers the newest state there is, never an older
-        one of a cache.
+        """All slices.
+
+        Asked without a version, the API answers the newest state, never an older one of a cache.
         """
         items: list[Any] = []
         query: dict[str, Any] = {**self._select, "limit": _PAGE}
@@ -95,16 +96,15 @@ class KubeClient:
 
         That end is the heartbeat: one that has not come is the silence of an API that froze.
         """
-        query = {
+        seconds = max(1, round(lasting))
+        query: dict[str, Any] = {
             **self._select,
             "watch": "true",
             "allowWatchBookmarks": "true",
             "resourceVersion": version,
-            "timeoutSeconds": max(1, round(lasting)),
+            "timeoutSeconds": seconds,
         }
-        patience = _http.library("kubernetes").Timeout(
-            self._timeout, read=query["timeoutSeconds"] + self._timeout
-        )
+        patience = _http.library("kubernetes").Timeout(self._timeout, read=seconds + self._timeout)
         with _http.told("kubernetes", self.name):
             async with self._http.stream(
                 "GET", self._path, params=query, headers=self._access.headers(), timeout=patience

@@ -6,7 +6,6 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
-from pathlib import Path
 from typing import Any
 
 from hashring.discovery import _http, _kube_access
@@ -87,8 +86,9 @@ def _entries(item: Mapping[str, Any], wanted: str | None) -> Iterator[Entry]:
 
 
 def _state(endpoint: Mapping[str, Any]) -> str:
-    """``ready``, ``draining``, ``terminating`` or ``unready``; what is not said is as the API reads
-    it: ready, serving if ready, not terminating.
+    """``ready``, ``draining``, ``terminating`` or ``unready``.
+
+    What is not said is as the API defines it: ready, serving if ready, not terminating.
     """
     conditions = endpoint.get("conditions") or {}
     ready = conditions.get("ready") is not False
@@ -119,8 +119,9 @@ class KubernetesSource:
     """The endpoints of ``service``, by the EndpointSlices that Kubernetes 1.21 or later keeps.
 
     Identity: the pod's name. The pods of a StatefulSet keep theirs, so that a pod made anew moves
-    no key; those of a Deployment are new hosts each time. An endpoint that is no pod is ``ip:port``.
-    Lists are sorted by name; every host weighs 1. ``namespace`` None is that of ``access``.
+    no key; those of a Deployment are new hosts each time. An endpoint that is no pod is called
+    ``ip:port``. Lists are sorted by name; every host weighs 1. ``namespace`` None is that of
+    ``access``.
 
     It lists, then watches from that version, moved on by bookmarks; a version that the API has
     forgotten (410 Gone) makes it list anew. It was tested with an API server made for the tests,
@@ -216,20 +217,7 @@ class KubernetesSource:
         return f"kubernetes://{place}/{self._namespace}/{self._service}"
 
 
-_OPTIONS = {
-    "port": str,
-    "kubeconfig": str,
-    "context": str,
-    "token": str,
-    "token_file": str,
-    "tls": bool,
-    "ca": str,
-    "cert": str,
-    "key": str,
-    "lasting": float,
-    "timeout": float,
-}
-_GIVEN = ("token", "token_file", "tls", "ca", "cert", "key")
+_OPTIONS = {**_kube_access.OPTIONS, "port": str, "lasting": float, "timeout": float}
 
 
 def from_url(url: str, **options: Any) -> KubernetesSource:
@@ -246,31 +234,5 @@ def from_url(url: str, **options: Any) -> KubernetesSource:
     parts = SourceUrl.of(url)
     known = parts.options(_OPTIONS, options)
     namespace, _, service = parts.path.rpartition("/")
-    given = {name: known.pop(name) for name in _GIVEN if name in known}
-    kubeconfig, context = known.pop("kubeconfig", None), known.pop("context", None)
-    if parts.endpoints:
-        if kubeconfig or context or len(parts.endpoints) > 1:
-            raise ConfigError(
-                f"{parts.shown}: name one API, or a kubeconfig without one", option="source"
-            )
-        access = _direct(parts.endpoints[0], given)
-    elif given:
-        raise ConfigError(
-            f"{parts.shown}: {', '.join(given)} go with kubernetes://api:port/namespace/service",
-            option=next(iter(given)),
-        )
-    elif kubeconfig or context:
-        path = kubeconfig or Path.home() / ".kube" / "config"
-        access = _kube_access.from_kubeconfig(path, context)
-    else:
-        access = _kube_access.usual()
+    access = _kube_access.of_url(parts, known)
     return KubernetesSource(service, namespace or None, access=access, **known)
-
-
-def _direct(endpoint: str, given: Mapping[str, Any]) -> Access:
-    token_file = given.get("token_file")
-    file = None if token_file is None else Path(token_file)
-    if not given.get("tls", True):
-        return Access(f"http://{endpoint}", None, given.get("token"), file)
-    context = _http.tls_context(given.get("ca"), given.get("cert"), given.get("key"))
-    return Access(f"https://{endpoint}", context, given.get("token"), file)
