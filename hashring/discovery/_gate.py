@@ -30,6 +30,10 @@ class Size(NamedTuple):
         """Whether ``other`` has less than half of either; of one host, none is less than half."""
         return 2 * other.hosts < self.hosts or 2 * other.usable < self.usable
 
+    def within(self, other: Size) -> bool:
+        """Whether ``other`` has as many of both or more."""
+        return self.hosts <= other.hosts and self.usable <= other.usable
+
 
 Act: TypeAlias = Literal["nothing", "take", "held", "released"]
 
@@ -83,6 +87,10 @@ class Gate:
     def believed(self, size: Size, now: float) -> None:
         """The pool is of this size from now on."""
         if self._size is not None:
+            # what is no larger and forgotten sooner says nothing more: a source that flaps for ever
+            # leaves one size or two here, not one for each flap
+            while self._past and self._past[-1][1].within(self._size):
+                self._past.pop()
             self._past.append((now + self._grace, self._size))
         self._size = size
 
