@@ -108,8 +108,8 @@ class Pump:
             if step.act == "take":
                 await self._take(membership)
             elif step.act == "held":
-                text = f"{_hosts(membership)} of {len(self._lb)}: the last good pool stays"
-                self._tell("held", f"{text} until that has lasted", membership)
+                text = f"{_hosts(membership)}, where the pool has {len(self._lb)}: not believed"
+                self._tell("held", f"{text} until it has lasted {self.gate.grace:g} s", membership)
             else:
                 self._tell("released", f"{_hosts(membership)} again", membership)
         return did
