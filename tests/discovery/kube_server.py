@@ -16,55 +16,9 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from tests.discovery.http_server import Killable
+from tests.discovery.kube_objects import DISCOVERY, GROUP, PREFIX, bookmark, matches, status, typed
 
-GROUP = "discovery.k8s.io"
-PREFIX = f"/apis/{GROUP}/v1"
 BOOKMARK = 60.0  # seconds from one bookmark to the next; one more comes at the end of a watch
-
-
-def endpoint(ip: str, pod: str | None = None, **conditions: bool) -> dict[str, Any]:
-    """One endpoint, with all the fields that Kubernetes gives it."""
-    found: dict[str, Any] = {
-        "addresses": [ip],
-        "conditions": {"ready": True, "serving": True, "terminating": False, **conditions},
-        "nodeName": "node-1",
-        "zone": "zone-a",
-    }
-    if pod is not None:
-        found["targetRef"] = {
-            "kind": "Pod",
-            "namespace": "shop",
-            "name": pod,
-            "uid": "5f2c7e1a-0000-4000-8000-000000000000",
-        }
-    return found
-
-
-def piece(
-    name: str,
-    *endpoints: Mapping[str, Any],
-    service: str = "web",
-    family: str = "IPv4",
-    ports: Mapping[str, int | None] | None = None,
-) -> dict[str, Any]:
-    """One EndpointSlice, which has null where it has no endpoints, as the API answers it."""
-    named = {"http": 8080} if ports is None else ports
-    return {
-        "metadata": {
-            "name": name,
-            "namespace": "shop",
-            "uid": "9d7d0c5e-0000-4000-8000-000000000000",
-            "generation": 1,
-            "creationTimestamp": "2026-01-01T00:00:00Z",
-            "labels": {
-                "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io",
-                "kubernetes.io/service-name": service,
-            },
-        },
-        "addressType": family,
-        "endpoints": list(endpoints) or None,
-        "ports": [{"name": n, "protocol": "TCP", "port": p} for n, p in named.items()] or None,
-    }
 
 
 class KubeServer(Killable):
@@ -128,75 +82,13 @@ class KubeServer(Killable):
         ]
 
 
-def matches(item: Mapping[str, Any], query: Mapping[str, str], namespace: str | None) -> bool:
-    """Whether an object is of the namespace and has the labels of a query."""
-    wanted = [
-        each.partition("=")[::2] for each in query.get("labelSelector", "").split(",") if each
-    ]
-    labels = item["metadata"]["labels"]
-    return namespace in (None, item["metadata"]["namespace"]) and all(
-        labels.get(name.rstrip("=")) == value.lstrip("=") for name, value in wanted
-    )
-
-
-def status(code: HTTPStatus, reason: str, message: str) -> dict[str, Any]:
-    """A failure as the API says it."""
-    return {
-        "kind": "Status",
-        "apiVersion": "v1",
-        "metadata": {},
-        "status": "Failure",
-        "message": message,
-        "reason": reason,
-        "code": int(code),
-    }
-
-
-def typed(item: Mapping[str, Any]) -> dict[str, Any]:
-    """An object as it stands alone: in a list its kind is that of the list."""
-    return {"kind": "EndpointSlice", "apiVersion": f"{GROUP}/v1", **item}
-
-
-_VERBS = ["create", "delete", "get", "list", "patch", "update", "watch"]
-_DISCOVERY: dict[str, dict[str, Any]] = {
-    "/version": {"major": "1", "minor": "32", "gitVersion": "v1.32.0", "platform": "linux/amd64"},
-    "/api": {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []},
-    "/api/v1": {"kind": "APIResourceList", "groupVersion": "v1", "resources": []},
-    "/apis": {
-        "kind": "APIGroupList",
-        "apiVersion": "v1",
-        "groups": [
-            {
-                "name": GROUP,
-                "versions": [{"groupVersion": f"{GROUP}/v1", "version": "v1"}],
-                "preferredVersion": {"groupVersion": f"{GROUP}/v1", "version": "v1"},
-            }
-        ],
-    },
-    PREFIX: {
-        "kind": "APIResourceList",
-        "apiVersion": "v1",
-        "groupVersion": f"{GROUP}/v1",
-        "resources": [
-            {
-                "name": "endpointslices",
-                "singularName": "endpointslice",
-                "namespaced": True,
-                "kind": "EndpointSlice",
-                "verbs": _VERBS,
-            }
-        ],
-    },
-}
-
-
 class _Handler(BaseHTTPRequestHandler):
     world: KubeServer
 
-    def do_GET(self) -> None:  # noqa: N802  # the name that http.server calls
+    def do_GET(self) -> None:
         parts = urlsplit(self.path)
-        if parts.path in _DISCOVERY:
-            self._say(HTTPStatus.OK, _DISCOVERY[parts.path])
+        if parts.path in DISCOVERY:
+            self._say(HTTPStatus.OK, DISCOVERY[parts.path])
             return
         words = parts.path.removeprefix(PREFIX).strip("/").split("/")
         namespace = words[1] if words[0] == "namespaces" and len(words) == 3 else None
@@ -254,17 +146,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         for event in self._events(query, namespace):
-            if event is None:
-                self.wfile.flush()
-                continue
             line = json.dumps(event).encode() + b"\n"
             self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
         if self.world.alive:  # a killed one does not say that this is the end
             self.wfile.write(b"0\r\n\r\n")
 
-    def _events(
-        self, query: Mapping[str, str], namespace: str | None
-    ) -> Iterator[dict[str, Any] | None]:
+    def _events(self, query: Mapping[str, str], namespace: str | None) -> Iterator[dict[str, Any]]:
         world = self.world
         until = time.monotonic() + float(query.get("timeoutSeconds", "1800"))
         bookmarks = query.get("allowWatchBookmarks") in ("true", "1", "True")
@@ -295,9 +182,13 @@ class _Handler(BaseHTTPRequestHandler):
                     now = time.monotonic()
                     ended = now >= until or not world.alive
                     seen = max(seen, world.events[-1][0]) if world.events else seen
-                    if bookmarks and (ended or now >= due or world.bookmarks > marked):
+                    if (
+                        bookmarks
+                        and world.alive
+                        and (ended or now >= due or world.bookmarks > marked)
+                    ):
                         marked, due, seen = world.bookmarks, now + BOOKMARK, world.version
-                        fresh.append({"type": "BOOKMARK", "object": _bookmark(seen)})
+                        fresh.append({"type": "BOOKMARK", "object": bookmark(seen)})
                     if not fresh and not ended:
                         world.changed.wait(min(until, due) - now)
             yield from fresh
@@ -314,9 +205,3 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
-
-
-def _bookmark(version: int) -> dict[str, Any]:
-    """Only the kind and the version; the other fields are there and empty."""
-    metadata = {"resourceVersion": str(version), "creationTimestamp": None}
-    return typed({"metadata": metadata, "addressType": "", "endpoints": None, "ports": None})
