@@ -124,7 +124,8 @@ class ConsulSource:
     Each query blocks until the service's index passes that of the last answer, or ``wait`` seconds
     have passed. An index that goes backwards (a restored snapshot, another server) is forgotten and
     the state read anew. An answer in which access control hides all there is is a
-    ``DiscoveryError``: a token that lost its rights is no sign of a service without instances.
+    ``DiscoveryError``: a token that lost its rights is no sign of a service without instances. It
+    was tested with a server made after Consul's documentation.
 
     Raises ``ConfigError`` without httpx2 and for bad options.
     """

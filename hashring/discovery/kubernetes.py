@@ -182,7 +182,7 @@ class KubernetesSource:
                             yield slices
             except ExpiredError:
                 slices = None
-            except (KeyError, TypeError) as error:  # of apply: an object without its metadata
+            except (AttributeError, KeyError, TypeError) as error:  # an object of another kind
                 text = f"{client.name} gave an object that is no EndpointSlice: {error!r}"
                 raise DiscoveryError(text, source=client.name) from error
             await asyncio.sleep(max(0.0, began + LEAST - clock()))

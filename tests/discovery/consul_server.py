@@ -7,12 +7,13 @@ is needed, and none has been compared with it.
 from __future__ import annotations
 
 import json
+import socket
 import time
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from tests.discovery.http_server import Killable
+from tests.discovery.http_server import LOOK, Killable, left
 
 PREFIX = "/v1/health/service/"
 LONGEST = 600.0  # seconds: Consul blocks for ten minutes at most
@@ -117,7 +118,9 @@ class ConsulServer(Killable):
         self.index = self.index + 1 if index is None else index
         self.changed.notify_all()
 
-    def answer(self, query: dict[str, list[str]], token: str | None) -> tuple[int, Any, bool]:
+    def answer(
+        self, query: dict[str, list[str]], token: str | None, connection: socket.socket
+    ) -> tuple[int, Any, bool]:
         """The index, the instances, and whether some are hidden; blocks if the query says so."""
         asked = int(query.get("index", ["0"])[0])
         wait = query.get("wait", ["300s"])[0]
@@ -126,9 +129,9 @@ class ConsulServer(Killable):
         with self.changed:
             self.asked.append(query)
             while asked and asked == self.index and self.alive:
-                if (left := until - time.monotonic()) <= 0:
+                if time.monotonic() >= until or left(connection):
                     break
-                self.changed.wait(left)
+                self.changed.wait(LOOK)
             wanted = set(query.get("tag", ()))
             found = [
                 each for each in self.instances.values() if wanted <= set(each["Service"]["Tags"])
@@ -150,7 +153,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._say(403, b"ACL not found", {})
             return
         query = parse_qs(parts.query)
-        index, instances, hidden = self.world.answer(query, token)
+        index, instances, hidden = self.world.answer(query, token, self.connection)
         if unquote(parts.path.removeprefix(PREFIX)) != "web":
             instances = []
         headers = {

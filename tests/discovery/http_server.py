@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Self
+
+LOOK = 0.02  # seconds between two looks whether a client that is kept waiting still waits
+
+
+def left(connection: socket.socket) -> bool:
+    """Whether the client has closed its end: a server that blocks notices, as real ones do."""
+    readable, _, _ = select.select([connection], [], [], 0)
+    try:
+        return bool(readable) and not connection.recv(1, socket.MSG_PEEK)
+    except OSError:
+        return True
 
 
 class Killable:

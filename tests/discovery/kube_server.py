@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from tests.discovery.http_server import Killable
+from tests.discovery.http_server import LOOK, Killable, left
 from tests.discovery.kube_objects import DISCOVERY, GROUP, PREFIX, bookmark, matches, status, typed
 
 BOOKMARK = 60.0  # seconds from one bookmark to the next; one more comes at the end of a watch
@@ -180,7 +180,7 @@ class _Handler(BaseHTTPRequestHandler):
                         if version > seen and matches(item, query, namespace)
                     ]
                     now = time.monotonic()
-                    ended = now >= until or not world.alive
+                    ended = now >= until or not world.alive or left(self.connection)
                     seen = max(seen, world.events[-1][0]) if world.events else seen
                     if (
                         bookmarks
@@ -190,7 +190,7 @@ class _Handler(BaseHTTPRequestHandler):
                         marked, due, seen = world.bookmarks, now + BOOKMARK, world.version
                         fresh.append({"type": "BOOKMARK", "object": bookmark(seen)})
                     if not fresh and not ended:
-                        world.changed.wait(min(until, due) - now)
+                        world.changed.wait(LOOK)
             yield from fresh
             if ended:
                 return
