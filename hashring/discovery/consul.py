@@ -93,6 +93,8 @@ def _state(instance: Mapping[str, Any]) -> str:
 def _entry(instance: Mapping[str, Any], state: str, unit: float, with_node: bool) -> Entry:
     node, service = instance["Node"], instance["Service"]
     name = f"{node['Node']}/{service['ID']}" if with_node else service["ID"]
+    if not isinstance(name, str):
+        raise ConfigError(f"a service ID is text, got {name!r}")
     place, port = service.get("Address") or node["Address"], service.get("Port")
     if port:
         place = f"[{place}]:{port}" if ":" in place else f"{place}:{port}"

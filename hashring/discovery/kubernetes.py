@@ -56,33 +56,42 @@ def parse(payload: Mapping[str, Any], *, port: str | None = None) -> Membership:
     """
     best: dict[str, tuple[tuple[bool, int, str], Entry]] = {}
     problems: set[str] = set()
-    for item in payload.get("items") or ():
+    for item, endpoint in _endpoints(payload):
         try:
-            for entry in _entries(item, port):
-                family = _FAMILIES.index(item.get("addressType", "IPv4"))
-                rank = (entry.drain, family, entry.address or "")
-                known = best.get(entry.name)
-                if known is None or rank < known[0]:
-                    best[entry.name] = (rank, entry)
+            if (entry := _entry(item, endpoint, port)) is None:
+                continue
+            family = _FAMILIES.index(item.get("addressType", "IPv4"))
+            rank = (entry.drain, family, entry.address or "")
+            known = best.get(entry.name)
+            if known is None or rank < known[0]:
+                best[entry.name] = (rank, entry)
         except ConfigError as error:
             problems.add(str(error))
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-            problems.add(f"a slice cannot be read: {error!r}")
+            problems.add(f"an endpoint cannot be read: {error!r}")
     revision = str(payload.get("metadata", {}).get("resourceVersion", ""))
     return gather((entry for _, entry in best.values()), revision, problems=sorted(problems))
 
 
-def _entries(item: Mapping[str, Any], wanted: str | None) -> Iterator[Entry]:
-    for endpoint in item.get("endpoints") or ():
-        state = _state(endpoint)
-        if state not in ("ready", "draining"):
-            continue
-        ip, port = endpoint["addresses"][0], _port(item, wanted)  # the addresses are all one host's
-        place = f"[{ip}]" if ":" in ip else ip
-        address = place if port is None else f"{place}:{port}"
-        target = endpoint.get("targetRef") or {}
-        name = target["name"] if target.get("kind") == "Pod" else address
-        yield Entry(name, address, drain=state == "draining")
+def _endpoints(payload: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], Any]]:
+    """Each endpoint with its slice; what is no slice is an endpoint that cannot be read."""
+    for item in payload.get("items") or ():
+        ends = item.get("endpoints") or [] if isinstance(item, Mapping) else [item]
+        for endpoint in ends if isinstance(ends, list) else [ends]:
+            yield item, endpoint
+
+
+def _entry(
+    item: Mapping[str, Any], endpoint: Mapping[str, Any], wanted: str | None
+) -> Entry | None:
+    if (state := _state(endpoint)) not in ("ready", "draining"):
+        return None
+    ip, port = endpoint["addresses"][0], _port(item, wanted)  # the addresses are all one host's
+    place = f"[{ip}]" if ":" in ip else ip
+    address = place if port is None else f"{place}:{port}"
+    target = endpoint.get("targetRef") or {}
+    name = target["name"] if target.get("kind") == "Pod" else address
+    return Entry(name, address, drain=state == "draining")
 
 
 def _state(endpoint: Mapping[str, Any]) -> str:
@@ -206,7 +215,7 @@ class KubernetesSource:
         if not items:
             text = f"{self}: there is no EndpointSlice of such a service in that namespace"
             return [Finding("warning", text)]
-        counts = Counter(_state(each) for item in items for each in item.get("endpoints") or ())
+        counts = Counter(_state(endpoint) for _, endpoint in _endpoints(listed))
         shown = ", ".join(f"{count} {state}" for state, count in sorted(counts.items())) or "none"
         version = listed["metadata"]["resourceVersion"]
         text = f"{self}: resourceVersion {version}, {len(items)} slices, endpoints: {shown}"

@@ -101,7 +101,16 @@ def test_the_weight_unit_and_the_node_in_the_name() -> None:
 
 @pytest.mark.parametrize(
     "odd",
-    [None, 7, [], {}, {"Service": {}}, {"Service": None, "Node": None}, {"Checks": [{}]}],
+    [
+        None,
+        7,
+        [],
+        {},
+        {"Service": {}},
+        {"Service": None, "Node": None},
+        {"Checks": [{}]},
+        instance("x", ID=[]),
+    ],
 )
 def test_what_is_no_instance_is_a_problem_and_hides_nobody(odd: Any) -> None:
     found = parse([odd, instance("web1"), instance("web2", Tags=["weight=heavy"])])

@@ -296,3 +296,7 @@ def test_what_is_no_slice_is_a_problem_and_hides_nobody(odd: Any) -> None:
     found = parse(listed(odd, piece("web-a", endpoint("10.0.0.1", "web-0"))))
     assert list(addresses(found)) == ["web-0"]
     assert len(found.problems) == 1
+    beside = piece("web-a", {"addresses": None}, endpoint("10.0.0.1", "web-0"))
+    found = parse(listed(beside))
+    assert list(addresses(found)) == ["web-0"]
+    assert len(found.problems) == 1
