@@ -30,6 +30,10 @@ class Size(NamedTuple):
         """Whether ``other`` has less than half of either; of one host, none is less than half."""
         return 2 * other.hosts < self.hosts or 2 * other.usable < self.usable
 
+    def within(self, other: Size) -> bool:
+        """Whether ``other`` has as many of both or more."""
+        return self.hosts <= other.hosts and self.usable <= other.usable
+
 
 Act: TypeAlias = Literal["nothing", "take", "held", "released"]
 
@@ -61,7 +65,7 @@ class Gate:
     """
 
     def __init__(self, quiet: float = QUIET, grace: float = GRACE) -> None:
-        self._quiet, self._grace = quiet, grace
+        self._quiet, self.grace = quiet, grace
         self._offered: Membership | None = None
         self._first = self._last = 0.0  # when the offers since the last step came
         self._held: Membership | None = None
@@ -83,7 +87,11 @@ class Gate:
     def believed(self, size: Size, now: float) -> None:
         """The pool is of this size from now on."""
         if self._size is not None:
-            self._past.append((now + self._grace, self._size))
+            # what is no larger and forgotten sooner says nothing more: a source that flaps for ever
+            # leaves one size or two here, not one for each flap
+            while self._past and self._past[-1][1].within(self._size):
+                self._past.pop()
+            self._past.append((now + self.grace, self._size))
         self._size = size
 
     def due(self) -> float | None:
@@ -92,7 +100,7 @@ class Gate:
         if self._offered is not None:
             times.append(self._settles())
         if self._held is not None:
-            times.append(self._held_since + self._grace)
+            times.append(self._held_since + self.grace)
         return min(times, default=None)
 
     def _settles(self) -> float:
@@ -105,7 +113,7 @@ class Gate:
         if self._offered is not None and now >= self._settles():
             offered, self._offered = self._offered, None
             return self._judge(offered, now)
-        if self._held is not None and now >= self._held_since + self._grace:
+        if self._held is not None and now >= self._held_since + self.grace:
             believed, self._held = self._held, None
             self._past.clear()  # the source has insisted: what was larger counts no longer
             self._size = None

@@ -55,9 +55,15 @@ def client(
         headers={"User-Agent": "hashring-discovery", **headers},
         timeout=timeout,
         trust_env=False,
-        verify=True if context is None else context,
+        verify=context or (True if base_url.startswith("https:") else _trusts_nobody()),
     )
     return made
+
+
+def _trusts_nobody() -> ssl.SSLContext:
+    # for plain HTTP: to read the system's authorities would hold the event loop for some 20 ms,
+    # at each reconnection, and should TLS be met all the same, no certificate is good
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def tls_context(

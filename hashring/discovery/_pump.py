@@ -19,6 +19,8 @@ __all__ = ["Pump"]
 
 _log = logging.getLogger("hashring")
 
+_PATIENCE = 1.0  # seconds until a reader that was cancelled is cancelled once more
+
 _COUNTED = ("changed", "held", "released", "refused", "lost", "back", "memberships", "unchanged")
 
 
@@ -54,9 +56,13 @@ class Pump:
                 if await self._judge():
                     settled()
                 await self._pause()
+        except Exception:
+            _log.exception("discovery from %s ends by a fault; the pool stays", self.source)
+            raise
         finally:
-            reader.cancel()
-            await asyncio.gather(reader, return_exceptions=True)
+            while not reader.done():  # again, should something in a source lose a cancellation
+                reader.cancel()
+                await asyncio.wait((reader,), timeout=_PATIENCE)
 
     def _size(self) -> Size:
         members = self._lb.snapshot.members.values()
@@ -102,8 +108,8 @@ class Pump:
             if step.act == "take":
                 await self._take(membership)
             elif step.act == "held":
-                text = f"{_hosts(membership)} of {len(self._lb)}: the last good pool stays"
-                self._tell("held", f"{text} until that has lasted", membership)
+                text = f"{_hosts(membership)}, where the pool has {len(self._lb)}: not believed"
+                self._tell("held", f"{text} until it has lasted {self.gate.grace:g} s", membership)
             else:
                 self._tell("released", f"{_hosts(membership)} again", membership)
         return did

@@ -148,6 +148,8 @@ class DnsSource:
     async def _resolve(self, kind: str) -> tuple[list[str], float]:
         from dns import exception, resolver
 
+        task = asyncio.current_task()
+        cancelled = task.cancelling() if task else 0
         try:
             answer = await self._resolver.resolve(self._name, kind, raise_on_no_answer=False)
         except resolver.NXDOMAIN:
@@ -155,6 +157,11 @@ class DnsSource:
         except (exception.DNSException, OSError) as error:
             why = str(error) or type(error).__name__
             raise DiscoveryError(f"{self}: {why}", source=str(self)) from error
+        finally:
+            # asyncio.wait_for, which dnspython waits by, loses a cancellation that comes in the
+            # same moment as the answer; Python 3.12 mended it
+            if task is not None and task.cancelling() > cancelled:
+                raise asyncio.CancelledError
         if answer.rrset is None:
             return [], self._least
         ttl = answer.chaining_result.minimum_ttl  # of the aliases on the way too

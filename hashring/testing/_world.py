@@ -20,16 +20,19 @@ _DESCRIPTORS = Path("/proc/self/fd")  # Linux; elsewhere sockets are not counted
 
 
 class World(Protocol):
-    """What a source looks at, in the hands of a test. Its methods may block.
+    """What a source looks at, in the hands of a test. Its methods may block."""
 
-    ``names`` are ten names or more that its hosts can have. ``can_change`` and ``can_stop`` say
-    whether ``put`` and ``remove``, ``stop`` and ``start`` may be called; the laws that need them
-    are left out where not.
-    """
+    @property
+    def names(self) -> Sequence[str]:
+        """Ten names or more that its hosts can have."""
 
-    names: Sequence[str]
-    can_change: bool
-    can_stop: bool
+    @property
+    def can_change(self) -> bool:
+        """Whether ``put`` and ``remove`` may be called; laws that need them are left out if not."""
+
+    @property
+    def can_stop(self) -> bool:
+        """Whether ``stop`` and ``start`` may be called."""
 
     def source(self) -> Source:
         """A new source that looks at this world."""

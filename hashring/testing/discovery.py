@@ -18,6 +18,7 @@ backoff together. A law that holds is quicker; nothing is judged by how quick.""
 
 _BURST = 5  # rounds of three changes that nobody waits for
 _HELD = 4  # hosts before the fall to one, which is less than half
+_CANCELLED_AFTER = (0.0, *(n * n / 1000 for n in range(1, 18)))  # seconds, to 0.3: most are early
 _AWAY = 0.3  # seconds a stopped source is watched: some retries
 
 
@@ -145,11 +146,13 @@ async def _cancelled(trial: Trial) -> None:
         await trial.next(memberships)  # what is made once (threads, contexts) is made now
     await settle()
     tasks, sockets = asyncio.all_tasks(), descriptors()
-    for wait in (0.0, 0.001, 0.01, 0.1, 0.3):
+    for wait in _CANCELLED_AFTER:
         running = asyncio.create_task(_watch(trial.world.source()))
         await asyncio.sleep(wait)
         running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        await asyncio.wait((running,), timeout=trial.within)
+        if not running.done():
+            trial.fail(f"cancelled after {wait:g} s, it went on for {trial.within:g} s")
         await settle()
         if left := asyncio.all_tasks() - tasks:
             trial.fail(f"cancelled after {wait:g} s, it left the tasks {left}")

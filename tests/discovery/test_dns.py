@@ -163,6 +163,25 @@ def test_flaps_and_outages_keep_the_pool(server: DnsServer) -> None:
     asyncio.run(check())
 
 
+def test_no_cancellation_is_lost_however_it_meets_an_answer(server: DnsServer) -> None:
+    server.records = {("web.test", "A"): ("10.0.0.1",)}
+
+    async def watch() -> None:
+        eager = DnsSource("web.test", nameservers=[server.endpoint], least=0.0001)
+        async for _ in eager.watch():
+            pass
+
+    async def check() -> None:
+        for turn in range(300):
+            watching = asyncio.create_task(watch())
+            await asyncio.sleep(turn % 30 / 3000)
+            watching.cancel()
+            await asyncio.wait((watching,), timeout=10)
+            assert watching.cancelled()
+
+    asyncio.run(check())
+
+
 def test_the_examination(server: DnsServer) -> None:
     server.records = {("web.test", "A"): ("10.0.0.1",)}
     assert [finding.level for finding in asyncio.run(asking(server).examine())] == ["ok", "warning"]

@@ -126,6 +126,14 @@ def test_who_insisted_is_believed_from_then_on() -> None:
     assert steps(gate, 131.0) == ["take 3"]
 
 
+def test_flaps_are_not_remembered_one_by_one() -> None:
+    gate = after(10)
+    for flap in range(1000):
+        gate.offer(of(9 + flap % 2), 100.0 + flap / 1000)
+        steps(gate, 100.0 + flap / 1000)
+    assert len(gate._past) <= 2
+
+
 def test_a_pool_that_shrinks_slowly_is_never_held() -> None:
     gate = after(64, grace=30.0)
     for round_, count in enumerate((32, 16, 8, 4, 2, 1)):
