@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from typing import Any
 
 from hashring.discovery import _http
+from hashring.discovery._consul import Answer, ConsulClient
 from hashring.discovery._membership import Entry, Finding, Membership, gather, weight_from
 from hashring.discovery._url import SourceUrl
 from hashring.errors import ConfigError, DiscoveryError
-
-if TYPE_CHECKING:
-    import httpx2
 
 __all__ = ["ConsulSource", "from_url", "parse"]
 
@@ -31,7 +26,6 @@ LEAST = 0.05
 """Seconds from one question to the next at least, so that a service that never rests, or an index
 that never blocks, makes 20 queries a second and no busy loop."""
 
-_JITTER = 1 / 16  # of the wait, which Consul adds to it, so that queries do not end all at once
 _PORT = 8500  # Consul's own
 _WEIGHT = "weight="  # the beginning of the tag
 _MAINTENANCE = ("_node_maintenance", "_service_maintenance:")  # the check that `consul maint` makes
@@ -108,14 +102,6 @@ def _entry(instance: Mapping[str, Any], state: str, unit: float, with_node: bool
     return Entry(name, place, weight, drain)
 
 
-@dataclass(frozen=True)
-class _Answer:
-    instances: Sequence[Mapping[str, Any]]
-    index: int
-    hidden: bool  # some instances, by access control
-    date: str | None
-
-
 class ConsulSource:
     """The healthy instances of ``service``, asked of the agent at ``endpoint``.
 
@@ -146,7 +132,7 @@ class ConsulSource:
         wait: float = WAIT,
         timeout: float = TIMEOUT,
     ) -> None:
-        self._httpx = _http.library("consul")
+        _http.library("consul")
         for option, value in (("weight_unit", weight_unit), ("wait", wait), ("timeout", timeout)):
             if not value > 0:
                 raise ConfigError(f"{option} is more than 0, got {value!r}", option=option)
@@ -170,7 +156,7 @@ class ConsulSource:
         async with self._client() as client:
             while True:
                 began = clock()
-                answer = await self._ask(client, index)
+                answer = await client.ask(index, self._wait)
                 if answer.index < index:
                     index = 0  # what it says may be older than what was told: it is asked for all
                 else:
@@ -181,49 +167,18 @@ class ConsulSource:
                         yield found
                 await asyncio.sleep(max(0.0, began + LEAST - clock()))
 
-    def _client(self) -> httpx2.AsyncClient:
-        scheme = "https" if self._context is not None else "http"
-        return _http.client(
-            "consul",
-            f"{scheme}://{self._endpoint}",
-            timeout=self._timeout,
+    def _client(self) -> ConsulClient:
+        return ConsulClient(
+            str(self),
+            self._endpoint,
+            self._service,
+            self._query,
+            token=self._token,
             context=self._context,
-            headers={} if self._token is None else {"X-Consul-Token": self._token},
+            timeout=self._timeout,
         )
 
-    async def _ask(self, client: httpx2.AsyncClient, index: int) -> _Answer:
-        """One query, which blocks while ``index`` is the newest and is not 0."""
-        query = self._query
-        patience = self._timeout
-        if index:
-            query = {**query, "index": index, "wait": f"{self._wait * 1000:.0f}ms"}
-            patience += self._wait * (1 + _JITTER)
-        with _http.told("consul", str(self)):
-            response = await client.get(
-                f"/v1/health/service/{quote(self._service, safe='')}",
-                params=query,
-                timeout=self._httpx.Timeout(self._timeout, read=patience),
-            )
-        return self._answer(response)
-
-    def _answer(self, response: httpx2.Response) -> _Answer:
-        if response.status_code != 200:
-            said = response.text.strip()[:300] or f"status {response.status_code}"
-            raise DiscoveryError(f"{self} refuses: {said}", source=str(self))
-        headers = response.headers
-        try:
-            instances = json.loads(response.text)
-            index = int(headers["X-Consul-Index"])
-        except (KeyError, ValueError, RecursionError):
-            instances = index = None
-        if not isinstance(instances, list) or index is None:
-            text = f"{self} gave no answer of Consul's health API: {response.text[:100]!r}"
-            raise DiscoveryError(text, source=str(self))
-        # told since Consul 1.11; before that, a token without rights reads as an empty service
-        hidden = headers.get("X-Consul-Results-Filtered-By-ACLs") == "true"
-        return _Answer(instances, index, hidden, headers.get("Date"))
-
-    def _parsed(self, answer: _Answer) -> Membership:
+    def _parsed(self, answer: Answer) -> Membership:
         if answer.hidden and not answer.instances:
             text = f"{self}: access control hides all instances; its token needs"
             raise DiscoveryError(f"{text} service:read and node:read", source=str(self))
@@ -238,7 +193,7 @@ class ConsulSource:
         """What the agent answers, in which health, whether all may be read, and its clock."""
         async with self._client() as client:
             try:
-                answer = await self._ask(client, 0)
+                answer = await client.ask(0, self._wait)
                 found = self._parsed(answer)
             except DiscoveryError as error:
                 return [Finding("error", str(error))]

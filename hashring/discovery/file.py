@@ -29,6 +29,9 @@ SETTLED = 0.05
 """Seconds for which a file must stay as it is before it is read: an editor that writes in place
 empties it first."""
 
+EMPTY = 1.0
+"""The same for a file without a byte: it is rarely meant, and on a busy disk it lasts a while."""
+
 _COARSE_NS = 2 * 10**9  # the coarsest times that file systems keep, FAT's: younger may hide an edit
 _FIELDS = {"name", "address", "weight", "drain"}
 
@@ -147,8 +150,9 @@ class FileSource:
         """The file's bytes, read while nobody wrote."""
         before = await asyncio.to_thread(self._stamp)
         while True:
-            if time.time_ns() - before.mtime < SETTLED * 1e9:
-                await asyncio.sleep(SETTLED)
+            quiet = SETTLED if before.size else EMPTY
+            if time.time_ns() - before.mtime < quiet * 1e9:
+                await asyncio.sleep(quiet)
             payload = await asyncio.to_thread(self._read)
             after = await asyncio.to_thread(self._stamp)
             if after == before:

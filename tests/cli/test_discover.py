@@ -65,19 +65,22 @@ def test_watching_prints_each_change_as_it_comes(hosts: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        assert len(json.loads(process.stdout.readline())["hosts"]) == 2
-        hosts.write_text(f"{HOSTS}web3\n")
-        assert len(json.loads(process.stdout.readline())["hosts"]) == 3
-        hosts.write_text("web1\nweb1\n")
-        assert "lost file:hosts" in process.stderr.readline()
-        hosts.write_text("")
-        assert "back file:hosts" in process.stderr.readline()
-        assert "held file:hosts" in process.stderr.readline()
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=20) == 130
-        assert process.stdout.read() == ""
+        try:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            assert len(json.loads(process.stdout.readline())["hosts"]) == 2
+            hosts.write_text(f"{HOSTS}web3\n")
+            assert len(json.loads(process.stdout.readline())["hosts"]) == 3
+            hosts.write_text("web1\nweb1\n")
+            assert "lost file:hosts" in process.stderr.readline()
+            hosts.write_text("")
+            assert "back file:hosts" in process.stderr.readline()
+            assert "held file:hosts" in process.stderr.readline()
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=20) == 130
+            assert process.stdout.read() == ""
+        finally:
+            process.kill()  # else the with would wait for it for ever, whatever failed above
 
 
 @pytest.mark.parametrize(
