@@ -74,7 +74,7 @@ class AiohttpUpstream:
                 "3.14 is known to work",
                 option="upstream",
             )
-        # a second try by itself would be outside the budget, and on the same host
+        # a WebSocket's second try by itself would be outside the budget, and on the same host
         session._retry_connection = False
         self._session = session
         return session

@@ -100,7 +100,7 @@ class Gateway(Parts):
     # -- requests ---------------------------------------------------------------------------------
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The ASGI application. Cost: some 30 us a request, and the client's 100."""
+        """The ASGI application. Cost: some 30 us a request beside the server and the client."""
         kind = scope["type"]
         if kind != "http":
             if kind == "websocket":
