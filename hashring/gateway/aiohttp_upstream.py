@@ -28,11 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["AiohttpUpstream"]
 
-_MOST_HEADER = 32 * 1024
-"""Bytes of one header of an answer: four times what servers take by default, for long cookies."""
-
-_MOST_HEADERS = 256
-
 _OWN_FAULTS = frozenset(
     {errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM}
 )
@@ -54,22 +49,24 @@ class AiohttpUpstream:
         self._endless = timeouts.idle is None and timeouts.first_byte is not None
 
     def _opened(self) -> aiohttp.ClientSession:
-        from hashring.gateway.aiohttp_request import Request, plain_headers
+        from hashring.gateway import aiohttp_request as ours
 
         lib, timeouts = self._lib, self._timeouts
+        self._ask = ours.ask
+        self._limit = lib.ClientTimeout(
+            total=None, connect=timeouts.connect, sock_read=timeouts.first_byte
+        )
         session: aiohttp.ClientSession = lib.ClientSession(
             # its limit of 100 connections would let requests wait in silence
             connector=lib.TCPConnector(limit=0, keepalive_timeout=timeouts.keep_alive),
-            timeout=lib.ClientTimeout(
-                total=None, connect=timeouts.connect, sock_read=timeouts.first_byte
-            ),
+            timeout=self._limit,
             cookie_jar=lib.DummyCookieJar(),
             auto_decompress=False,
             trust_env=False,
-            request_class=Request,
-            max_line_size=_MOST_HEADER,
-            max_field_size=_MOST_HEADER,
-            max_headers=_MOST_HEADERS,
+            request_class=ours.Request,
+            max_line_size=ours.MOST_HEADER,
+            max_field_size=ours.MOST_HEADER,
+            max_headers=ours.MOST_HEADERS,
         )
         if not hasattr(session, "_retry_connection"):
             raise ConfigError(
@@ -77,9 +74,8 @@ class AiohttpUpstream:
                 "3.14 is known to work",
                 option="upstream",
             )
-        # a second try by itself would be outside the budget, and on the same host
+        # a WebSocket's second try by itself would be outside the budget, and on the same host
         session._retry_connection = False
-        plain_headers(session)
         self._session = session
         return session
 
@@ -94,8 +90,8 @@ class AiohttpUpstream:
         """Send one request; its answer's head. Raises ``UpstreamError``."""
         session = self._session or self._opened()
         try:
-            response = await session._request(
-                method, _url(address, target), headers=headers, data=body, allow_redirects=False
+            response = await self._ask(
+                session, method, _url(address, target), headers, body, self._limit
             )
         except (OSError, ValueError, self._lib.ClientError) as error:
             raise self._told(error) from error

@@ -30,6 +30,7 @@ class Body:
         "_length",
         "_limit",
         "_receive",
+        "absent",
         "done",
         "error",
         "size",
@@ -46,6 +47,7 @@ class Body:
         self._length = length
         self._limit = limit
         self._kept: list[bytes] | None = []  # None once it is too long to be sent again
+        self.absent = empty and length is None  # a length of 0 is told to the host
         self.done = empty
         self.size = 0
         self.error: Exception | None = None

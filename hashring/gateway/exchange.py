@@ -11,11 +11,12 @@ from hashring.gateway.access import Entry
 from hashring.gateway.asgi import Scope
 from hashring.gateway.body import Body, ClientGone
 from hashring.gateway.caller import Caller
-from hashring.gateway.headers import answer_headers
+from hashring.gateway.headers import Head, answer_headers
 from hashring.gateway.parts import Parts
 from hashring.gateway.problems import PROBLEMS, Problem, Refused, answer_problem
 from hashring.gateway.upstream import Answer, Garbled, Overdue, Unreachable, UpstreamError
 from hashring.gateway.watch import Watch
+from hashring.hosts import Host
 
 __all__ = ["CUT", "Exchange", "blame", "problem_of"]
 
@@ -55,13 +56,18 @@ def blame(lease: Lease, error: UpstreamError) -> None:
 class Exchange:
     """One HTTP request from its head to the end of its answer."""
 
-    __slots__ = ("_caller", "_entry", "_gateway", "_scope", "_tried", "_watch", "body")
+    __slots__ = ("_body", "_caller", "_entry", "_gateway", "_scope", "_tried", "_watch")
 
     def __init__(self, gateway: Parts, scope: Scope, watch: Watch, entry: Entry) -> None:
         self._gateway, self._scope, self._watch, self._entry = gateway, scope, watch, entry
         self._tried: list[str] = []
         self._caller: Caller | None = None
-        self.body: Body
+        self._body: Body
+
+    @property
+    def taken(self) -> int:
+        """Bytes of the body that came; 0 for a request that was refused by its head."""
+        return self._body.size if hasattr(self, "_body") else 0
 
     async def run(self) -> None:
         """Answer the request. Raises nothing but a cancellation that is not the watch's own."""
@@ -69,7 +75,9 @@ class Exchange:
         entry.request_id = f"{random.getrandbits(128):032x}"
         try:
             caller = self._caller = Caller(self._gateway, self._scope, entry)
-            await self._identify(caller)
+            body = self._body = self._begun(caller.head)
+            most = self._gateway.body_limit
+            caller.identify(await body.peek(most) if most and not body.done else b"")
             await self._try_hosts(caller)
         except ClientGone:
             entry.status, entry.why = entry.status or _GONE, "gone"
@@ -82,19 +90,14 @@ class Exchange:
                 raise
             await self._give_up()
 
-    async def _identify(self, caller: Caller) -> None:
-        gateway, head = self._gateway, caller.head
+    def _begun(self, head: Head) -> Body:
         # without a length and without chunks an HTTP/1 request has no body; others may have one
         empty = not head.chunked and not head.length and (
             head.length == 0 or self._scope.get("http_version", "1.1") in ("1.1", "1.0")
         )  # fmt: skip
-        limit = gateway.limits.body
-        self.body = Body(self._watch.receive, head.length, limit, empty=empty)
-        self._watch.follow(self.body)
-        looked_into = b""
-        if gateway.body_limit and not empty:
-            looked_into = await self.body.peek(gateway.body_limit)
-        caller.identify(looked_into)
+        body = Body(self._watch.receive, head.length, self._gateway.limits.body, empty=empty)
+        self._watch.follow(body)
+        return body
 
     # -- hosts ------------------------------------------------------------------------------------
 
@@ -112,9 +115,10 @@ class Exchange:
                     raise
                 raise Refused(problem_of(last)) from None
             entry.tries += 1
-            entry.host, entry.reason = lease.host.name, lease.reason
+            host = lease.host
+            entry.host, entry.reason = host.name, lease.reason
             try:
-                await self._pass_on(await self._ask(caller, lease), caller, lease)
+                await self._pass_on(await self._ask(caller, host, lease), caller, host, lease)
                 return
             except UpstreamError as error:
                 last = error
@@ -127,19 +131,18 @@ class Exchange:
             gateway.stats["retries"] += 1
             self._tried.append(entry.host)
 
-    async def _ask(self, caller: Caller, lease: Lease) -> Answer:
+    async def _ask(self, caller: Caller, host: Host, lease: Lease) -> Answer:
         """One try. A body that breaks off is the client's doing, whatever the client says of it."""
+        body = self._body
         try:
+            # most requests have none, and a call that is awaited costs as much as it does
+            payload = None if body.absent else await body.payload()
             return await self._gateway.upstream.request(
-                lease.host.address,
-                self._entry.method,
-                caller.target,
-                caller.headers,
-                await self.body.payload(),
+                host.address, self._entry.method, caller.target, caller.headers, payload
             )
         except UpstreamError:
-            if self.body.error is not None:
-                raise self.body.error from None
+            if body.error is not None:
+                raise body.error from None
             raise
         except asyncio.CancelledError:
             if self._watch.why in ("upload", "total"):
@@ -152,7 +155,7 @@ class Exchange:
         safe = isinstance(error, Unreachable) or (
             self._entry.method in _IDEMPOTENT and not isinstance(error, Garbled)
         )
-        if not safe or not self.body.replayable:
+        if not safe or not self._body.replayable:
             return False
         if self._gateway.budget.withdraw():
             return True
@@ -161,14 +164,14 @@ class Exchange:
 
     # -- the answer -------------------------------------------------------------------------------
 
-    async def _pass_on(self, answer: Answer, caller: Caller, lease: Lease) -> None:
+    async def _pass_on(self, answer: Answer, caller: Caller, host: Host, lease: Lease) -> None:
         entry, send = self._entry, self._watch.send
         try:
             status = answer.status
             if not 200 <= status < 600:
                 raise Garbled(f"status {status}")
             headers = answer_headers(answer.headers, bodiless=status in _BODILESS)
-            cookie = caller.set_cookie(lease.host, retry=bool(self._tried))
+            cookie = caller.set_cookie(host, retry=bool(self._tried))
             if cookie is not None:
                 headers.append((b"set-cookie", cookie.encode("latin-1")))
             headers.append((b"x-request-id", entry.request_id.encode()))

@@ -124,6 +124,7 @@ class Head:
         self.given: dict[str, str] = {}
         self.host: str | None = None
         self.request_id: str | None = None
+        self.cookie: str | None = None
         self.chunked = False
         self._connection: list[bytes] = []
         self._cookies: list[bytes] = []
@@ -132,10 +133,11 @@ class Head:
             self._read(headers, trusted)
             if self._connection:
                 self._drop_named()
-            self._settle_cookies(token_name)
+            if self._cookies:
+                self._settle_cookies(token_name)
         except UnicodeDecodeError:
             raise Refused(PROBLEMS["bad_request"]) from None
-        self.length = self._settled_length()
+        self.length = self._settled_length() if self._lengths else None
 
     def _read(self, headers: Iterable[tuple[bytes, bytes]], trusted: bool) -> None:
         add = self.headers.append
@@ -144,6 +146,10 @@ class Head:
             known = plain(name)
             if known is not None:
                 add((known, value.decode()))
+            elif name == b"host":
+                self.host = value.decode("ascii")
+            elif name == b"cookie":
+                self._cookies.append(value)
             elif name in _SPECIAL:
                 self._special(name, value, trusted)
             elif name.startswith(_OURS):
@@ -153,11 +159,7 @@ class Head:
                 add((name.decode("ascii"), value.decode()))
 
     def _special(self, name: bytes, value: bytes, trusted: bool) -> None:
-        if name == b"host":
-            self.host = value.decode("ascii")
-        elif name == b"cookie":
-            self._cookies.append(value)
-        elif name == b"content-length":
+        if name == b"content-length":
             self._lengths.append(value)
         elif name == b"connection":
             self._connection.append(value)
@@ -187,16 +189,14 @@ class Head:
         """All cookies for who reads the token; without it for the host."""
         cookies = self._cookies
         sent = cookies[0] if len(cookies) == 1 else b"; ".join(cookies)
-        self.cookie = sent.decode("latin-1") if sent else None
         if sent:
+            self.cookie = sent.decode("latin-1")
             kept = sent if token_name is None else without_cookie(sent, token_name)
             if kept:
                 self.headers.append(("cookie", kept.decode()))
 
-    def _settled_length(self) -> int | None:
+    def _settled_length(self) -> int:
         lengths = self._lengths
-        if not lengths:
-            return None
         if len(lengths) > 1 or self.chunked or not lengths[0].isdigit() or len(lengths[0]) > 18:
             raise Refused(PROBLEMS["bad_request"])
         return int(lengths[0])

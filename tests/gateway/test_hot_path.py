@@ -1,0 +1,82 @@
+"""Does what makes a request cheap leave it as it was?"""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hashring.affinity import Tokens
+from hashring.affinity._cookies import cookie_values
+from hashring.errors import InvalidKeyError
+from hashring.gateway import Timeouts
+from hashring.gateway.headers import without_cookie
+from hashring.gateway.watch import Rounds, Watch
+
+_PIECES = st.lists(st.sampled_from(["sid", "=", ";", " ", "\t", '"', "x", "xsid", "a=1"]))
+
+
+def _plainly(header: str, name: str) -> list[str]:
+    """What ``cookie_values`` means, part by part."""
+    parts = [part.partition("=") for part in header.split(";")]
+    values = [value.strip(" \t") for found, sign, value in parts if sign and _bare(found) == name]
+    return [value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value
+            for value in values]  # fmt: skip
+
+
+def _bare(text: str) -> str:
+    return text.strip(" \t")
+
+
+@given(_PIECES)
+def test_one_search_finds_the_cookies_that_splitting_finds(pieces: list[str]) -> None:
+    header = "".join(pieces)
+    assert cookie_values(header, "sid") == _plainly(header, "sid")
+
+
+@given(_PIECES)
+def test_no_cookie_of_that_name_is_left_and_no_other_is_lost(pieces: list[str]) -> None:
+    header = "".join(pieces)
+    kept = without_cookie(header.encode(), b"sid").decode()
+    assert not any(_bare(part.partition("=")[0]) == "sid" for part in kept.split(";"))
+    others = [_bare(part) for part in header.split(";") if _bare(part.partition("=")[0]) != "sid"]
+    assert [one for one in map(_bare, kept.split(";")) if one] == [one for one in others if one]
+
+
+def test_a_remembered_hash_is_that_of_the_same_id_only() -> None:
+    tokens = Tokens(b"sixteen or more random bytes")
+    assert tokens.clients("1") == tokens.clients("1") == tokens.clients(1) == tokens.clients(b"1")
+    assert tokens.clients("x" * 1000) == tokens.clients(b"x" * 1000) != tokens.clients("x")
+    with pytest.raises(InvalidKeyError):
+        tokens.clients(True)
+
+
+def test_the_rounds_end_with_the_last_request_and_begin_again_with_the_next() -> None:
+    async def gone() -> dict[str, str]:
+        return {"type": "http.disconnect"}
+
+    async def send(message: object) -> None:
+        raise AssertionError(message)
+
+    rounds = Rounds(Timeouts())
+
+    async def one() -> bool:
+        watch = Watch(gone, send, rounds)
+        try:
+            await asyncio.sleep(30)
+        except asyncio.CancelledError:
+            return watch.caught()
+        finally:
+            watch.over()
+        return False
+
+    async def both() -> list[bool]:
+        first = await one()
+        while rounds._timer is not None:  # noqa: ASYNC110  # a round that finds nobody tells nobody
+            await asyncio.sleep(0.01)
+        return [first, *await asyncio.gather(one(), one())]
+
+    assert asyncio.run(both()) == [True, True, True]
+    assert asyncio.run(one())  # and in another loop
