@@ -136,6 +136,7 @@ def test_two_gateways_on_one_prefix_agree_before_and_after_a_change(
 
         etcd.kill()
         wait_for(lambda: state(one)["discovery"]["trouble"], one)
+        wait_for(lambda: state(two)["discovery"]["trouble"], two)
         assert ask_one.all_hosts() == ask_two.all_hosts() == after
         assert admin(one, "/readyz") == (200, {"ready": True})
 
@@ -233,3 +234,16 @@ def test_a_source_is_given_on_the_command_line() -> None:
         assert running.address
         assert "serving 1 hosts" in running.hear("serving")
         assert running.end() == 0
+
+
+def test_hosts_of_the_file_are_taken_while_the_source_has_told_none(tmp_path: Path) -> None:
+    path, url = tmp_path / "h.toml", f"file:{tmp_path / 'hosts.txt'}"
+    with hosts("a", "b") as (one, two):
+        pool = '[pool]\nhosts = ["{}"]\n'
+        file = written(path, url, pool=pool.format(one), discovery="wait = 0.1")
+        with serving(file, listen="") as running, asking(running) as (ask,):
+            assert ask.host_of("x") == "a"
+            written(path, url, pool=pool.format(two), discovery="wait = 0.1")
+            wait_for(lambda: names(running) == {two}, running)
+            assert ask.host_of("x") == "b"
+            assert ask.failed == []
