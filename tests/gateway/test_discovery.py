@@ -159,8 +159,7 @@ def test_two_gateways_on_one_prefix_agree_before_and_after_a_change(
         assert state(one)["fingerprint"] == state(two)["fingerprint"]
 
         etcd.put("d", addresses[3])
-        both = {*"abcd"}
-        wait_for(lambda: names(one) == names(two) == both, one, two)
+        wait_for(lambda: names(one) == names(two) == {*"abcd"}, one, two)
         after = ask_one.all_hosts()
         assert ask_two.all_hosts() == after
         assert state(one)["fingerprint"] == state(two)["fingerprint"]
