@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,11 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hashring import placement as placements
 from hashring.cli._running import Running
-from hashring.errors import DiscoveryError, HashringError
+from hashring.cli._sources import balancer_of
+from hashring.errors import HashringError
 from hashring.hosts import Host
 
 if TYPE_CHECKING:
-    from hashring import LoadBalancer
     from hashring.config import Settings
     from hashring.placement import Table
 
@@ -67,11 +66,7 @@ def ours_of(settings: Settings) -> Ours:
 
     Raises ``DiscoveryError`` when it does not answer in the time that the settings give it.
     """
-    from hashring.config import balancer
-
-    lb = balancer(settings)
-    if settings.discovery.url:
-        asyncio.run(_answered(settings, lb))
+    lb = balancer_of(settings)
     place, snapshot = settings.placement, lb.snapshot
     known = {} if place.name == _NONE else placements.options(place.name)
     states = {host.name: lb.state(host.name) for host in lb.hosts}
@@ -86,17 +81,6 @@ def ours_of(settings: Settings) -> Ours:
         snapshot.usable_table,
         settings.identity.sources == ("address",),
     )
-
-
-async def _answered(settings: Settings, lb: LoadBalancer) -> None:
-    from hashring.config import discovery
-
-    following = discovery(settings, lb)
-    assert following is not None
-    async with following:
-        if following.membership is None:
-            why = following.trouble or f"no answer within {settings.discovery.wait:g} s"
-            raise DiscoveryError(f"{following.source}: {why}", source=str(following.source))
 
 
 def compared(ours: Ours, running: Running) -> Compared:

@@ -1,16 +1,23 @@
-"""Which options do commands share that ask a source?  Its URL, its options, how long to wait."""
+"""How do commands ask a source?  By its URL and options, or by those of the settings."""
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
 from hashring.cli._options import usage
+from hashring.errors import DiscoveryError
 
-__all__ = ["source_options"]
+if TYPE_CHECKING:
+    from hashring import LoadBalancer
+    from hashring.config import Settings
+
+__all__ = ["balancer_of", "source_options"]
 
 Function: TypeAlias = Callable[..., Any]
 
@@ -48,3 +55,29 @@ def source_options(function: Function) -> Function:
         return function(*args, source=found, **kwargs)
 
     return with_source
+
+
+def balancer_of(settings: Settings) -> LoadBalancer:
+    """The balancer that ``serve`` would have; with a source, once that has answered.
+
+    Raises ``DiscoveryError`` when it does not in the time that the settings give it.
+    """
+    from hashring.config import balancer
+
+    lb = balancer(settings)
+    if settings.discovery.url:
+        # what goes wrong is an error of one line: without a handler, logging would print it too
+        logging.getLogger("hashring").addHandler(logging.NullHandler())
+        asyncio.run(_answered(settings, lb))
+    return lb
+
+
+async def _answered(settings: Settings, lb: LoadBalancer) -> None:
+    from hashring.config import discovery
+
+    following = discovery(settings, lb)
+    assert following is not None
+    async with following:
+        if following.membership is None:
+            why = following.trouble or f"no answer within {settings.discovery.wait:g} s"
+            raise DiscoveryError(f"{following.source}: {why}", source=str(following.source))

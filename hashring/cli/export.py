@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hashring.cli._options import placement_options, usage
+from hashring.cli._sources import balancer_of
 from hashring.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -136,10 +138,14 @@ def _places(given: dict[str, Any]) -> Iterator[str]:
 def _settings(file: str) -> Any:
     config = import_module("hashring.config")
     try:
-        return config.read(file)
+        settings = config.read(file)
     except config.MistakesError as error:
         import_module("hashring.cli.check").tell(error)
         raise SystemExit(BAD_CONFIG) from None
+    if settings.discovery.url:
+        hosts = balancer_of(settings).hosts  # as the source says now
+        settings = replace(settings, pool=replace(settings.pool, hosts=hosts))
+    return settings
 
 
 def routing_of(

@@ -238,7 +238,9 @@ def test_with_a_source_its_answer_is_compared(run: Run) -> None:
         Path("here.toml").write_text('[discovery]\nurl = "file:none.txt"\nwait = 0.1\n')
         done = run("check", "here.toml", "--against", url)
     assert done.exit_code == 1
-    assert "none.txt cannot be read" in done.stderr
+    assert done.stderr == (
+        "hashring: file:none.txt: none.txt cannot be read: No such file or directory\n"
+    )
     assert done.stdout == ""
 
 

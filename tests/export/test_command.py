@@ -183,3 +183,19 @@ def test_a_file_with_mistakes_says_where(run: Run) -> None:
     done = run("haproxy", "--from", "hashring.toml")
     assert done.exit_code == 3
     assert "hashring.toml:" in done.stderr
+
+
+def test_from_a_file_that_names_a_source_its_hosts_are_asked_for(run: Run) -> None:
+    text = FILE.partition("[placement]")[2]
+    source = '[discovery]\nurl = "file:hosts.txt"\nwait = 0.1\n[placement]'
+    Path("hashring.toml").write_text(source + text, encoding="utf-8")
+    done = run("haproxy", "--from", "hashring.toml")
+    assert done.exit_code == 1
+    assert done.stderr == (
+        "hashring: file:hosts.txt: hosts.txt cannot be read: No such file or directory\n"
+    )
+    Path("hosts.txt").write_text("web1@10.0.0.1:8080\nweb2=3@10.0.0.2:8080\n", encoding="utf-8")
+    done = run("haproxy", "--from", "hashring.toml")
+    assert done.exit_code == 0, done.stderr
+    assert "HAProxy: 2 hosts under the placement haproxy-consistent" in done.stdout
+    assert "10.0.0.2:8080" in done.stdout

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import http.client
 import json
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from hashring.cli._app import app
 from tests.cli.serving import PATIENCE, Serving, hosts, serving, until
 from tests.discovery.etcd_server import EtcdServer
 
@@ -70,6 +74,7 @@ class Asking:
     def __init__(self, running: Serving) -> None:
         self._connection = http.client.HTTPConnection(running.address, timeout=PATIENCE)
         self.failed: list[str] = []
+        self.count = 0
 
     def host_of(self, client: str) -> str:
         self._connection.request("GET", "/anonymous", headers={"x-session": client})
@@ -98,6 +103,34 @@ def asking(*gateways: Serving) -> Iterator[list[Asking]]:
             each.close()
 
 
+@contextmanager
+def asking_steadily(*gateways: Serving) -> Iterator[list[Asking]]:
+    """Each gateway is asked without a pause, in a thread, until the block ends."""
+    over = threading.Event()
+
+    def ask(one: Asking) -> None:
+        for client in cycle(CLIENTS):
+            if over.wait(0.005):  # two cores serve clients, gateways, hosts and etcd
+                return
+            try:
+                one.host_of(client)
+            except (OSError, http.client.HTTPException) as error:
+                one.failed.append(repr(error))
+                return
+            one.count += 1
+
+    with asking(*gateways) as found:
+        threads = [threading.Thread(target=ask, args=(one,)) for one in found]
+        for thread in threads:
+            thread.start()
+        try:
+            yield found
+        finally:
+            over.set()
+            for thread in threads:
+                thread.join()
+
+
 def wait_for(true: Callable[[], Any], *gateways: Serving) -> None:
     assert until(true), [(state(gateway), gateway.said) for gateway in gateways]
 
@@ -118,6 +151,7 @@ def test_two_gateways_on_one_prefix_agree_before_and_after_a_change(
         file = written(tmp_path / "h.toml", etcd.url)
         one, two = (stack.enter_context(serving(file, listen="")) for _ in range(2))
         ask_one, ask_two = stack.enter_context(asking(one, two))
+        steady = stack.enter_context(asking_steadily(one, two))
 
         before = ask_one.all_hosts()
         assert ask_two.all_hosts() == before
@@ -125,8 +159,7 @@ def test_two_gateways_on_one_prefix_agree_before_and_after_a_change(
         assert state(one)["fingerprint"] == state(two)["fingerprint"]
 
         etcd.put("d", addresses[3])
-        both = {*"abcd"}
-        wait_for(lambda: names(one) == names(two) == both, one, two)
+        wait_for(lambda: names(one) == names(two) == {*"abcd"}, one, two)
         after = ask_one.all_hosts()
         assert ask_two.all_hosts() == after
         assert state(one)["fingerprint"] == state(two)["fingerprint"]
@@ -136,6 +169,7 @@ def test_two_gateways_on_one_prefix_agree_before_and_after_a_change(
 
         etcd.kill()
         wait_for(lambda: state(one)["discovery"]["trouble"], one)
+        wait_for(lambda: state(two)["discovery"]["trouble"], two)
         assert ask_one.all_hosts() == ask_two.all_hosts() == after
         assert admin(one, "/readyz") == (200, {"ready": True})
 
@@ -146,7 +180,21 @@ def test_two_gateways_on_one_prefix_agree_before_and_after_a_change(
         assert ask_two.all_hosts() == last
         stayed = {client for client in CLIENTS if after[client] != "a"}
         assert all(last[client] == after[client] for client in stayed)
-        assert ask_one.failed == ask_two.failed == []
+        for running in (one, two):
+            url = running.hear("its state is at").rpartition(" ")[2]
+            done = CliRunner().invoke(app, ["check", file, "--against", url])
+            assert done.exit_code == 0, done.output
+        assert [each.failed for each in (ask_one, ask_two, *steady)] == [[]] * 4
+        assert all(each.count > 100 for each in steady)
+
+    assert not any("Traceback" in line for line in (*one.said, *two.said))
+
+
+def test_an_end_by_a_signal_ends_the_watch(etcd: EtcdServer, tmp_path: Path) -> None:
+    etcd.put("a", "127.0.0.1:9")
+    file = written(tmp_path / "h.toml", etcd.url, more='[health]\nprobe = "none"')
+    with serving(file, listen="") as one, serving(file, listen="") as two:
+        assert names(one) == names(two) == {"a"}
         assert one.end() == two.end() == 0
     assert not any("Traceback" in line for line in (*one.said, *two.said))
 
@@ -233,3 +281,16 @@ def test_a_source_is_given_on_the_command_line() -> None:
         assert running.address
         assert "serving 1 hosts" in running.hear("serving")
         assert running.end() == 0
+
+
+def test_hosts_of_the_file_are_taken_while_the_source_has_told_none(tmp_path: Path) -> None:
+    path, url = tmp_path / "h.toml", f"file:{tmp_path / 'hosts.txt'}"
+    with hosts("a", "b") as (one, two):
+        pool = '[pool]\nhosts = ["{}"]\n'
+        file = written(path, url, pool=pool.format(one), discovery="wait = 0.1")
+        with serving(file, listen="") as running, asking(running) as (ask,):
+            assert ask.host_of("x") == "a"
+            written(path, url, pool=pool.format(two), discovery="wait = 0.1")
+            wait_for(lambda: names(running) == {two}, running)
+            assert ask.host_of("x") == "b"
+            assert ask.failed == []
