@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import TracebackType
+from typing import Any
 
 from hashring.affinity import Source, TokenAffinity, TrustedProxies
 from hashring.balancer import LoadBalancer
