@@ -100,9 +100,11 @@ def keys(*, surrogates: bool = False) -> st.SearchStrategy[str | bytes]:
     b''
     """
     alphabet = st.characters(codec="utf-8")
+    kinds: list[st.SearchStrategy[str] | st.SearchStrategy[bytes]] = []
     if surrogates:
         alphabet |= st.characters(categories=["Cs"])
-    return st.one_of(st.text(alphabet, max_size=20), st.binary(max_size=20))
+        kinds.append(st.sampled_from(_SURROGATES))  # so that no run goes without one by chance
+    return st.one_of(st.text(alphabet, max_size=20), st.binary(max_size=20), *kinds)
 
 
 @st.composite
