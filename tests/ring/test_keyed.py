@@ -8,7 +8,6 @@ import pickle
 from collections import Counter
 from collections.abc import Callable
 from hashlib import blake2b
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -24,7 +23,6 @@ from hashring.ring import HashRing, RingTable
 from tests.ring.inputs import KEYS, keys, memberships
 from tests.ring.naive import NaiveRing, encoded
 
-ROOT = Path(__file__).resolve().parents[2]
 SECRET = b"\x00 a secret with \xff every kind of byte"
 OTHER = b"another secret, as long as it must be"
 
