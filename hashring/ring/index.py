@@ -15,17 +15,15 @@ copies the arrays (a memcpy) and stores those.
 from __future__ import annotations
 
 from array import array
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
+
+from hashring.ring._patch import Patch, Vnode, remaining
 
 __all__ = ["CELLS_PER_VNODE", "Index", "Vnode"]
 
 Label = TypeVar("Label")
 Other = TypeVar("Other")
-
-Vnode = tuple[int, int]
-"""(position, code)"""
 
 CELLS_PER_VNODE = 4
 """Cells a vnode at a build, rounded up to a power of two: 4 to 8, which leaves 78 to 88 % of the
@@ -238,11 +236,11 @@ class Index(Generic[Label]):
         size = self.size + len(added) - len(removed)
         changed = len(added) + len(removed)
         if changed * _REBUILD_FRACTION > size or size * _FEWEST_CELLS_PER_VNODE > len(self.cells):
-            vnodes = _less(self.vnodes(), removed) + added
+            vnodes = remaining(self.vnodes(), removed) + added
             if added:
                 vnodes.sort(key=order)
             return Index.build(vnodes, labels, bits=self.bits, seed=self.seed)
-        patch = _Patch(self, added, removed, order)
+        patch = Patch(self.cells, self.shift, self._open, added, removed, order)
         copy = Index(
             self.cells[:],
             (self.positions[:], self.low[:], self.high[:]),
@@ -272,90 +270,3 @@ def _cell_count(vnodes: int, bits: int) -> int:
     roomy = min(vnodes * _ROOMY_CELLS_PER_VNODE, _ROOMY_CELLS)
     wanted = max(vnodes * CELLS_PER_VNODE, roomy, 1)
     return int(1 << min(bits, (wanted - 1).bit_length()))
-
-
-def _less(vnodes: list[Vnode], removed: list[Vnode]) -> list[Vnode]:
-    """``vnodes`` without ``removed``, one for one: a host may stand twice at one position."""
-    if not removed:
-        return vnodes[:]
-    gone = Counter(removed)
-    left = []
-    for vnode in vnodes:
-        if gone[vnode]:
-            gone[vnode] -= 1
-        else:
-            left.append(vnode)
-    return left
-
-
-class _Patch:
-    """What a change makes of the cells: ``plain`` (cell -> code) and ``inside`` / ``after``.
-
-    It keeps one invariant: what a cell says stands after it is what the next cell begins with. So
-    when a cell's first code changes, the news travels left over the cells without vnodes (the arc
-    that changed hands), and ends at the first cell that has some.
-    """
-
-    def __init__(
-        self,
-        index: Index[Label],
-        added: list[Vnode],
-        removed: list[Vnode],
-        order: Callable[[Vnode], Any],
-    ) -> None:
-        self._index = index
-        self._last = len(index.cells) - 1
-        self.plain: dict[int, int] = {}
-        self.inside: dict[int, list[Vnode]] = {}
-        self.after: dict[int, int] = {}
-        news: dict[int, tuple[list[Vnode], list[Vnode]]] = {}
-        for which, vnodes in enumerate((added, removed)):
-            for vnode in vnodes:
-                news.setdefault(vnode[0] >> index.shift, ([], []))[which].append(vnode)
-        for cell in sorted(news, reverse=True):
-            self._change(cell, *news[cell], order)
-
-    def _change(
-        self, cell: int, more: list[Vnode], less: list[Vnode], order: Callable[[Vnode], Any]
-    ) -> None:
-        inside, after = self._open(cell)
-        before = inside[0][1] if inside else after
-        left = _less(inside, less) + more
-        if len(left) > 1:
-            left.sort(key=order)
-        self._put(cell, left, after)
-        first = left[0][1] if left else after
-        if first != before:
-            self._tell(cell - 1, first)
-
-    def _tell(self, cell: int, first: int) -> None:
-        """Let ``cell`` and those left of it know that ``first`` now stands after them."""
-        cells, plain = self._index.cells, self.plain
-        while True:
-            if cell < 0:
-                cell = self._last
-            code = cells[cell] if cell not in plain else plain[cell]
-            if code < 0 or cell in self.inside:
-                break
-            if code == first:
-                return
-            plain[cell] = first
-            cell -= 1
-        inside, after = self._open(cell)
-        if after != first:
-            self._put(cell, inside, first)
-
-    def _open(self, cell: int) -> tuple[list[Vnode], int]:
-        if cell in self.inside:
-            return self.inside[cell], self.after[cell]
-        if cell in self.plain:
-            return [], self.plain[cell]
-        return self._index._open(cell)
-
-    def _put(self, cell: int, inside: list[Vnode], after: int) -> None:
-        if inside:
-            self.plain.pop(cell, None)
-            self.inside[cell], self.after[cell] = inside, after
-        else:
-            self.inside.pop(cell, None)
-            self.plain[cell] = after
