@@ -26,6 +26,7 @@ LINES = (
     "config",
     "integrations",
     "affinity | analysis | discovery | export | health | metrics",
+    "loops",
     "balancer",
     "pool",
     "placement",

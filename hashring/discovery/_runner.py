@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-import threading
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from types import MappingProxyType, TracebackType
 
 from hashring.balancer import LoadBalancer
@@ -19,6 +17,7 @@ from hashring.discovery._notices import Notice
 from hashring.discovery._pump import Pump
 from hashring.errors import ConfigError, HashringError
 from hashring.forks import watch as watch_forks
+from hashring.loops import LoopThread
 from hashring.strategies import Rng
 
 __all__ = ["WAIT", "Discovery"]
@@ -78,8 +77,7 @@ class Discovery:
         )
         self._wait = wait
         self._task: asyncio.Task[None] | None = None
-        self._thread: threading.Thread | None = None
-        self._end: Callable[[], object] = bool  # of the thread; known once it runs
+        self._thread: LoopThread | None = None
         self._used = self._deaf = False
         watch_forks(self)
 
@@ -162,12 +160,7 @@ class Discovery:
                 task.result()  # for its error
 
     def __enter__(self) -> Discovery:
-        began: Future[None] = Future()
-        self._thread = threading.Thread(
-            target=self._serve, args=(began,), name="hashring discovery", daemon=True
-        )
-        self._thread.start()
-        began.result()  # or its error
+        self._thread = LoopThread(self, "hashring discovery")
         return self
 
     def __exit__(
@@ -178,24 +171,7 @@ class Discovery:
     ) -> None:
         thread, self._thread = self._thread, None
         if thread is not None and not self._deaf:
-            self._end()
-            thread.join()
-
-    def _serve(self, began: Future[None]) -> None:
-        async def follow() -> None:
-            over = asyncio.Event()
-            loop = asyncio.get_running_loop()
-            self._end = lambda: loop.call_soon_threadsafe(over.set)
-            async with self:
-                began.set_result(None)
-                await over.wait()
-
-        try:
-            asyncio.run(follow())
-        except BaseException as error:
-            if began.done():
-                raise  # to threading.excepthook
-            began.set_exception(error)
+            thread.stop()
 
     def after_fork(self) -> None:
         """Called in a forked child: it has no thread and no event loop that would follow."""

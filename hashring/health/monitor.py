@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-import threading
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from types import MappingProxyType, TracebackType
 
 from hashring.balancer import LoadBalancer
@@ -20,6 +18,7 @@ from hashring.health.probes import Probe, TcpProbe
 from hashring.health.verdicts import Verdicts, WhenAllDown
 from hashring.health.watch import Watch
 from hashring.hosts import Host
+from hashring.loops import LoopThread
 from hashring.strategies import Rng
 
 __all__ = ["HealthMonitor"]
@@ -41,6 +40,7 @@ class HealthMonitor:
 
     Cost: a task and a timer a host, and the probes. Raises ``ConfigError`` for bad options.
 
+    >>> import threading
     >>> lb = LoadBalancer(["a", "b"])
     >>> async def probe(host):
     ...     return host.name != "a"
@@ -68,8 +68,7 @@ class HealthMonitor:
         self._verdicts = Verdicts(rules or Rules(), outliers, when_all_down, panic)
         self._watch = Watch(lb, probe or TcpProbe(), self._verdicts, clock, rng or random)
         self._task: asyncio.Task[None] | None = None
-        self._thread: threading.Thread | None = None
-        self._end: Callable[[], object] = bool  # of the thread; known once it runs
+        self._thread: LoopThread | None = None
         self._used = False
         watch_forks(self)
 
@@ -141,12 +140,7 @@ class HealthMonitor:
                 task.result()  # for its error
 
     def __enter__(self) -> HealthMonitor:
-        began: Future[None] = Future()
-        self._thread = threading.Thread(
-            target=self._serve, args=(began,), name="hashring health", daemon=True
-        )
-        self._thread.start()
-        began.result()  # or its error
+        self._thread = LoopThread(self, "hashring health")
         return self
 
     def __exit__(
@@ -157,24 +151,7 @@ class HealthMonitor:
     ) -> None:
         thread, self._thread = self._thread, None
         if thread is not None and not self._watch.deaf:
-            self._end()
-            thread.join()
-
-    def _serve(self, began: Future[None]) -> None:
-        async def watch() -> None:
-            over = asyncio.Event()
-            loop = asyncio.get_running_loop()
-            self._end = lambda: loop.call_soon_threadsafe(over.set)
-            async with self:
-                began.set_result(None)
-                await over.wait()
-
-        try:
-            asyncio.run(watch())
-        except BaseException as error:
-            if began.done():
-                raise  # to threading.excepthook
-            began.set_exception(error)
+            thread.stop()
 
     def _begin(self) -> None:
         if self._used:
