@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from functools import partial
 
 from hashring.balancer import Lease
 from hashring.errors import NoHostsError
@@ -14,11 +15,11 @@ from hashring.gateway.caller import Caller
 from hashring.gateway.headers import Head, answer_headers
 from hashring.gateway.parts import Parts
 from hashring.gateway.problems import PROBLEMS, Problem, Refused, answer_problem
-from hashring.gateway.upstream import Answer, Garbled, Overdue, Unreachable, UpstreamError
+from hashring.gateway.tries import try_hosts
+from hashring.gateway.upstream import Answer, Garbled, Unreachable, UpstreamError
 from hashring.gateway.watch import Watch
-from hashring.hosts import Host
 
-__all__ = ["CUT", "Exchange", "blame", "problem_of"]
+__all__ = ["CUT", "Exchange"]
 
 CUT = "hashring.cut"
 """The scope's key of a call by which our own server ends a connection before its answer ends."""
@@ -38,29 +39,13 @@ _BODILESS = frozenset({204, 304})
 _GONE = 499  # nginx's word for a client that did not wait
 
 
-def problem_of(error: UpstreamError) -> Problem:
-    """What the client is told of ``error``."""
-    if isinstance(error, Unreachable):
-        return PROBLEMS["host_unreachable"]
-    if isinstance(error, Overdue):
-        return PROBLEMS["host_timeout"]
-    return PROBLEMS["host_garbled" if isinstance(error, Garbled) else "host_failed"]
-
-
-def blame(lease: Lease, error: UpstreamError) -> None:
-    """Count ``error`` against the host, unless it is this process that lacks something."""
-    if not error.own:
-        lease.failed(error.why)
-
-
 class Exchange:
     """One HTTP request from its head to the end of its answer."""
 
-    __slots__ = ("_body", "_caller", "_entry", "_gateway", "_scope", "_tried", "_watch")
+    __slots__ = ("_body", "_caller", "_entry", "_gateway", "_scope", "_watch")
 
     def __init__(self, gateway: Parts, scope: Scope, watch: Watch, entry: Entry) -> None:
         self._gateway, self._scope, self._watch, self._entry = gateway, scope, watch, entry
-        self._tried: list[str] = []
         self._caller: Caller | None = None
         self._body: Body
 
@@ -78,7 +63,7 @@ class Exchange:
             body = self._body = self._begun(caller.head)
             most = self._gateway.body_limit
             caller.identify(await body.peek(most) if most and not body.done else b"")
-            await self._try_hosts(caller)
+            await try_hosts(self._gateway, caller, partial(self._talk, caller), self._may_repeat)
         except ClientGone:
             entry.status, entry.why = entry.status or _GONE, "gone"
         except Refused as refused:
@@ -101,44 +86,17 @@ class Exchange:
 
     # -- hosts ------------------------------------------------------------------------------------
 
-    async def _try_hosts(self, caller: Caller) -> None:
-        """Ask hosts until one answers, and pass its answer on."""
-        gateway, entry = self._gateway, self._entry
-        gateway.budget.deposit()
-        last: UpstreamError | None = None
-        while True:
-            lease = gateway.lb.lease(caller.client_id, prefer=caller.prefer, exclude=self._tried)
-            try:
-                await lease.aacquire()
-            except NoHostsError:
-                if last is None:
-                    raise
-                raise Refused(problem_of(last)) from None
-            entry.tries += 1
-            host = lease.host
-            entry.host, entry.reason = host.name, lease.reason
-            try:
-                await self._pass_on(await self._ask(caller, host, lease), caller, host, lease)
-                return
-            except UpstreamError as error:
-                last = error
-                blame(lease, error)
-                entry.why = error.why
-                if not self._may_retry(error):
-                    raise Refused(problem_of(error)) from None
-            finally:
-                lease.release()
-            gateway.stats["retries"] += 1
-            self._tried.append(entry.host)
+    async def _talk(self, caller: Caller, lease: Lease) -> None:
+        await self._pass_on(await self._ask(caller, lease), caller, lease)
 
-    async def _ask(self, caller: Caller, host: Host, lease: Lease) -> Answer:
+    async def _ask(self, caller: Caller, lease: Lease) -> Answer:
         """One try. A body that breaks off is the client's doing, whatever the client says of it."""
         body = self._body
         try:
             # most requests have none, and a call that is awaited costs as much as it does
             payload = None if body.absent else await body.payload()
             return await self._gateway.upstream.request(
-                host.address, self._entry.method, caller.target, caller.headers, payload
+                lease.host.address, self._entry.method, caller.target, caller.headers, payload
             )
         except UpstreamError:
             if body.error is not None:
@@ -149,29 +107,22 @@ class Exchange:
                 lease.failed("took too long")
             raise
 
-    def _may_retry(self, error: UpstreamError) -> bool:
-        if self._watch.sent or len(self._tried) >= self._gateway.limits.retries:
-            return False
+    def _may_repeat(self, error: UpstreamError) -> bool:
         safe = isinstance(error, Unreachable) or (
             self._entry.method in _IDEMPOTENT and not isinstance(error, Garbled)
         )
-        if not safe or not self._body.replayable:
-            return False
-        if self._gateway.budget.withdraw():
-            return True
-        self._gateway.stats["retries_refused"] += 1
-        return False
+        return safe and not self._watch.sent and self._body.replayable
 
     # -- the answer -------------------------------------------------------------------------------
 
-    async def _pass_on(self, answer: Answer, caller: Caller, host: Host, lease: Lease) -> None:
+    async def _pass_on(self, answer: Answer, caller: Caller, lease: Lease) -> None:
         entry, send = self._entry, self._watch.send
         try:
             status = answer.status
             if not 200 <= status < 600:
                 raise Garbled(f"status {status}")
             headers = answer_headers(answer.headers, bodiless=status in _BODILESS)
-            cookie = caller.set_cookie(host, retry=bool(self._tried))
+            cookie = caller.set_cookie(lease.host, retry=entry.tries > 1)
             if cookie is not None:
                 headers.append((b"set-cookie", cookie.encode("latin-1")))
             headers.append((b"x-request-id", entry.request_id.encode()))

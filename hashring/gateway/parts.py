@@ -44,7 +44,7 @@ class Parts:
 
     def trusts(self, peer: str) -> bool:
         """Whether the forwarding headers of the client at ``peer`` are believed."""
-        return self._trusted is not None and self._trusted._trusts(peer or None)
+        return self._trusted is not None and self._trusted.trusts(peer or None)
 
     def tls(self, scope: Scope) -> bool:
         """Whether the client came by TLS, here or to a trusted proxy before us."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from functools import partial
 from typing import Any
 
 from hashring.balancer import Lease
@@ -11,10 +12,10 @@ from hashring.errors import NoHostsError
 from hashring.gateway.access import Entry
 from hashring.gateway.asgi import Receive, Scope, Send
 from hashring.gateway.caller import Caller
-from hashring.gateway.exchange import blame, problem_of
 from hashring.gateway.headers import answer_headers
 from hashring.gateway.parts import Parts
 from hashring.gateway.problems import PROBLEMS, Problem, Refused
+from hashring.gateway.tries import try_hosts
 from hashring.gateway.upstream import Answer, Closed, Socket, Unreachable, UpstreamError
 
 __all__ = ["Conversation"]
@@ -29,14 +30,13 @@ _HANDSHAKE = frozenset({b"sec-websocket-accept", b"sec-websocket-extensions",
 class Conversation:
     """One WebSocket from its handshake to its close."""
 
-    __slots__ = ("_entry", "_gateway", "_receive", "_scope", "_send", "_tried")
+    __slots__ = ("_entry", "_gateway", "_receive", "_scope", "_send")
 
     def __init__(
         self, gateway: Parts, scope: Scope, receive: Receive, send: Send, entry: Entry
     ) -> None:
         self._gateway, self._scope, self._entry = gateway, scope, entry
         self._receive, self._send = receive, send
-        self._tried: list[str] = []
 
     async def run(self) -> None:
         """Open it at a host, and pass messages on until one side closes."""
@@ -46,45 +46,11 @@ class Conversation:
         try:
             caller = Caller(self._gateway, self._scope, entry)
             caller.identify()
-            await self._try_hosts(caller)
+            await try_hosts(self._gateway, caller, partial(self._talk, caller), _may_repeat)
         except Refused as refused:
             await self._refuse(refused.problem)
         except NoHostsError as error:
             await self._refuse(PROBLEMS["no_host"], str(error))
-
-    async def _try_hosts(self, caller: Caller) -> None:
-        gateway, entry = self._gateway, self._entry
-        gateway.budget.deposit()
-        last: UpstreamError | None = None
-        while True:
-            lease = gateway.lb.lease(caller.client_id, prefer=caller.prefer, exclude=self._tried)
-            try:
-                await lease.aacquire()
-            except NoHostsError:
-                if last is None:
-                    raise
-                raise Refused(problem_of(last)) from None
-            entry.tries += 1
-            entry.host, entry.reason = lease.host.name, lease.reason
-            try:
-                await self._talk(caller, lease)
-                return
-            except UpstreamError as error:
-                last = error
-                blame(lease, error)
-                entry.why = error.why
-                if not self._may_retry(error):
-                    raise Refused(problem_of(error)) from None
-            finally:
-                lease.release()
-            gateway.stats["retries"] += 1
-            self._tried.append(entry.host)
-
-    def _may_retry(self, error: UpstreamError) -> bool:
-        # a handshake is a GET, but what a host does with one that it has begun, nobody knows
-        if not isinstance(error, Unreachable) or len(self._tried) >= self._gateway.limits.retries:
-            return False
-        return self._gateway.budget.withdraw()
 
     async def _talk(self, caller: Caller, lease: Lease) -> None:
         wanted = self._scope.get("subprotocols", ())
@@ -103,7 +69,7 @@ class Conversation:
 
     async def _accept(self, socket: Socket, caller: Caller, lease: Lease) -> None:
         headers = [pair for pair in answer_headers(socket.headers) if pair[0] not in _HANDSHAKE]
-        cookie = caller.set_cookie(lease.host, retry=bool(self._tried))
+        cookie = caller.set_cookie(lease.host, retry=self._entry.tries > 1)
         if cookie is not None:
             headers.append((b"set-cookie", cookie.encode("latin-1")))
         headers.append((b"x-request-id", self._entry.request_id.encode()))
@@ -183,3 +149,8 @@ class Conversation:
         start = {"type": "websocket.http.response.start", "status": status, "headers": headers}
         await self._send(start)
         await self._send({"type": "websocket.http.response.body", "body": body})
+
+
+def _may_repeat(error: UpstreamError) -> bool:
+    # a handshake is a GET, but what a host does with one that it has begun, nobody knows
+    return isinstance(error, Unreachable)

@@ -139,7 +139,7 @@ class TrustedProxies:
         """
         fields = fields_of(request)
         peer = fields.peer()
-        if not self._trusts(peer):
+        if not self.trusts(peer):
             return None if peer is None else self._address(peer)
         found = {self._outermost(nodes, peer) for nodes in self._told(fields)}
         if len(found) > 1:
@@ -157,11 +157,16 @@ class TrustedProxies:
         """
         fields = fields_of(request)
         said = fields.header("x-forwarded-proto")
-        if said and self._trusts(fields.peer()):
+        if said and self.trusts(fields.peer()):
             return said[-1].rpartition(b",")[2].strip().lower() in (b"https", b"wss")
         return fields.tls()
 
-    def _trusts(self, peer: str | None) -> bool:
+    def trusts(self, peer: str | None) -> bool:
+        """Whether the connection from ``peer`` is a trusted proxy's; None is a Unix socket's.
+
+        >>> TrustedProxies(["10.0.0.0/8"]).trusts("10.0.0.1")
+        True
+        """
         return self._unix if peer is None else self._known(peer).trusted
 
     def _address(self, text: str) -> str:
