@@ -7,7 +7,7 @@ import secrets
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,7 +15,7 @@ from hashring.cli.check import BAD_CONFIG, tell
 
 if TYPE_CHECKING:
     from hashring.config import Settings
-    from hashring.gateway import Gateway
+    from hashring.gateway.served import Served
 
 __all__ = ["command"]
 
@@ -116,7 +116,7 @@ def _serve(settings: Settings, read: Callable[[], Settings], file: str | None) -
     live = Reloadable(settings, read, _watched(settings, file))
     try:
         run(
-            cast("Gateway", live),  # it has all that a server asks of one
+            live,
             listen=gateway.listen,
             admin=gateway.admin or None,
             linger=gateway.linger,
@@ -137,7 +137,7 @@ def _watched(settings: Settings, file: str | None) -> list[str]:
     return [each for each in named if each]
 
 
-def _started(live: Any, listen: str, admin: str | None) -> None:
+def _started(live: Served, listen: str, admin: str | None) -> None:
     log = logging.getLogger("hashring")
     log.info("serving %d hosts at http://%s (%s)", len(live.lb), listen, live.lb.fingerprint)
     if admin is not None:

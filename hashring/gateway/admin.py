@@ -7,8 +7,8 @@ import time
 from typing import Any
 
 from hashring.discovery import Discovery
-from hashring.gateway.app import Gateway
 from hashring.gateway.asgi import Receive, Scope, Send
+from hashring.gateway.served import Served
 from hashring.ring import RingTable
 
 __all__ = ["Admin", "state"]
@@ -20,10 +20,11 @@ SCHEMA = 1
 _LOCAL = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
 
-def state(gateway: Gateway) -> dict[str, Any]:
+def state(gateway: Served) -> dict[str, Any]:
     """What ``/state`` says, as JSON knows it. Cost: O(hosts).
 
     >>> from hashring import LoadBalancer
+    >>> from hashring.gateway import Gateway
     >>> state(Gateway(LoadBalancer(["a"])))["hosts"][0]["state"]
     'up'
     """
@@ -49,7 +50,7 @@ def state(gateway: Gateway) -> dict[str, Any]:
     }
 
 
-def _placement(gateway: Gateway, table: Any) -> dict[str, Any] | None:
+def _placement(gateway: Served, table: Any) -> dict[str, Any] | None:
     """A placement's kind and options. A secret is neither: whoever has it can aim at one host."""
     if gateway.placement is None and table is None:
         return None
@@ -80,7 +81,7 @@ def _discovery(discovery: Discovery) -> dict[str, Any]:
     }
 
 
-def _host(gateway: Gateway, name: str) -> dict[str, Any]:
+def _host(gateway: Served, name: str) -> dict[str, Any]:
     lb = gateway.lb
     member = lb.snapshot.members[name]
     load = lb.load(name)
@@ -103,7 +104,7 @@ def _host(gateway: Gateway, name: str) -> dict[str, Any]:
 class Admin:
     """An ASGI application that answers GET to local clients and changes nothing."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Served) -> None:
         self._gateway = gateway
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -11,9 +11,11 @@ from hashring import config
 from hashring import placement as placements
 from hashring.balancer import LoadBalancer
 from hashring.config import Settings
+from hashring.config.kinds import endpoint
 from hashring.config.names import NO_PLACEMENT
 from hashring.discovery import HOLDER as SOURCE
 from hashring.discovery import Notice
+from hashring.errors import ConfigError
 from hashring.gateway.access import AccessLog
 from hashring.gateway.app import Gateway
 from hashring.gateway.options import Limits, Timeouts
@@ -51,8 +53,29 @@ def assembled(settings: Settings) -> Gateway:
 
 
 def _told(notice: Notice, lb: LoadBalancer) -> None:
-    if notice.kind == "changed":
-        _log.info("the pool: %d hosts, %s", len(lb), lb.fingerprint)
+    if notice.kind != "changed":
+        return
+    _log.info("the pool: %d hosts, %s", len(lb), lb.fingerprint)
+    portless = [host.address for host in lb.hosts if not _has_port(host.address)]
+    if portless:
+        _log.warning(
+            "%d of %d hosts cannot be asked, for their address names no port: %s",
+            len(portless),
+            len(lb),
+            ", ".join(portless[:3]) + (", ..." if len(portless) > 3 else ""),
+        )
+
+
+def _has_port(address: str) -> bool:
+    """Whether it says where to connect; a URL does without a port.
+
+    >>> [_has_port(address) for address in ("web1:80", "https://web1", "web1", "fd00::1")]
+    [True, True, False, False]
+    """
+    try:
+        return "://" in address or bool(endpoint(address))
+    except ConfigError:
+        return False
 
 
 def _placement(settings: Settings) -> tuple[str, Mapping[str, Any]] | None:

@@ -15,8 +15,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from hashring.affinity import TokenAffinity
 from hashring.balancer import LoadBalancer
 from hashring.config import Settings
+from hashring.discovery import Discovery
 from hashring.errors import HashringError
 from hashring.gateway.app import Gateway
 from hashring.gateway.asgi import Receive, Scope, Send
@@ -28,6 +30,7 @@ from hashring.gateway.assembly import (
     settled_hosts,
 )
 from hashring.gateway.options import Limits, Timeouts
+from hashring.health import HealthMonitor
 
 __all__ = ["Reloadable"]
 
@@ -76,12 +79,12 @@ class Reloadable:
         return self.gateway.lb
 
     @property
-    def health(self) -> Any:
+    def health(self) -> HealthMonitor | None:
         """The health monitor now."""
         return self.gateway.health
 
     @property
-    def discovery(self) -> Any:
+    def discovery(self) -> Discovery | None:
         """What follows the source now."""
         return self.gateway.discovery
 
@@ -91,7 +94,7 @@ class Reloadable:
         return self.gateway.placement
 
     @property
-    def tokens(self) -> Any:
+    def tokens(self) -> TokenAffinity | None:
         """The tokens' keeper now."""
         return self.gateway.tokens
 

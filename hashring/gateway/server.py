@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from hashring.errors import ConfigError
 from hashring.gateway.admin import Admin
-from hashring.gateway.app import Gateway
 from hashring.gateway.asgi import Application
+from hashring.gateway.served import Served
 
 if TYPE_CHECKING:
     import uvicorn
@@ -32,7 +32,7 @@ _log = logging.getLogger("hashring")
 
 
 def run(
-    gateway: Gateway,
+    gateway: Served,
     *,
     listen: str = "127.0.0.1:8080",
     admin: str | None = None,
@@ -66,7 +66,7 @@ def run(
 
 
 async def serve(
-    gateway: Gateway,
+    gateway: Served,
     *,
     listen: str = "127.0.0.1:8080",
     admin: str | None = None,
@@ -124,7 +124,7 @@ async def _until_started(servers: list[Any], tasks: list[asyncio.Task[None]]) ->
         await asyncio.sleep(0.005)  # uvicorn tells nobody when it has started
 
 
-async def _end(gateway: Gateway, servers: list[Any], ending: asyncio.Event, linger: float) -> None:
+async def _end(gateway: Served, servers: list[Any], ending: asyncio.Event, linger: float) -> None:
     await ending.wait()
     gateway.stop()
     _log.info("stopping: not ready from now on, %d in flight", gateway.in_flight)
@@ -152,7 +152,7 @@ def _on_signals(
         pass  # not the main thread, or a system without them: ``stop`` is the way then
 
 
-def _server(gateway: Gateway, app: Application, grace: float, *, lifespan: Any) -> uvicorn.Server:
+def _server(gateway: Served, app: Application, grace: float, *, lifespan: Any) -> uvicorn.Server:
     import uvicorn
 
     from hashring.gateway.sockets import Sockets

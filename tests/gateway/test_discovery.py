@@ -294,3 +294,11 @@ def test_hosts_of_the_file_are_taken_while_the_source_has_told_none(tmp_path: Pa
             wait_for(lambda: names(running) == {two}, running)
             assert ask.host_of("x") == "b"
             assert ask.failed == []
+
+
+def test_addresses_that_name_no_port_are_told(tmp_path: Path) -> None:
+    source = tmp_path / "hosts.txt"
+    source.write_text("web1\nweb2:80\n")
+    with serving("--discover", f"file:{source}", "--listen", "127.0.0.1:0") as running:
+        told = running.hear("cannot be asked")
+    assert "1 of 2 hosts cannot be asked, for their address names no port: web1" in told
