@@ -20,7 +20,8 @@ not, so nobody has to type a real one."""
 class Change:
     """A change of membership, checked against the hosts when it is applied.
 
-    ``add`` takes hosts as a ring does; a name given twice is a ``DuplicateHostError`` at once.
+    ``add`` takes hosts as a ring does; a name given twice is a ``DuplicateHostError`` at once. One
+    that ``remove`` has twice leaves once.
     ``new_secret`` says that the ring gets another ``key_secret``.
 
     >>> Change(add=["d"], remove=("b",), weights={"c": 2}).apply(["a", "b", "c"])
@@ -34,6 +35,7 @@ class Change:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "add", as_hosts(self.add))  # settled once: an iterator ends
+        object.__setattr__(self, "remove", tuple(dict.fromkeys(self.remove)))
 
     def apply(self, hosts: HostsLike) -> tuple[Host, ...]:
         """``hosts`` after the change: those that stay in their order, then those that come.

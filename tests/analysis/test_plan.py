@@ -139,6 +139,13 @@ def test_an_impossible_change_is_refused(change: Change, error: type[Exception])
         change.apply(["a", "b"])
 
 
+def test_a_host_that_is_removed_twice_leaves_once() -> None:
+    change = Change(remove=("b", "b"))
+    assert str(change) == "remove b"
+    report = plan({b"x": 1}, Membership.of(["a", "b"]), steps=change.split())
+    assert [step.change for step in report.steps] == ["remove b"]
+
+
 def test_a_change_says_what_it_is() -> None:
     change = Change(add=[("d", 2)], remove=("b",), weights={"c": 1.5})
     assert str(change) == "add d=2, remove b, weight c=1.5"
