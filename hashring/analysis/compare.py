@@ -56,6 +56,8 @@ def compare(
     (0, True)
     """
     settled = as_hosts(hosts)
+    if not settled:
+        raise ConfigError("there is no host to place anybody on: name at least one", option="hosts")
     later = None if change is None else change.apply(settled)
     wanted = [_named(one) for one in placements]
     weights = {host.name: host.weight for host in settled}
@@ -71,7 +73,8 @@ def compare(
         lost = lost or _busiest(counts, made[0])
         found.append(_candidate(counts, *made, lost))
     several = len(settled) > 1
-    total = sum(weights.values())
+    # not the sum less the lost one: beside a weight of 1e17 that loses all others
+    rest = sum(weight for name, weight in weights.items() if name != lost)
     return Comparison(
         clients=len(counts),
         requests=sum(counts.values()),
@@ -79,7 +82,7 @@ def compare(
         change="" if change is None else str(change),
         minimum=None if later is None else _minimum(settled, later),
         lost=lost if several else None,
-        even_surge=total / (total - weights[lost]) if lost and several else None,
+        even_surge=1 + weights[lost] / rest if lost and several else None,
         candidates=tuple(found),
     )
 

@@ -65,6 +65,8 @@ def command(
     from hashring.cli._facts import log_parts, shortened
 
     found = named_weights(hosts, "--hosts")
+    if not found:
+        raise click.UsageError("--hosts names no host", click.get_current_context())
     change = change_of(add, remove, weight)
     wanted = _placements(placements)
     draw.check()

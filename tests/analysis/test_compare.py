@@ -111,10 +111,17 @@ def test_options_make_a_candidate_of_their_own() -> None:
 def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(ConfigError, match="no placement 'rong'"):
         compare(COUNTS, ["a"], placements=["rong"])
+    with pytest.raises(ConfigError, match="name at least one"):
+        compare(COUNTS, [])
     with pytest.raises(ConfigError, match="no host 'z'"):
         compare(COUNTS, ["a"], lose="z")
     with pytest.raises(UnknownHostError):
         compare(COUNTS, ["a"], Change(remove=("z",)))
+
+
+def test_a_host_that_outweighs_all_others_by_far_can_be_lost() -> None:
+    report = compare(COUNTS, {"a": 1e17, "b": 1}, placements=["rendezvous"], lose="a")
+    assert report.even_surge == pytest.approx(1e17)
 
 
 def test_a_single_host_has_no_heirs() -> None:
