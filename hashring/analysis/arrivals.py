@@ -109,6 +109,8 @@ def read_arrivals(
     names = [os.fspath(source) for source in sources]
     if not names:
         raise ConfigError("there is no log to read: name a file, or - for standard input")
+    if names.count("-") > 1:
+        raise ConfigError("standard input (-) can be read only once")
     reading = _Reading()
     requests = (
         request for name in names for request in reading.read(name, open_log(name, stdin, progress))
@@ -129,17 +131,15 @@ class _Reading:
     def read(self, name: str, pieces: Iterator[bytes]) -> Iterator[tuple[float, bytes]]:
         """The (seconds, client) of each readable line of one source."""
         lines_before, used_before = self.lines, self.used
+        broken = ""
         try:
             for block in blocks(pieces):
                 yield from self._requests(block, lines_before, name)
         except CutOffError as error:
-            self.warnings.append(f"{show(name)}: {error}")
+            broken = str(error)
+            self.warnings.append(f"{show(name)}: {broken}")
         if self.used == used_before:
-            raise LogError(
-                f"{show(name)}: none of its {self.lines - lines_before:,} lines is in the combined "
-                "format, whose times say when each request came",
-                source=name,
-            )
+            raise LogError(_nothing(name, self.lines - lines_before, broken), source=name)
 
     def _requests(self, block: bytes, before: int, name: str) -> list[tuple[float, bytes]]:
         found = [
@@ -185,6 +185,16 @@ class _Reading:
             warnings=tuple(self.warnings),
             kinds=kinds,
         )
+
+
+def _nothing(name: str, lines: int, broken: str) -> str:
+    why = f" ({broken.partition(';')[0]})" if broken else ""
+    if not lines:
+        return f"{show(name)} is empty{why}: there is no request to replay"
+    some = "its only line is not" if lines == 1 else f"none of its {lines:,} lines is"
+    return (
+        f"{show(name)}: {some} in the combined format{why}, whose times say when each request came"
+    )
 
 
 def _seconds(stamp: bytes, zone: bytes) -> float:

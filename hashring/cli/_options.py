@@ -62,11 +62,11 @@ class Pool:
 
 
 @contextmanager
-def usage() -> Iterator[None]:
-    """Inside, every error of hashring is about what was typed: exit 2."""
+def usage(kind: type[HashringError] = HashringError) -> Iterator[None]:
+    """Inside, every error of hashring (of this ``kind``) is about what was typed: exit 2."""
     try:
         yield
-    except HashringError as error:
+    except kind as error:
         raise click.UsageError(str(error), click.get_current_context(silent=True)) from error
 
 

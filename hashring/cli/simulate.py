@@ -18,6 +18,7 @@ from hashring.cli._options import (
     usage,
 )
 from hashring.cli._pictures import Pictures, picture_options
+from hashring.errors import ConfigError
 
 if TYPE_CHECKING:
     from hashring.analysis import Arrivals
@@ -120,9 +121,17 @@ def command(
         ways = scenarios(load_factor, _floors(load_floors), drain)
         model = Service(service)
         model.times(0)
+        if not session_gap:
+            raise ConfigError("session_gap is above 0 seconds", option="session_gap")
     membership = pool.membership()
     arrivals = _arrivals(logs)
     when = at[0] * arrivals.seconds if at[1] else at[0]
+    if change is not None and when > arrivals.seconds:
+        raise click.UsageError(
+            f"--at {when:,.0f}s is after the log, which lasts {arrivals.seconds:,.0f} s: "
+            "nothing would change",
+            click.get_current_context(),
+        )
     report = simulate(
         arrivals,
         membership,
@@ -163,7 +172,7 @@ def _arrivals(logs: tuple[str, ...]) -> Arrivals:
     from hashring.analysis import read_arrivals
     from hashring.cli._progress import reading
 
-    with reading(logs) as progress:
+    with reading(logs) as progress, usage(ConfigError):
         arrivals = read_arrivals(logs, progress=progress)
     for warning in arrivals.log.warnings if arrivals.log is not None else ():
         click.echo(f"hashring: {warning}", err=True)

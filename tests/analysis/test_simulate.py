@@ -175,5 +175,13 @@ def test_a_line_with_a_time_that_never_was_is_unreadable(stamp: bytes) -> None:
 def test_a_log_without_times_is_refused() -> None:
     with pytest.raises(LogError, match="combined format"):
         read(b"ann\nbob\n")
+    with pytest.raises(LogError, match="its only line is not in the combined format"):
+        read(b"ann\n")
+    with pytest.raises(LogError, match="is empty: there is no request"):
+        read(b"")
+    with pytest.raises(LogError, match=r"is empty \(the gzip data ends too early\)"):
+        read(b"\x1f\x8b\x08")
     with pytest.raises(ConfigError):
         read_arrivals([])
+    with pytest.raises(ConfigError, match="only once"):
+        read_arrivals(["-", "-"])

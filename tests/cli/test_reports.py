@@ -175,6 +175,7 @@ def test_a_hostile_client_is_text_on_the_page(run: Run, tmp_path: Path) -> None:
     ("args", "code", "words"),
     [
         (("plan", "nolog", *HOSTS, "--add", "d", "--plot", "x.jpg"), 2, "a picture is written as"),
+        (("compare", "nolog", "--hosts", " , "), 2, "--hosts names no host"),
         (("compare", "nolog", *HOSTS, "--placements", "rong"), 2, "there is no placement 'rong'"),
         (("compare", "nolog", *HOSTS, "--placements", "ring:vnodes"), 2, "give K=V"),
         (("compare", "nolog", *HOSTS, "--remove", "z"), 2, "no host 'z'"),
@@ -183,6 +184,8 @@ def test_a_hostile_client_is_text_on_the_page(run: Run, tmp_path: Path) -> None:
         (("simulate", "nolog", *HOSTS, "--at", "5x"), 2, "'5x' is no time"),
         (("simulate", "nolog", *HOSTS, "--service", "5%"), 2, "'5%' is no time"),
         (("simulate", "nolog", *HOSTS, "--service", "0s"), 2, "a mean above 0 seconds"),
+        (("simulate", "nolog", *HOSTS, "--session-gap", "0"), 2, "session_gap is above 0"),
+        (("simulate", "-", "-", *HOSTS), 2, "only once"),
         (("simulate", "nolog", *HOSTS, "--load-floors", "0"), 2, "whole numbers from 1"),
         (("simulate", "nolog", *HOSTS, "--load-factor", "1"), 2, "load_factor"),
         (("simulate", "nolog", *HOSTS, "--remove", "z"), 2, "no host 'z'"),
@@ -204,6 +207,14 @@ def test_a_picture_that_cannot_be_written_says_where(run: Run, log: str) -> None
     done = run("spread", log, *HOSTS, "--report", "no/such/page.html")
     assert done.exit_code == 1
     assert done.stderr == "hashring: cannot write no/such/page.html: No such file or directory\n"
+
+
+@pytest.mark.parametrize("at", ["200%", "90d"])
+def test_a_change_after_the_end_of_the_log_is_no_simulation(run: Run, log: str, at: str) -> None:
+    done = run("simulate", log, *HOSTS, "--add", "web4", "--at", at)
+    assert done.exit_code == 2, done.output
+    assert done.stdout == ""
+    assert "is after the log" in done.stderr
 
 
 def test_a_log_without_times_cannot_be_replayed(run: Run) -> None:
