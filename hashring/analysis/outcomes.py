@@ -114,7 +114,7 @@ def _load(report: Simulation) -> Sheet:
         for outcome in report.outcomes
     )
     note = (
-        f"In flight on one host, at {report.service} a request: the most at any time, and what "
-        "99 % of the requests found at most."
+        "In flight on one host: the most at any time, and what 99 % of the requests found at "
+        f"most. A request's time is a model: {report.service}."
     )
     return Sheet("Load", ("scenario", "peak", "99 %", "overflow", "pinned"), rows, note=note)

@@ -146,6 +146,15 @@ def test_every_function_returns_the_ax_that_it_was_given() -> None:
         assert draw(ax) is ax
 
 
+def test_load_is_counted_in_whole_requests_with_room_above() -> None:
+    arrivals = Arrivals.of((float(i), f"client-{i % 7}") for i in range(50))
+    ax = plots.figure().subplots()
+    report = simulate(arrivals, Membership.of(list("abc")))
+    plots.load_over_time(ax, report)
+    assert all(tick == int(tick) for tick in ax.get_yticks())
+    assert ax.get_ylim()[1] > max(each.peak_in_flight for each in report.outcomes)
+
+
 def test_equal_reports_give_equal_bytes(tmp_path: Path) -> None:
     for kind in ("png", "svg", "pdf"):
         files = [tmp_path / f"{number}.{kind}" for number in range(2)]

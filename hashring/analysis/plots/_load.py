@@ -27,6 +27,8 @@ def load_over_time(ax: Axes, report: Simulation) -> Axes:
     Scenarios with one and the same load share a line. Changes are marked.
     """
     need_matplotlib()
+    from matplotlib.ticker import MaxNLocator
+
     per, unit = _unit(report.seconds)
     lines: dict[tuple[int, ...], list[str]] = {}
     for outcome in report.outcomes:
@@ -47,7 +49,9 @@ def load_over_time(ax: Axes, report: Simulation) -> Axes:
         ax.annotate(" change", (at / per, 1), xycoords=("data", "axes fraction"), va="top",
                     fontsize=8, color=GREY)  # fmt: skip
     bare(ax, "Requests in flight on the busiest host", x=f"{unit} of the log", y="in flight")
-    ax.set_ylim(bottom=0)
+    top = max((most for line in lines for most in line), default=1)
+    ax.set_ylim(0, 1.15 * max(1, top))  # room for the word at a change
+    ax.yaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))  # there is no half a request
     ax.set_xlim(0, max(report.seconds, report.bin_seconds) / per)
     ax.grid(axis="y", color=PALE, lw=0.6)
     legend = ax.figure.legend(loc="outside lower center", ncols=1, fontsize=8, frameon=False)
