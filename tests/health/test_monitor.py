@@ -396,3 +396,31 @@ def test_a_thousand_hosts_go_down_in_few_snapshots() -> None:
         wait_for(lambda: set(down(lb)) == sick, "400 hosts to be down")
         assert lb.snapshot.epoch < 400
         assert monitor.stats["went_down"] == 400
+
+
+def test_probes_that_fill_the_threads_of_the_loop_do_not_hold_up_the_verdicts() -> None:
+    lb = LoadBalancer([f"{kind}{n}" for n in range(40) for kind in ("sick", "well")])
+    answer = threading.Event()
+
+    async def probe(host: Host) -> bool:
+        # as the resolver does, and any probe that blocks
+        return host.name.startswith("well") or await asyncio.to_thread(answer.wait, PATIENCE)
+
+    with HealthMonitor(lb, probe, Rules(interval=0.2, timeout=0.2, fast=0.05)):
+        try:
+            wait_for(lambda: len(down(lb)) == 40, "the sick ones to be down")
+            assert not answer.is_set()
+        finally:
+            answer.set()
+
+
+def test_a_probe_whose_own_work_is_cancelled_has_failed_and_is_made_again() -> None:
+    lb = LoadBalancer(["a", "b"])
+
+    async def probe(host: Host) -> None:
+        if host.name == "a":
+            raise asyncio.CancelledError
+
+    with HealthMonitor(lb, probe, QUICK) as monitor:
+        until_down(lb, a=["probe"])
+        assert "CancelledError (3 probes in a row)" in monitor.health("a").why
