@@ -296,6 +296,24 @@ def test_it_runs_in_the_callers_event_loop_too() -> None:
         asyncio.run(main(pool(hosts), hosts[1]))
 
 
+def test_who_is_cancelled_while_entering_leaves_no_watch_behind() -> None:
+    async def main() -> None:
+        async def work() -> None:
+            async with HealthMonitor(LoadBalancer(["a", "b"]), well):
+                raise AssertionError("never reached")
+
+        task = asyncio.create_task(work())
+        await asyncio.sleep(0)  # it has begun to enter
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        async with asyncio.timeout(PATIENCE):
+            while asyncio.all_tasks() != {asyncio.current_task()}:  # noqa: ASYNC110  # it has no event
+                await asyncio.sleep(0.001)
+
+    asyncio.run(main())
+
+
 def test_a_monitor_serves_once() -> None:
     monitor = HealthMonitor(LoadBalancer(["a"]), well)
     with monitor:
