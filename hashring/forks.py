@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random  # noqa: F401  # it must have registered its own hook before ours
+from contextlib import ExitStack
 from typing import Protocol
 from weakref import WeakSet
 
@@ -29,8 +30,9 @@ def watch(forked: Forked) -> None:
 
 
 def _in_child() -> None:
-    for forked in list(_watched):
-        forked.after_fork()
+    with ExitStack() as all_of_them:  # whatever one raises: a warning may be made an error
+        for forked in list(_watched):
+            all_of_them.callback(forked.after_fork)
 
 
 if hasattr(os, "register_at_fork"):  # Windows has no fork

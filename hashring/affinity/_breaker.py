@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+from hashring.forks import watch
+
 __all__ = ["Breaker"]
 
 
@@ -23,13 +25,18 @@ class Breaker:
     True
     """
 
-    __slots__ = ("_clock", "_lock", "_pause", "_until")
+    __slots__ = ("__weakref__", "_clock", "_lock", "_pause", "_until")
 
     def __init__(self, pause: float, clock: Callable[[], float]) -> None:
         self._pause = pause
         self._clock = clock
-        self._lock = threading.Lock()
+        self.after_fork()
         self._until: float | None = None  # when the next may ask; None: closed
+        watch(self)
+
+    def after_fork(self) -> None:
+        """In a child: a lock that no lost thread holds."""
+        self._lock = threading.Lock()
 
     @property
     def is_open(self) -> bool:

@@ -6,6 +6,8 @@ import threading
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from hashring.forks import watch
+
 __all__ = ["Counters"]
 
 
@@ -18,12 +20,17 @@ class Counters:
     {'forged': 1, 'expired': 0}
     """
 
-    __slots__ = ("_counts", "_lock", "stats")
+    __slots__ = ("__weakref__", "_counts", "_lock", "stats")
 
     def __init__(self, *names: str) -> None:
-        self._lock = threading.Lock()
+        self.after_fork()
         self._counts = dict.fromkeys(names, 0)
         self.stats: Mapping[str, int] = MappingProxyType(self._counts)
+        watch(self)
+
+    def after_fork(self) -> None:
+        """In a child: a lock that no lost thread holds."""
+        self._lock = threading.Lock()
 
     def add(self, name: str) -> None:
         """One more of ``name``. Cost: about 0.1 us."""

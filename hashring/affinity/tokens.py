@@ -9,6 +9,7 @@ two bits to spare, which is why a token is believed in its one canonical spellin
 from __future__ import annotations
 
 import hmac
+import math
 import os
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -281,6 +282,6 @@ def _settled(secrets: Any) -> list[bytes]:
 
 
 def _positive(option: str, value: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-        raise ConfigError(f"{option} must be above 0 seconds, got {value!r}", option=option)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+        raise ConfigError(f"{option} must be seconds above 0, got {value!r}", option=option)
     return value

@@ -120,8 +120,13 @@ class HealthMonitor:
         started = asyncio.Event()
         self._task = asyncio.create_task(self._watch.run(started.set), name="hashring health")
         waiting = asyncio.create_task(started.wait())
-        await asyncio.wait((self._task, waiting), return_when=asyncio.FIRST_COMPLETED)
-        waiting.cancel()
+        try:
+            await asyncio.wait((self._task, waiting), return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:  # who never came in does not leave either
+            self._task.cancel()
+            raise
+        finally:
+            waiting.cancel()
         if self._task.done():
             await self._task  # for its error
         return self

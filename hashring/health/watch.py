@@ -8,6 +8,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 from hashring.balancer import Event, LoadBalancer
 from hashring.health.machine import Change
@@ -51,6 +52,7 @@ class Watch:
         self._told: deque[Change] = deque()  # changes that listeners have not heard
         self._loop: asyncio.AbstractEventLoop | None = None
         self._news = asyncio.Event()
+        self._teller = ThreadPoolExecutor(1, "hashring health marks")  # starts no thread yet
 
     async def run(self, started: Callable[[], object]) -> None:
         """Watch until cancelled; ``started`` is called when every host has its prober."""
@@ -163,14 +165,15 @@ class Watch:
         """Make ``marks`` ours in the pool, all in one snapshot.
 
         In a thread: a pool of 1,000 hosts with half of them away takes seconds to build, in which
-        the event loop must go on; what changes meanwhile is in the next snapshot.
+        the event loop must go on; what changes meanwhile is in the next snapshot. In one of its
+        own: those of the loop may all be waiting for the names or the answers of hosts that hang.
         """
         addresses = {name: host.address for name, host in self._hosts.items()}
         if not held(self._lb.snapshot.members, marks, addresses)[1]:
             return
         # host by host, by the public calls, each would be a snapshot of its own
-        change = asyncio.to_thread(self._lb.apply, held, marks, addresses)
-        job = asyncio.ensure_future(change)
+        loop = asyncio.get_running_loop()
+        job = loop.run_in_executor(self._teller, self._lb.apply, held, marks, addresses)
         try:
             await asyncio.shield(job)
         except asyncio.CancelledError:
@@ -199,4 +202,7 @@ class Watch:
         for prober in self._probers.values():
             prober.cancel()
         await asyncio.gather(*self._probers.values(), return_exceptions=True)
-        await self._put(Marks({}, {}))
+        try:
+            await self._put(Marks({}, {}))
+        finally:
+            self._teller.shutdown(wait=False)

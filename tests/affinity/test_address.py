@@ -91,6 +91,21 @@ def test_forwarded(form: Form, sent: str, found: str | None) -> None:
     assert seen(form, ("Forwarded", sent)) == found
 
 
+@pytest.mark.parametrize(
+    ("network", "peer", "trusted"),
+    [
+        ("::ffff:10.0.0.0/104", "10.0.0.1", True),
+        ("::ffff:10.0.0.0/104", "::ffff:10.255.0.1", True),
+        ("::ffff:10.0.0.0/104", "11.0.0.1", False),
+        ("::ffff:10.0.0.7", "::ffff:10.0.0.7", True),
+        ("::ffff:10.0.0.7", "10.0.0.8", False),
+        ("::/0", "10.0.0.1", False),
+    ],
+)
+def test_proxies_named_by_ipv4_inside_ipv6(network: str, peer: str, trusted: bool) -> None:
+    assert TrustedProxies([network]).trusts(peer) is trusted
+
+
 @every_form
 def test_several_headers_are_one_list(form: Form) -> None:
     assert seen(form, ("X-Forwarded-For", "6.6.6.6"), ("X-Forwarded-For", "192.0.2.7")) == (

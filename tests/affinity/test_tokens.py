@@ -258,7 +258,7 @@ def test_a_token_from_a_clock_far_ahead_is_not_good_for_years() -> None:
 
 
 @pytest.mark.parametrize("option", ["max_age", "cache"])
-@pytest.mark.parametrize("value", [-1, True, "60", None, float("nan")])
+@pytest.mark.parametrize("value", [-1, True, "60", None, float("nan"), float("inf")])
 def test_numbers_that_cannot_be(option: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=option):
         Tokens(SECRET, **{option: value})

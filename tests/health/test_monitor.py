@@ -296,6 +296,24 @@ def test_it_runs_in_the_callers_event_loop_too() -> None:
         asyncio.run(main(pool(hosts), hosts[1]))
 
 
+def test_who_is_cancelled_while_entering_leaves_no_watch_behind() -> None:
+    async def main() -> None:
+        async def work() -> None:
+            async with HealthMonitor(LoadBalancer(["a", "b"]), well):
+                raise AssertionError("never reached")
+
+        task = asyncio.create_task(work())
+        await asyncio.sleep(0)  # it has begun to enter
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        async with asyncio.timeout(PATIENCE):
+            while asyncio.all_tasks() != {asyncio.current_task()}:  # noqa: ASYNC110  # it has no event
+                await asyncio.sleep(0.001)
+
+    asyncio.run(main())
+
+
 def test_a_monitor_serves_once() -> None:
     monitor = HealthMonitor(LoadBalancer(["a"]), well)
     with monitor:
@@ -396,3 +414,31 @@ def test_a_thousand_hosts_go_down_in_few_snapshots() -> None:
         wait_for(lambda: set(down(lb)) == sick, "400 hosts to be down")
         assert lb.snapshot.epoch < 400
         assert monitor.stats["went_down"] == 400
+
+
+def test_probes_that_fill_the_threads_of_the_loop_do_not_hold_up_the_verdicts() -> None:
+    lb = LoadBalancer([f"{kind}{n}" for n in range(40) for kind in ("sick", "well")])
+    answer = threading.Event()
+
+    async def probe(host: Host) -> bool:
+        # as the resolver does, and any probe that blocks
+        return host.name.startswith("well") or await asyncio.to_thread(answer.wait, PATIENCE)
+
+    with HealthMonitor(lb, probe, Rules(interval=0.2, timeout=0.2, fast=0.05)):
+        try:
+            wait_for(lambda: len(down(lb)) == 40, "the sick ones to be down")
+            assert not answer.is_set()
+        finally:
+            answer.set()
+
+
+def test_a_probe_whose_own_work_is_cancelled_has_failed_and_is_made_again() -> None:
+    lb = LoadBalancer(["a", "b"])
+
+    async def probe(host: Host) -> None:
+        if host.name == "a":
+            raise asyncio.CancelledError
+
+    with HealthMonitor(lb, probe, QUICK) as monitor:
+        until_down(lb, a=["probe"])
+        assert "CancelledError (3 probes in a row)" in monitor.health("a").why

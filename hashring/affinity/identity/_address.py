@@ -20,6 +20,8 @@ Network: TypeAlias = IPv4Network | IPv6Network
 UNIX = "unix"
 """Among the trusted: whoever connects over a Unix socket, which has no address."""
 
+_MAPPED = IPv6Network("::ffff:0:0/96")  # IPv4 inside IPv6
+
 _REMEMBERED = 4096  # addresses and what is known of them: parsing one anew costs 3 us
 _LONGEST = 80  # letters of an IPv6 address with brackets, a port and a zone, and some to spare
 
@@ -209,7 +211,12 @@ class TrustedProxies:
 
 def _network(text: str) -> Network:
     try:
-        return ip_network(text)
+        network = ip_network(text)
+        if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):
+            # addresses are compared in their one spelling, which is IPv4 for these
+            low = network.network_address.ipv4_mapped
+            network = ip_network((str(low), network.prefixlen - _MAPPED.prefixlen))
+        return network
     except (TypeError, ValueError) as error:
         raise ConfigError(
             f"trusted {text!r}: {error}; give networks as '10.0.0.0/8', addresses, or {UNIX!r}",

@@ -37,6 +37,12 @@ async def ask(probe: Probe, host: Host, within: float) -> str | None:
     except TimeoutError as error:
         # a probe may have a deadline of its own
         return f"no answer within {within:g} s" if limit.expired() else _text(error)
+    except asyncio.CancelledError as error:
+        # something that the probe awaited was cancelled, and not the one who asks
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        return _text(error)
     except Exception as error:
         if isinstance(error, OSError) and error.errno in _OWN_FAULTS:
             raise Void(_text(error)) from error
@@ -44,7 +50,7 @@ async def ask(probe: Probe, host: Host, within: float) -> str | None:
     return "the probe said no" if answer is False else None
 
 
-def _text(error: Exception) -> str:
+def _text(error: BaseException) -> str:
     said = str(error)
     return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
