@@ -81,7 +81,7 @@ class StrictProtocol(HttpToolsProtocol):
             return
         if self._fruitless > self.most_head:
             self._refuse(*self._endless())
-        elif not self._reading and self._deadline is None:
+        elif not self._reading and self._deadline is None and self._awaits_head():
             self._expect_head()
 
     def handle_websocket_upgrade(self) -> None:
@@ -231,6 +231,14 @@ class StrictProtocol(HttpToolsProtocol):
         self.transport.close()
 
     # -- the deadline of a head -------------------------------------------------------------------
+
+    def _awaits_head(self) -> bool:
+        """Whether more than a whole message has come, or its answer was over before it was.
+
+        Else uvicorn waits for the next request, from the end of the answer.
+        """
+        cycle = self.cycle
+        return self._in_head or self._fruitless > 0 or cycle is None or cycle.response_complete
 
     def _expect_head(self) -> None:
         self._deadline = self.loop.call_later(self.head_seconds, self._late)
