@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -76,7 +77,7 @@ class Conversation:
             await socket.close(_GONE, "")
 
     async def _accept(self, socket: Socket, caller: Caller, lease: Lease) -> None:
-        headers = [pair for pair in answer_headers(socket.headers) if pair[0] not in _HANDSHAKE]
+        headers = self._kept(socket.headers)
         cookie = caller.set_cookie(lease.host, retry=self._entry.tries > 1)
         if cookie is not None:
             headers.append((b"set-cookie", cookie.encode("latin-1")))
@@ -146,8 +147,11 @@ class Conversation:
         """The host said no, and how: so does the gateway."""
         if not 200 <= answer.status < 600:
             raise Garbled(f"status {answer.status}")
-        kept = [pair for pair in answer_headers(answer.headers) if pair[0] not in _HANDSHAKE]
-        await self._deny(answer.status, kept, b"")
+        await self._deny(answer.status, self._kept(answer.headers), b"")
+
+    def _kept(self, headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        kept = answer_headers(headers, token_name=self._gateway.token_name)
+        return [pair for pair in kept if pair[0] not in _HANDSHAKE]
 
     async def _refuse(self, problem: Problem, why: str = "") -> None:
         self._entry.why = why or self._entry.why or problem.code
