@@ -35,9 +35,9 @@ class StrictProtocol(HttpToolsProtocol):
     """Refuses what may be read in two ways, before the application sees it, and hangs up.
 
     400: no or two hosts, two lengths or one that is no number, a length beside chunks, a target
-    that is no path, an upgrade with a body. 408: no whole head in 10 s. 431: a head over 64 KiB or
-    100 fields. 501: an encoding that is not ``chunked``, an upgrade that is no WebSocket.
-    505: another version than 1.0 and 1.1. Trailers are dropped.
+    that is no path, an upgrade with a body, or before the answer to what came first. 408: no whole
+    head in 10 s. 431: a head over 64 KiB or 100 fields. 501: an encoding that is not ``chunked``,
+    an upgrade that is no WebSocket. 505: another version than 1.0 and 1.1. Trailers are dropped.
     """
 
     most_head = Limits.head
@@ -181,7 +181,8 @@ class StrictProtocol(HttpToolsProtocol):
 
     def _check_upgrade(self, bodies: int, upgrades: int, version: str) -> None:
         """An upgrade that is not taken would leave its body to be read as the next request."""
-        if bodies:
+        answering = self.cycle is not None and not self.cycle.response_complete
+        if bodies or answering:  # whose answer would come between the frames
             self._stop(*_AMBIGUOUS)
         plain = upgrades == 1 and version == "1.1" and self.parser.get_method() == b"GET"
         if not plain or not self._should_upgrade():
