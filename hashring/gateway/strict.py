@@ -143,7 +143,9 @@ class StrictProtocol(HttpToolsProtocol):
 
     def _check(self) -> None:
         version = self.parser.get_http_version()
-        if version not in ("1.1", "1.0"):
+        if version == "1.0":
+            self.expect_100_continue = False  # it would take that for the answer (RFC 9110, 10.1.1)
+        elif version != "1.1":
             self._stop(505, "only HTTP/1.0 and HTTP/1.1 are spoken here")
         if not _TARGET.fullmatch(self.url):
             self._stop(400, "the target must be a path of printable ASCII")

@@ -108,3 +108,15 @@ def test_an_upgrade_does_not_overtake_an_answer() -> None:
                 await hang_up(writer)
 
     asyncio.run(main())
+
+
+def test_a_client_of_http_1_0_is_told_no_interim_answer() -> None:
+    async def main() -> None:
+        lines = ("Host: test", "Expect: 100-continue", "Content-Length: 2", "", "ok")
+        async with recorder() as host, served(gateway_to(host.address)) as front:
+            for version, status in (("1.0", 200), ("1.1", 100)):
+                request = "\r\n".join((f"POST /up HTTP/{version}", *lines)).encode()
+                assert (await ask(front, request)).status == status
+            assert host.requests[0][1] == b"ok"
+
+    asyncio.run(main())
