@@ -120,3 +120,14 @@ def test_a_client_of_http_1_0_is_told_no_interim_answer() -> None:
             assert host.requests[0][1] == b"ok"
 
     asyncio.run(main())
+
+
+def test_a_client_that_names_no_host_is_not_said_to_name_an_empty_one() -> None:
+    async def main() -> None:
+        async with recorder() as host, served(gateway_to(host.address)) as front:
+            assert (await ask(front, b"GET / HTTP/1.0\r\n\r\n")).status == 200
+            head = host.requests[0][0].lower()
+            assert b"x-forwarded-host" not in head
+            assert b"forwarded: for=127.0.0.1;proto=http\r\n" in head
+
+    asyncio.run(main())
