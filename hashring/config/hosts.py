@@ -26,7 +26,9 @@ def _meta(value: Any) -> Mapping[str, Any]:
 
 
 def _address(value: Any) -> str:
-    endpoint(value)
+    _, port = endpoint(value)
+    if not port:
+        raise ConfigError(f"nobody serves at port 0, got {value!r}")
     return str(value)
 
 

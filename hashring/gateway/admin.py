@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
+import re
 import time
 from typing import Any
 
@@ -16,8 +18,7 @@ __all__ = ["Admin", "state"]
 SCHEMA = 1
 """The version of what ``/state`` says. A key may be added under one number, never changed."""
 
-# a page in a browser can be made to ask a loopback address under a name of its own
-_LOCAL = frozenset({"127.0.0.1", "localhost", "[::1]"})
+_HOST = re.compile(r"(\[[0-9A-Fa-f:]+\]|[^:\[\]]+)(?::[0-9]*)?")
 
 
 def state(gateway: Served) -> dict[str, Any]:
@@ -101,6 +102,22 @@ def _host(gateway: Served, name: str) -> dict[str, Any]:
     }
 
 
+def _is_local(host: str) -> bool:
+    """Whether a ``Host`` is loopback's address: a page can ask it under a name of its own.
+
+    >>> [_is_local(host) for host in ("127.0.0.2:90", "[::1]", "localhost", "127.0.0.1.evil.org")]
+    [True, True, True, False]
+    """
+    found = _HOST.fullmatch(host)
+    if found is None:
+        return False
+    name = found[1].strip("[]").lower()
+    try:
+        return name == "localhost" or ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
 class Admin:
     """An ASGI application that answers GET to local clients and changes nothing."""
 
@@ -124,8 +141,7 @@ class Admin:
 
     def _answer(self, scope: Scope) -> tuple[int, dict[str, Any]]:
         host = next((value for name, value in scope["headers"] if name == b"host"), b"")
-        name = host.decode("latin-1").rpartition(":")[0] if b":" in host else host.decode("latin-1")
-        if name not in _LOCAL:
+        if not _is_local(host.decode("latin-1")):
             return 403, {"error": "ask for 127.0.0.1 or localhost, not for another name"}
         if scope["method"] not in ("GET", "HEAD"):
             return 405, {"error": "only GET is answered here"}

@@ -13,11 +13,13 @@ from typing import Any
 
 from aiohttp import (
     ClientConnectionError,
+    ClientHandlerType,
     ClientRequest,
     ClientResponse,
     ClientSession,
     ClientTimeout,
     ConnectionTimeoutError,
+    WSServerHandshakeError,
     hdrs,
 )
 from multidict import CIMultiDict
@@ -25,7 +27,7 @@ from yarl import URL
 
 from hashring.gateway.upstream import Headers
 
-__all__ = ["MOST_HEADER", "MOST_HEADERS", "Request", "ask"]
+__all__ = ["MOST_HEADER", "MOST_HEADERS", "Request", "ask", "no_redirect"]
 
 MOST_HEADER = 32 * 1024
 """Bytes of one header of an answer: four times what servers take by default, for long cookies."""
@@ -33,6 +35,7 @@ MOST_HEADER = 32 * 1024
 MOST_HEADERS = 256
 
 _BUFFER = 64 * 1024  # bytes that wait to be read before the host is held up: aiohttp's default
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _SKIPPED = CIMultiDict[None]({hdrs.CONTENT_TYPE: None})
 
 
@@ -50,6 +53,20 @@ class Request(ClientRequest):
     def update_auto_headers(self, skip_auto_headers: Iterable[str] | None) -> None:
         """Add none, and no type of a body later."""
         self._skip_auto_headers = _SKIPPED
+
+
+async def no_redirect(request: ClientRequest, ask: ClientHandlerType) -> ClientResponse:
+    """End a handshake at the host's first answer: aiohttp would go where a redirect leads.
+
+    Raises what ``ws_connect`` does for any other answer that opens no WebSocket.
+    """
+    response = await ask(request)
+    if response.status in _REDIRECTS:
+        response.close()
+        raise WSServerHandshakeError(
+            response.request_info, (), status=response.status, headers=response.headers
+        )
+    return response
 
 
 async def ask(

@@ -64,6 +64,7 @@ class AiohttpUpstream:
             auto_decompress=False,
             trust_env=False,
             request_class=ours.Request,
+            middlewares=(ours.no_redirect,),  # only what opens WebSockets goes by them
             max_line_size=ours.MOST_HEADER,
             max_field_size=ours.MOST_HEADER,
             max_headers=ours.MOST_HEADERS,

@@ -121,7 +121,9 @@ class Exchange:
             status = answer.status
             if not 200 <= status < 600:
                 raise Garbled(f"status {status}")
-            headers = answer_headers(answer.headers, bodiless=status in _BODILESS)
+            headers = answer_headers(
+                answer.headers, bodiless=status in _BODILESS, token_name=self._gateway.token_name
+            )
             cookie = caller.set_cookie(lease.host, retry=entry.tries > 1)
             if cookie is not None:
                 headers.append((b"set-cookie", cookie.encode("latin-1")))

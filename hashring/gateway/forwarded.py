@@ -26,20 +26,24 @@ def _node(peer: str) -> str:
 def _element(peer: str, host: str, scheme: str) -> str:
     # a host's port needs quotes; a host that was checked holds none itself
     shown = host.replace("\\", "").replace('"', "")
-    return f'for={_node(peer)};host="{shown}";proto={scheme}'
+    named = f'host="{shown}";' if shown else ""
+    return f"for={_node(peer)};{named}proto={scheme}"
 
 
 @lru_cache(4096)  # few clients send each request from another address: 3 us are 0.1 us then
 def fresh(peer: str, host: str, scheme: str) -> Pairs:
     """The headers for a client that is a stranger; ``peer`` is its address, ``""`` for none.
 
+    ``host`` is ``""`` for a client that named none: an empty header would be a name to a host.
+
     >>> dict(fresh("192.0.2.1", "example.org", "http"))["x-forwarded-for"]
     '192.0.2.1'
     """
+    named = (("x-forwarded-host", host),) if host else ()
     return (
         ("x-forwarded-for", peer or "unknown"),
         ("x-forwarded-proto", scheme),
-        ("x-forwarded-host", host),
+        *named,
         ("forwarded", _element(peer, host, scheme)),
     )
 
@@ -63,5 +67,6 @@ def continued(given: Mapping[str, str], peer: str, host: str, scheme: str) -> Pa
     if old_element is not None:
         pairs.append(("forwarded", f"{old_element}, {_element(peer, host, scheme)}"))
     told.setdefault("x-forwarded-proto", scheme)
-    told.setdefault("x-forwarded-host", host)
+    if host:
+        told.setdefault("x-forwarded-host", host)
     return (*pairs, *told.items())

@@ -56,7 +56,7 @@ _PLAIN = {
 }
 _WEBSOCKET = "sec-websocket-"
 # of an answer: what is left out or looked at; the request ID is the gateway's own
-_APART = _HOP | {b"content-length", b"x-request-id"}
+_APART = _HOP | {b"content-length", b"set-cookie", b"x-request-id"}
 # what a host cannot take away from its own answer
 _NEEDED = frozenset({b"set-cookie", b"content-type", b"content-length"})
 _REQUEST_ID = re.compile(rb"[!-~]{1,200}")
@@ -220,9 +220,15 @@ def _lowered(name: bytes) -> bytes:
 
 
 def answer_headers(
-    headers: Sequence[tuple[bytes, bytes]], *, bodiless: bool = False
+    headers: Sequence[tuple[bytes, bytes]],
+    *,
+    bodiless: bool = False,
+    token_name: bytes | None = None,
 ) -> list[tuple[bytes, bytes]]:
     """What of a host's headers the client gets. ``bodiless``: of an answer that has no body.
+
+    A host may not set the cookie ``token_name``, which it never sees: the client would lose the
+    one that keeps it, and its host. A gateway behind this one sets it in each answer.
 
     Raises ``Garbled`` for lengths that differ and for bytes that no header may hold: a client in
     front of us may read them otherwise.
@@ -249,9 +255,20 @@ def answer_headers(
             named += value.split(b",")
         elif name == b"transfer-encoding":
             chunked = True
+        elif name == b"set-cookie" and (token_name is None or _set_by(value) != token_name):
+            kept.append((name, value))
     if length is not None and not bodiless and not chunked:
         kept.append((b"content-length", length))
     return _without(kept, named) if named else kept
+
+
+def _set_by(value: bytes) -> bytes:
+    """The name under which a cookie would come back.
+
+    >>> _set_by(b" sid =x; Path=/"), _set_by(b"=sid=x")     # browsers send a nameless one as it is
+    (b'sid', b'sid')
+    """
+    return value.partition(b";")[0].lstrip(b" \t=").partition(b"=")[0].strip(b" \t")
 
 
 def _without(pairs: list[tuple[bytes, bytes]], tokens: list[bytes]) -> list[tuple[bytes, bytes]]:

@@ -70,6 +70,7 @@ class Reloadable:
         self._old: list[Gateway] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._turn = asyncio.Lock()
+        self._stopped = False
 
     # -- what a server and the admin pages ask of a gateway ---------------------------------------
 
@@ -125,6 +126,7 @@ class Reloadable:
 
     def stop(self) -> None:
         """Say that it is not ready any more; it goes on answering."""
+        self._stopped = True
         for task in self._tasks:
             task.cancel()
         self.gateway.stop()
@@ -159,8 +161,12 @@ class Reloadable:
     # -- other settings ---------------------------------------------------------------------------
 
     def reload(self) -> None:
-        """Take the settings as they are now, soon. For the loop's own thread."""
-        self._spawn(self._reload())
+        """Take the settings as they are now, soon. For the loop's own thread.
+
+        Not after ``stop``: a new gateway would say that it is ready.
+        """
+        if not self._stopped:
+            self._spawn(self._reload())
 
     async def _reload(self) -> None:
         async with self._turn:

@@ -35,9 +35,9 @@ class StrictProtocol(HttpToolsProtocol):
     """Refuses what may be read in two ways, before the application sees it, and hangs up.
 
     400: no or two hosts, two lengths or one that is no number, a length beside chunks, a target
-    that is no path, an upgrade with a body. 408: no whole head in 10 s. 431: a head over 64 KiB or
-    100 fields. 501: an encoding that is not ``chunked``, an upgrade that is no WebSocket.
-    505: another version than 1.0 and 1.1. Trailers are dropped.
+    that is no path, an upgrade with a body, or before the answer to what came first. 408: no whole
+    head in 10 s. 431: a head over 64 KiB or 100 fields. 501: an encoding that is not ``chunked``,
+    an upgrade that is no WebSocket. 505: another version than 1.0 and 1.1. Trailers are dropped.
     """
 
     most_head = Limits.head
@@ -81,7 +81,7 @@ class StrictProtocol(HttpToolsProtocol):
             return
         if self._fruitless > self.most_head:
             self._refuse(*self._endless())
-        elif not self._reading and self._deadline is None:
+        elif not self._reading and self._deadline is None and self._awaits_head():
             self._expect_head()
 
     def handle_websocket_upgrade(self) -> None:
@@ -143,7 +143,9 @@ class StrictProtocol(HttpToolsProtocol):
 
     def _check(self) -> None:
         version = self.parser.get_http_version()
-        if version not in ("1.1", "1.0"):
+        if version == "1.0":
+            self.expect_100_continue = False  # it would take that for the answer (RFC 9110, 10.1.1)
+        elif version != "1.1":
             self._stop(505, "only HTTP/1.0 and HTTP/1.1 are spoken here")
         if not _TARGET.fullmatch(self.url):
             self._stop(400, "the target must be a path of printable ASCII")
@@ -181,7 +183,8 @@ class StrictProtocol(HttpToolsProtocol):
 
     def _check_upgrade(self, bodies: int, upgrades: int, version: str) -> None:
         """An upgrade that is not taken would leave its body to be read as the next request."""
-        if bodies:
+        answering = self.cycle is not None and not self.cycle.response_complete
+        if bodies or answering:  # whose answer would come between the frames
             self._stop(*_AMBIGUOUS)
         plain = upgrades == 1 and version == "1.1" and self.parser.get_method() == b"GET"
         if not plain or not self._should_upgrade():
@@ -231,6 +234,14 @@ class StrictProtocol(HttpToolsProtocol):
         self.transport.close()
 
     # -- the deadline of a head -------------------------------------------------------------------
+
+    def _awaits_head(self) -> bool:
+        """Whether more than a whole message has come, or its answer was over before it was.
+
+        Else uvicorn waits for the next request, from the end of the answer.
+        """
+        cycle = self.cycle
+        return self._in_head or self._fruitless > 0 or cycle is None or cycle.response_complete
 
     def _expect_head(self) -> None:
         self._deadline = self.loop.call_later(self.head_seconds, self._late)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -16,13 +17,20 @@ from hashring.gateway.headers import answer_headers
 from hashring.gateway.parts import Parts
 from hashring.gateway.problems import PROBLEMS, Problem, Refused
 from hashring.gateway.tries import try_hosts
-from hashring.gateway.upstream import Answer, Closed, Socket, Unreachable, UpstreamError
+from hashring.gateway.upstream import (
+    Answer,
+    Closed,
+    Garbled,
+    Socket,
+    Unreachable,
+    UpstreamError,
+)
 
 __all__ = ["Conversation"]
 
 _SWITCHED = 101
 _NO_CODE, _GONE = 1005, 1006  # never sent: there was none, or nobody said good-bye
-_NORMAL, _BAD_GATEWAY = 1000, 1014
+_NORMAL, _BAD_GATEWAY, _MOST_CODE = 1000, 1014, 4999
 _HANDSHAKE = frozenset({b"sec-websocket-accept", b"sec-websocket-extensions",
                         b"sec-websocket-protocol", b"content-length"})  # fmt: skip
 
@@ -30,13 +38,14 @@ _HANDSHAKE = frozenset({b"sec-websocket-accept", b"sec-websocket-extensions",
 class Conversation:
     """One WebSocket from its handshake to its close."""
 
-    __slots__ = ("_entry", "_gateway", "_receive", "_scope", "_send")
+    __slots__ = ("_closed", "_entry", "_gateway", "_receive", "_scope", "_send")
 
     def __init__(
         self, gateway: Parts, scope: Scope, receive: Receive, send: Send, entry: Entry
     ) -> None:
         self._gateway, self._scope, self._entry = gateway, scope, entry
         self._receive, self._send = receive, send
+        self._closed = False
 
     async def run(self) -> None:
         """Open it at a host, and pass messages on until one side closes."""
@@ -68,7 +77,7 @@ class Conversation:
             await socket.close(_GONE, "")
 
     async def _accept(self, socket: Socket, caller: Caller, lease: Lease) -> None:
-        headers = [pair for pair in answer_headers(socket.headers) if pair[0] not in _HANDSHAKE]
+        headers = self._kept(socket.headers)
         cookie = caller.set_cookie(lease.host, retry=self._entry.tries > 1)
         if cookie is not None:
             headers.append((b"set-cookie", cookie.encode("latin-1")))
@@ -99,7 +108,7 @@ class Conversation:
             message = await self._receive()
             if message["type"] == "websocket.disconnect":
                 code = message.get("code") or _NO_CODE
-                self._entry.why = f"closed {code} by the client"
+                self._ended(code, "client")
                 await socket.close(code, message.get("reason") or "")
                 return
             text, data = message.get("text"), message.get("bytes")
@@ -112,8 +121,10 @@ class Conversation:
             try:
                 said = await socket.receive()
             except Closed as closed:
-                self._entry.why = f"closed {closed.code} by the host"
-                code = {_NO_CODE: _NORMAL, _GONE: _BAD_GATEWAY}.get(closed.code, closed.code)
+                self._ended(closed.code, "host")
+                code = _NORMAL if closed.code == _NO_CODE else closed.code
+                if code == _GONE or code > _MOST_CODE:  # which a server does not send on
+                    code = _BAD_GATEWAY
                 await self._send({"type": "websocket.close", "code": code, "reason": closed.reason})
                 await socket.close(closed.code, "")
                 return
@@ -124,12 +135,23 @@ class Conversation:
                 else {"type": "websocket.send", "bytes": said}
             )
 
+    def _ended(self, code: int, by: str) -> None:
+        """Log who closed it: the first who did, for the other one only answers."""
+        if not self._closed:
+            self._closed = True
+            self._entry.why = f"closed {code} by the {by}"
+
     # -- no WebSocket -----------------------------------------------------------------------------
 
     async def _pass_on(self, answer: Answer) -> None:
         """The host said no, and how: so does the gateway."""
-        kept = [pair for pair in answer_headers(answer.headers) if pair[0] not in _HANDSHAKE]
-        await self._deny(answer.status, kept, b"")
+        if not 200 <= answer.status < 600:
+            raise Garbled(f"status {answer.status}")
+        await self._deny(answer.status, self._kept(answer.headers), b"")
+
+    def _kept(self, headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        kept = answer_headers(headers, token_name=self._gateway.token_name)
+        return [pair for pair in kept if pair[0] not in _HANDSHAKE]
 
     async def _refuse(self, problem: Problem, why: str = "") -> None:
         self._entry.why = why or self._entry.why or problem.code

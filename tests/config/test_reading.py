@@ -152,6 +152,7 @@ def test_a_bad_secret_is_told_without_it(write: Write, table: str, said: str) ->
         ('[pool]\nhosts = "a:1"', "h.toml:2: pool.hosts: must be a list of hosts, got 'a:1': did"),
         ('[pool]\nhosts = ["web1"]', "h.toml:2: pool.hosts[0]: must be ADDRESS:PORT"),
         ('[pool]\nhosts = ["a:99999"]', "h.toml:2: pool.hosts[0]: must be ADDRESS:PORT"),
+        ('[pool]\nhosts = ["a:0"]', "h.toml:2: pool.hosts[0]: nobody serves at port 0"),
         ("[pool]\nhosts = [3]", "h.toml:2: pool.hosts[0]: a host is a text or a table, got 3"),
         (
             '[pool]\nhosts = [\n"a:1",\n{name="b", address="a:2", wieght=2}]',

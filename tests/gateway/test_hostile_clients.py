@@ -5,8 +5,19 @@ import contextlib
 from collections import Counter
 
 from tests.gateway.corpus import Case, corpus
+from tests.gateway.hosts import OK, head_of, scripted
 from tests.gateway.recorder import Recorder, recorder
-from tests.gateway.running import Response, ask, gateway_to, get, hang_up, opened, response, served
+from tests.gateway.running import (
+    LIMIT,
+    Response,
+    ask,
+    gateway_to,
+    get,
+    hang_up,
+    opened,
+    response,
+    served,
+)
 
 PATIENCE = 0.3  # seconds for a request that is not whole: nobody answers it
 
@@ -67,3 +78,56 @@ def test_the_corpus_has_every_class() -> None:
     kinds = Counter(case.kind for case in corpus())
     assert sum(kinds.values()) >= 150
     assert len(kinds) >= 20
+
+
+def test_an_upgrade_does_not_overtake_an_answer() -> None:
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await head_of(reader)
+            await asyncio.sleep(0.1)
+            writer.write(OK)
+
+    async def main() -> None:
+        upgrade = get(
+            "/ws",
+            "Connection: Upgrade",
+            "Upgrade: websocket",
+            "Sec-WebSocket-Version: 13",
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        )
+        async with scripted(slow) as host, served(gateway_to(host)) as front:
+            for between in (0.0, 0.05):
+                reader, writer = await opened(front)
+                writer.write(get("/first"))
+                await asyncio.sleep(between)
+                writer.write(upgrade)
+                async with asyncio.timeout(LIMIT):
+                    first, second = await response(reader), await response(reader)
+                    assert (first.status, first.body, second.status) == (200, b"ok", 400)
+                    assert await reader.read() == b""
+                await hang_up(writer)
+
+    asyncio.run(main())
+
+
+def test_a_client_of_http_1_0_is_told_no_interim_answer() -> None:
+    async def main() -> None:
+        lines = ("Host: test", "Expect: 100-continue", "Content-Length: 2", "", "ok")
+        async with recorder() as host, served(gateway_to(host.address)) as front:
+            for version, status in (("1.0", 200), ("1.1", 100)):
+                request = "\r\n".join((f"POST /up HTTP/{version}", *lines)).encode()
+                assert (await ask(front, request)).status == status
+            assert host.requests[0][1] == b"ok"
+
+    asyncio.run(main())
+
+
+def test_a_client_that_names_no_host_is_not_said_to_name_an_empty_one() -> None:
+    async def main() -> None:
+        async with recorder() as host, served(gateway_to(host.address)) as front:
+            assert (await ask(front, b"GET / HTTP/1.0\r\n\r\n")).status == 200
+            head = host.requests[0][0].lower()
+            assert b"x-forwarded-host" not in head
+            assert b"forwarded: for=127.0.0.1;proto=http\r\n" in head
+
+    asyncio.run(main())

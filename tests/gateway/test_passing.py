@@ -241,3 +241,23 @@ def test_the_access_log_has_no_client_id() -> None:
     ] * 3
     assert said[0]["client"] == said[1]["client"] != said[2]["client"]
     assert "ann" not in "".join(lines)
+
+
+def test_a_host_cannot_set_the_cookie_that_keeps_the_client() -> None:
+    async def main() -> None:
+        said = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n"
+        for each in (b"hashring=evil", b" hashring = evil; Path=/", b"=hashring=evil", b"a=1"):
+            said += b"Set-Cookie: " + each + b"\r\n"
+        async with scripted(answering(said + b"\r\nok")) as host:
+            lb = LoadBalancer([host])
+            tokens = TokenAffinity(lb, Tokens(b"sixteen or more random bytes"))
+            async with served(Gateway(lb, tokens=tokens)) as front:
+                first = await ask(front, get("/"))
+                own, token = [value for name, value in first.headers if name == b"set-cookie"]
+                assert own == b"a=1"
+                sent = token.split(b";")[0].decode()
+                again = await ask(front, get("/", f"Cookie: {sent}"))
+                set_again = [value for name, value in again.headers if name == b"set-cookie"]
+                assert set_again == [b"a=1"]
+
+    asyncio.run(main())

@@ -152,3 +152,17 @@ def test_a_link_that_leads_elsewhere_is_a_change(tmp_path: Path) -> None:
         await live.aclose()
 
     asyncio.run(main())
+
+
+def test_what_has_stopped_is_not_made_ready_by_a_reload() -> None:
+    async def main() -> None:
+        live = Reloadable(BASE, lambda: BASE)
+        await live.open()
+        gateway = live.gateway
+        live.stop()
+        await reloaded(live, OTHER)
+        assert not live.ready
+        assert live.gateway is gateway
+        await live.aclose()
+
+    asyncio.run(main())

@@ -13,11 +13,12 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hashring import ConfigError, LoadBalancer
-from hashring.gateway import Gateway, run, serve
+from hashring.gateway import Admin, Gateway, run, serve
 from tests.gateway.hosts import answering, head_of, scripted
 from tests.gateway.running import ask, gateway_to, get, served
 
@@ -130,6 +131,42 @@ def test_the_state_is_told_to_local_clients_only() -> None:
         assert fetch(back, "/state", Host="evil.example")[0] == 403
         assert fetch(back, "/")[0] == 404
         assert fetch(front, "/state")[1] == b"ok"  # the host's: nothing is told in front
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1:9000", 200),
+        ("127.0.0.2:9000", 200),  # an address that --admin takes
+        ("127.0.0.1", 200),
+        ("[::1]", 200),
+        ("[::1]:9000", 200),
+        ("[0:0:0:0:0:0:0:1]:9000", 200),
+        ("LOCALHOST:9000", 200),
+        ("localhost.evil.example:9000", 403),
+        ("127.0.0.1.evil.example:9000", 403),
+        ("127.0.0.1@evil.example:9000", 403),
+        ("192.0.2.1:9000", 403),
+        ("[::2]:9000", 403),
+        ("", 403),
+    ],
+)
+def test_the_state_is_told_under_loopbacks_own_addresses_only(host: str, status: int) -> None:
+    async def main() -> None:
+        said: list[dict[str, Any]] = []
+
+        async def send(message: Any) -> None:
+            said.append(message)
+
+        async def receive() -> Any:
+            raise AssertionError("nothing is received")
+
+        headers = [(b"host", host.encode())]
+        scope = {"type": "http", "method": "GET", "path": "/state", "headers": headers}
+        await Admin(gateway_to("a"))(scope, receive, send)
+        assert said[0]["status"] == status
+
+    asyncio.run(main())
 
 
 @pytest.mark.parametrize("admin", ["0.0.0.0:9000", "192.0.2.1:9000", "example.org:9000"])

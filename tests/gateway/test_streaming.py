@@ -177,3 +177,21 @@ def test_a_head_that_drips_is_refused_in_time() -> None:
                 await hang_up(writer)
 
     asyncio.run(main())
+
+
+def test_a_connection_may_be_idle_for_longer_than_a_head_may_take() -> None:
+    async def main() -> None:
+        async with scripted(source_and_sink) as host:
+            gateway = gateway_to(host, timeouts=Timeouts(head=0.2, client_idle=5))
+            async with served(gateway) as front:
+                reader, writer = await opened(front)
+                async with asyncio.timeout(LIMIT):
+                    for _ in range(2):
+                        writer.write(get("/up", "Content-Length: 2", method="POST") + b"up")
+                        assert (await response(reader)).status == 200
+                        await asyncio.sleep(0.5)
+                    writer.write(b"GET / HTTP/1.1\r\nHo")  # and the next head is due again
+                    assert (await response(reader)).status == 408
+                await hang_up(writer)
+
+    asyncio.run(main())

@@ -13,9 +13,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from hashring import LoadBalancer
 from hashring.affinity import TokenAffinity, Tokens
-from hashring.gateway import Gateway
-from tests.gateway.hosts import refused_address
-from tests.gateway.running import LIMIT, gateway_to, served
+from hashring.gateway import AccessLog, Gateway
+from tests.gateway.hosts import answering, head_of, refused_address, scripted
+from tests.gateway.running import LIMIT, ask, gateway_to, get, served
 
 
 class Talker:
@@ -165,5 +165,83 @@ def test_a_websocket_gets_a_token_and_stays_through_a_resize() -> None:
             assert len(host.paths) == 4
             assert host.cookies[1:] == ["a=1"] * 3
             assert lb.load(host.address).in_flight == 0
+
+    asyncio.run(main())
+
+
+HANDSHAKE = get(
+    "/",
+    "Connection: Upgrade",
+    "Upgrade: websocket",
+    "Sec-WebSocket-Version: 13",
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_the_clients_to_follow(status: int) -> None:
+    async def main() -> None:
+        asked = []
+
+        async def other(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            asked.append(await head_of(reader))
+
+        async with scripted(other) as elsewhere:
+            where = f"http://{elsewhere}/inside"
+            said = f"HTTP/1.1 {status} Go\r\nLocation: {where}\r\nContent-Length: 0\r\n\r\n"
+            async with (
+                scripted(answering(said.encode())) as host,
+                served(gateway_to(host)) as front,
+            ):
+                found = await ask(front, HANDSHAKE)
+        assert (found.status, found.header(b"location")) == (status, where.encode())
+        assert not asked
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("status", ["099", "600", "999"])
+def test_a_handshake_refused_by_no_status_is_a_bad_gateway(status: str) -> None:
+    async def main() -> None:
+        said = f"HTTP/1.1 {status} Odd\r\nContent-Length: 0\r\n\r\n".encode()
+        async with scripted(answering(said)) as host, served(gateway_to(host)) as front:
+            assert (await ask(front, HANDSHAKE)).status == 502
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("code", [5000, 65535])
+def test_a_code_that_cannot_be_sent_on_is_a_bad_gateway(code: int) -> None:
+    async def rude(socket: ServerConnection) -> None:
+        await socket.recv()
+        socket.transport.write(b"\x88\x02" + code.to_bytes(2, "big"))
+        await socket.wait_closed()
+
+    async def main() -> None:
+        async with serve(rude, "127.0.0.1", 0) as server:
+            (sock,) = server.sockets
+            async with through(gateway_to(f"127.0.0.1:{sock.getsockname()[1]}")) as ws:
+                await ws.send("now")
+                with pytest.raises(ConnectionClosed):
+                    await ws.recv()
+                assert ws.close_code == 1014
+
+    asyncio.run(main())
+
+
+def test_the_log_says_who_closed() -> None:
+    async def main() -> None:
+        lines: list[str] = []
+        async with talker() as host:
+            gateway = gateway_to(host.address, access_log=AccessLog("text", lines.append))
+            async with through(gateway) as ws:
+                await ws.send("close 4001")
+                with pytest.raises(ConnectionClosed):
+                    await ws.recv()
+            gateway = gateway_to(host.address, access_log=AccessLog("text", lines.append))
+            async with through(gateway) as ws:
+                await ws.close(4002)
+        told = [line.rstrip().partition("closed ")[2] for line in lines]
+        assert told == ["4001 by the host", "4002 by the client"]
 
     asyncio.run(main())
