@@ -106,6 +106,13 @@ class LoadCell:
         self.usable = False
         self.current = True  # False once the host is gone or another machine has its name
 
+    def idle(self) -> LoadCell:
+        """A cell that knows of the host what this one does, without a request in flight."""
+        cell = LoadCell(self.host)
+        cell.ok, cell.failed, cell.failed_in_a_row = self.ok, self.failed, self.failed_in_a_row
+        cell.latency, cell.stamp = self.latency, self.stamp
+        return cell
+
 
 _Entry = tuple[float, int, LoadCell]
 """(in flight per weight, turn, cell); turns are unique, so cells are never compared."""
