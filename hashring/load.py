@@ -16,7 +16,7 @@ from heapq import heapify, heappop, heappush, heapreplace
 from itertools import count
 
 from hashring.forks import watch
-from hashring.hosts import Host
+from hashring.hosts import Host, total_weight
 
 __all__ = ["DECAY", "Ledger", "Load", "LoadCell", "LoadView", "Outcome", "decayed", "peak_ewma"]
 
@@ -165,7 +165,7 @@ class Ledger:
             for cell in self._cells:
                 cell.usable = True
             self.in_flight = sum(cell.in_flight for cell in self._cells)
-            self.weight = math.fsum(cell.host.weight for cell in self._cells)
+            self.weight = total_weight(cell.host for cell in self._cells)
             if self._shown is not None:
                 self._shown.turn = next(self._turns)  # it had its turn
             self._heap = self._shown = None
