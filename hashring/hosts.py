@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -10,7 +11,16 @@ from typing import Any, TypeAlias
 
 from hashring.errors import ConfigError, DuplicateHostError, InvalidWeightError
 
-__all__ = ["Host", "HostLike", "HostsLike", "as_host", "as_hosts", "as_names", "as_weight"]
+__all__ = [
+    "Host",
+    "HostLike",
+    "HostsLike",
+    "as_host",
+    "as_hosts",
+    "as_names",
+    "as_weight",
+    "total_weight",
+]
 
 _NO_META: Mapping[str, Any] = MappingProxyType({})
 _FIELDS = ("name", "weight", "address", "id", "guid", "meta")
@@ -148,6 +158,18 @@ def as_weight(weight: object, host: str) -> float:
         host=host,
         weight=weight,
     )
+
+
+def total_weight(hosts: Iterable[Host]) -> float:
+    """The sum of the weights; the greatest float where it is greater than any.
+
+    >>> total_weight([Host("a", 2), Host("b", 0.5)]), total_weight([Host("a", 1e308)] * 2)
+    (2.5, 1.7976931348623157e+308)
+    """
+    try:
+        return math.fsum(host.weight for host in hosts)
+    except OverflowError:
+        return sys.float_info.max
 
 
 def as_host(host: HostLike) -> Host:

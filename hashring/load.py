@@ -16,7 +16,7 @@ from heapq import heapify, heappop, heappush, heapreplace
 from itertools import count
 
 from hashring.forks import watch
-from hashring.hosts import Host
+from hashring.hosts import Host, total_weight
 
 __all__ = ["DECAY", "Ledger", "Load", "LoadCell", "LoadView", "Outcome", "decayed", "peak_ewma"]
 
@@ -106,6 +106,13 @@ class LoadCell:
         self.usable = False
         self.current = True  # False once the host is gone or another machine has its name
 
+    def idle(self) -> LoadCell:
+        """A cell that knows of the host what this one does, without a request in flight."""
+        cell = LoadCell(self.host)
+        cell.ok, cell.failed, cell.failed_in_a_row = self.ok, self.failed, self.failed_in_a_row
+        cell.latency, cell.stamp = self.latency, self.stamp
+        return cell
+
 
 _Entry = tuple[float, int, LoadCell]
 """(in flight per weight, turn, cell); turns are unique, so cells are never compared."""
@@ -158,7 +165,7 @@ class Ledger:
             for cell in self._cells:
                 cell.usable = True
             self.in_flight = sum(cell.in_flight for cell in self._cells)
-            self.weight = math.fsum(cell.host.weight for cell in self._cells)
+            self.weight = total_weight(cell.host for cell in self._cells)
             if self._shown is not None:
                 self._shown.turn = next(self._turns)  # it had its turn
             self._heap = self._shown = None

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from hashring.balancer.reports import Decision, Reason
 from hashring.errors import NoHostsError
-from hashring.hosts import Host
+from hashring.hosts import Host, total_weight
 from hashring.keys import Key
 from hashring.load import Ledger, LoadCell, LoadView
 from hashring.pool import Snapshot
@@ -188,7 +187,7 @@ def roomy(
     if gone:
         left = [cell for name, cell in live.cells.items() if cell.usable and name not in gone]
         total = sum(cell.in_flight for cell in left)
-        weight = math.fsum(cell.host.weight for cell in left)
+        weight = total_weight(cell.host for cell in left)
     room = factor * (total + 1)
 
     def has_room(host: Host) -> bool:

@@ -66,6 +66,12 @@ class Bus:
         self._subscribers: dict[object, Callback] = {}
         self._queue: deque[tuple[Event, tuple[object, ...]]] = deque()
         self._delivering = threading.Lock()
+        self._deliverer: int | None = None  # the thread that holds it
+
+    def after_fork(self) -> None:
+        """In a child: what a lost thread was delivering does not keep later events waiting."""
+        if self._deliverer != threading.get_ident():  # a callback may fork, and go on delivering
+            self._delivering = threading.Lock()
 
     @property
     def wanted(self) -> bool:
@@ -90,6 +96,7 @@ class Bus:
         """Deliver what is queued, unless another thread, or a call further up, is at it."""
         # looked at again after each release: an event may be queued while the lock is let go
         while self._queue and self._delivering.acquire(blocking=False):
+            self._deliverer = threading.get_ident()
             try:
                 while self._queue:
                     event, tickets = self._queue.popleft()
@@ -98,6 +105,7 @@ class Bus:
                         if callback is not None:
                             self._call(callback, event)
             finally:
+                self._deliverer = None
                 self._delivering.release()
 
     def _call(self, callback: Callback, event: Event) -> None:

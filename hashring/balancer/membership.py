@@ -12,6 +12,7 @@ from hashring.balancer.choosing import Live
 from hashring.balancer.events import Bus, Callback, Event
 from hashring.balancer.options import seconds_from_now
 from hashring.balancer.reports import DrainReport, Movement
+from hashring.forks import watch
 from hashring.hosts import Host, HostLike, HostsLike, as_host, as_hosts, as_weight
 from hashring.load import Ledger, LoadCell, Outcome
 from hashring.pool import Edited, Pool, Snapshot
@@ -50,6 +51,17 @@ class Membership:
         self._live = Live(empty, {}, ledger, None)
         members, _ = changes.reconciled(empty.members, as_hosts(hosts))
         self._go_live(pool.advance(empty, members))
+        watch(self)
+
+    def after_fork(self) -> None:
+        """In a child: no lock of a lost thread, and no request in flight that ends elsewhere."""
+        self._lock = threading.RLock()
+        self._bus.after_fork()
+        self._ledger.after_fork()  # its lock first
+        live = self._live
+        # a lease that outlives the fork holds its old cell, so that it counts nowhere here
+        live.cells = {name: cell.idle() for name, cell in live.cells.items()}
+        self._go_live(live.snapshot)
 
     # -- who is in --------------------------------------------------------------------------------
 

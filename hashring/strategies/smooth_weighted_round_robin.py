@@ -5,10 +5,12 @@ from __future__ import annotations
 from threading import Lock
 
 from hashring.forks import watch
-from hashring.hosts import Host
+from hashring.hosts import Host, total_weight
 from hashring.strategies._base import Rng, Strategy, View
 
 __all__ = ["SmoothWeightedRoundRobin"]
+
+_HUGE = 2.0**512  # credits of a few times this sum stay finite; a power of 2, so scaling is exact
 
 
 class SmoothWeightedRoundRobin(Strategy):
@@ -44,6 +46,7 @@ class SmoothWeightedRoundRobin(Strategy):
         """Start anew: another thread of the parent may have held the lock, halfway through."""
         self._lock = Lock()
         self._hosts: tuple[Host, ...] = ()
+        self._weights: list[tuple[Host, float]] = []
         self._total = 0.0
         self._credit: dict[str, float] = {}
 
@@ -57,8 +60,8 @@ class SmoothWeightedRoundRobin(Strategy):
                 self._settle(hosts)
             credit = self._credit
             chosen, most = hosts[0], float("-inf")
-            for host in hosts:
-                credit[host.name] = mine = credit[host.name] + host.weight
+            for host, weight in self._weights:
+                credit[host.name] = mine = credit[host.name] + weight
                 if mine > most:
                     chosen, most = host, mine
             credit[chosen.name] = most - self._total
@@ -71,12 +74,14 @@ class SmoothWeightedRoundRobin(Strategy):
         a newcomer with nothing would wait behind them for more than its turn. So those that stay
         share out what is missing, in proportion to their weights.
         """
-        self._total = sum(host.weight for host in hosts)
-        stay = [host for host in hosts if host.name in self._credit]
-        kept = {host.name: self._credit[host.name] for host in stay}
+        unit = 1.0 if total_weight(hosts) < _HUGE else 1 / _HUGE
+        self._weights = [(host, host.weight * unit) for host in hosts]
+        self._total = sum(weight for _, weight in self._weights)
+        stay = [(host.name, weight) for host, weight in self._weights if host.name in self._credit]
+        kept = {name: self._credit[name] for name, _ in stay}
         if len(stay) < len(self._credit):
-            surplus = sum(kept.values()) / (sum(host.weight for host in stay) or 1.0)
-            for host in stay:
-                kept[host.name] -= surplus * host.weight
+            surplus = sum(kept.values()) / (sum(weight for _, weight in stay) or 1.0)
+            for name, weight in stay:
+                kept[name] -= surplus * weight
         self._credit = {host.name: kept.get(host.name, 0.0) for host in hosts}
         self._hosts = hosts

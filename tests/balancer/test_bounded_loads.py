@@ -228,3 +228,12 @@ def test_the_bound_follows_the_pool(change: Callable[[LoadBalancer], object]) ->
     # alone, a has all of W, and its bound is above L
     assert [lb.lease(client).acquire().host.name for _ in range(4)] == ["a"] * 4
     assert lb.load("a").in_flight == 7
+
+
+def test_weights_whose_sum_is_no_float_are_served() -> None:
+    lb = LoadBalancer({"a": 1e308}, placement=None, load_factor=1.25)
+    lb.register("b", weight=1e308)
+    with lb.lease() as one, lb.lease(exclude=[one.host]) as other:
+        assert {one.host.name, other.host.name} == {"a", "b"}
+    lb.unregister("a")
+    assert lb.pick("x").name == "b"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable
 
 import pytest
 
-from hashring.balancer import LoadBalancer
+from hashring.balancer import Event, LoadBalancer
+from hashring.pool import Edited, Members
 from hashring.strategies import create
 from tests.balancer.rig import CLIENTS, balancer
 
@@ -72,3 +75,93 @@ def test_the_lots_of_two_children_differ(name: str) -> None:
     said = in_children(3, lambda: ",".join(lb.pick().name for _ in range(5)))
     assert all(said)
     assert len(set(said)) > 1  # by chance all three start at one of a thousand hosts: 1 in 10^6
+
+
+def test_a_child_may_change_the_pool_while_a_lost_thread_was_changing_it() -> None:
+    lb = balancer(["a", "b"])
+    inside, go_on = threading.Event(), threading.Event()
+
+    def slow(members: Members) -> Edited:
+        inside.set()
+        go_on.wait(10)
+        return members, []
+
+    other = threading.Thread(target=lb.apply, args=(slow,))
+    other.start()
+    assert inside.wait(10)
+
+    def answer() -> str:
+        signal.alarm(5)  # a child that waits for ever ends with nothing said
+        lb.mark_down("a", "reboot")
+        return lb.state("a")
+
+    said = in_children(1, answer)
+    go_on.set()
+    other.join()
+    assert said == ["down"]
+    assert lb.state("a") == "up"
+
+
+def test_a_child_delivers_events_while_a_lost_thread_was_delivering() -> None:
+    lb = balancer(["a", "b"])
+    inside, go_on = threading.Event(), threading.Event()
+
+    def waits(_: Event) -> None:
+        inside.set()
+        go_on.wait(10)
+
+    lb.subscribe(waits)
+    other = threading.Thread(target=lb.mark_down, args=("a", "reboot"))
+    other.start()
+    assert inside.wait(10)
+
+    def answer() -> str:
+        go_on.set()  # this process's own
+        seen: list[str] = []
+        lb.subscribe(lambda event: seen.append(event.kind))
+        lb.mark_up("a")
+        return ",".join(seen)
+
+    said = in_children(1, answer)
+    go_on.set()
+    other.join()
+    assert said == ["mark_up"]
+
+
+def test_a_callback_that_forks_goes_on_delivering_in_order() -> None:
+    lb = balancer(["a"])
+    said: list[str] = []
+
+    def forks(event: Event) -> None:
+        if event.cause == "first":
+            seen: list[str] = []
+
+            def answer() -> str:
+                lb.subscribe(lambda event: seen.append(str(event.cause)))
+                lb.mark_down("a", "second")
+                return f"{len(seen)} at once"
+
+            said.extend(in_children(1, answer))
+
+    lb.subscribe(forks)
+    lb.mark_down("a", "first")
+    assert said == ["0 at once"]  # an event inside a callback waits for the callback's end
+
+
+def test_leases_in_flight_at_the_fork_are_the_parents() -> None:
+    lb = balancer(["a", "b"], load_factor=1.5)
+    with lb.lease("x") as held:
+        name = held.host.name
+
+        def answer() -> str:
+            said = [lb.load(name).in_flight]
+            with lb.lease("x") as lease:
+                said.append(lb.load(name).in_flight)
+                assert lease.reason == "owner"
+            held.release()  # the forking thread's own: it counts nowhere here
+            said.append(lb.load(name).in_flight)
+            return str(said)
+
+        assert in_children(1, answer) == ["[0, 1, 0]"]
+        assert lb.load(name).in_flight == 1
+    assert lb.load(name).in_flight == 0

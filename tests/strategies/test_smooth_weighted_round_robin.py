@@ -21,6 +21,7 @@ from tests.strategies.views import CountedView, counts, pool, take
         ({"a": 1, "b": 2, "c": 3}, "cbacbc"),
         ({"a": 1, "b": 1, "c": 1}, "abc"),
         ({"a": 2, "b": 1}, "aba"),
+        ({"a": 1e308, "b": 1e308, "c": 1e308}, "abc"),  # their sum is no float
     ],
 )
 def test_the_order_is_nginx_s(weights: dict[str, float], order: str) -> None:
