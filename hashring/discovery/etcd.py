@@ -13,7 +13,7 @@ from typing import Any
 from hashring.discovery import _http
 from hashring.discovery._etcd import EtcdClient, Login, State
 from hashring.discovery._membership import Entry, Finding, Membership, gather, weight_from
-from hashring.discovery._url import SourceUrl
+from hashring.discovery._url import SourceUrl, with_port
 from hashring.errors import ConfigError, DiscoveryError
 from hashring.strategies import Rng
 
@@ -95,7 +95,7 @@ class EtcdSource:
     ) -> None:
         _http.library("etcd")
         named = ([endpoints] if isinstance(endpoints, str) else list(endpoints)) or ["127.0.0.1"]
-        self._endpoints = [each if _has_port(each) else f"{each}:{_PORT}" for each in named]
+        self._endpoints = [with_port(each, _PORT) for each in named]
         self._prefix = prefix if prefix.endswith("/") else f"{prefix}/"
         for option, value in (("heartbeat", heartbeat), ("timeout", timeout)):
             if not value > 0:
@@ -213,10 +213,6 @@ def _compacted(client: EtcdClient, response: Mapping[str, Any]) -> bool:
         return True
     why = response.get("cancel_reason") or "it gave no reason"
     raise DiscoveryError(f"{client.name} ended the watch: {why}", source=client.name)
-
-
-def _has_port(endpoint: str) -> bool:
-    return endpoint.rpartition(":")[2].isdigit() and not endpoint.endswith("]")
 
 
 _OPTIONS = {
