@@ -101,7 +101,8 @@ def _backend(routing: Routing) -> Iterator[str]:
         yield from _balance(routing)
     factor = _bound(routing)
     if factor:
-        yield f"  hash-balance-factor {round(100 * factor)}"
+        # HAProxy refuses 100, at which no server may have more than its share
+        yield f"  hash-balance-factor {max(101, round(100 * factor))}"
     if routing.retries:
         yield "  # A host that does not accept is left for the next of the walk, as in Python."
         yield f"  retries {routing.retries}"
