@@ -99,9 +99,9 @@ class DnsSource:
 
     Identity: for A and AAAA the address, so a host that moves is another host; for SRV the
     target's name in small letters, or with ``with_port`` its ``name:port``, where one target
-    serves on several. Lists are sorted by name. ``types`` are ``A`` and ``AAAA``, or ``SRV``. ``nameservers`` are
-    addresses, with ports where they are not 53; none are the system's. A name that does not exist
-    has no hosts; a server that fails or is silent is a ``DiscoveryError``.
+    serves on several. Lists are sorted by name. ``types`` are ``A`` and ``AAAA``, or ``SRV``.
+    ``nameservers`` are addresses, with ports where they are not 53; none are the system's. A name
+    that does not exist has no hosts; a server that fails or is silent is a ``DiscoveryError``.
 
     The answer must be complete: a server that tells some of many at a time is no source. Raises
     ``ConfigError`` without dnspython and for bad options.
