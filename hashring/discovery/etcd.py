@@ -126,17 +126,21 @@ class EtcdSource:
     async def _follow(self, client: EtcdClient) -> AsyncGenerator[Membership, None]:
         """What one endpoint says; ends in its ``DiscoveryError``."""
         told: Membership | None = None
-        while True:  # once for each compaction
-            state = State(await client.range())
-            found = parse(state.payload())
-            if not found.same(told):
-                told = found
-                yield found
-            async with aclosing(self._changes(client, state)) as changes:
-                async for found in changes:
-                    if not found.same(told):
-                        told = found
-                        yield found
+        try:
+            while True:  # once for each compaction
+                state = State(await client.range())
+                found = parse(state.payload())
+                if not found.same(told):
+                    told = found
+                    yield found
+                async with aclosing(self._changes(client, state)) as changes:
+                    async for found in changes:
+                        if not found.same(told):
+                            told = found
+                            yield found
+        except (AttributeError, KeyError, TypeError, ValueError) as error:  # of an odd answer
+            text = f"{client.name} gave no answer of etcd's v3 API: {error!r}"
+            raise DiscoveryError(text, source=client.name) from error
 
     async def _changes(self, client: EtcdClient, state: State) -> AsyncGenerator[Membership, None]:
         """Memberships after each change to ``state``, until etcd has compacted what comes next."""
