@@ -151,7 +151,9 @@ class DnsSource:
     async def _ask(self) -> tuple[list[str], float]:
         """All records, and for how long they are good."""
         answers = [await self._resolve(kind) for kind in self._types]
-        return [text for texts, _ in answers for text in texts], min(ttl for _, ttl in answers)
+        # a name that has A alone is good for as long as they are, not for as long as a "no" is
+        ttls = [ttl for texts, ttl in answers if texts] or [self._least]
+        return [text for texts, _ in answers for text in texts], min(ttls)
 
     async def _resolve(self, kind: str) -> tuple[list[str], float]:
         from dns import exception, resolver
