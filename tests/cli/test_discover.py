@@ -129,6 +129,7 @@ def test_what_cannot_be_written_is_an_error(hosts: Path) -> None:
         ("carrier-pigeon:web", 2, "there is no source 'carrier-pigeon'"),
         ("file:hosts?colour=red", 2, "no option 'colour'"),
         ("static:a=x", 2, "weight must be"),
+        ("static:a=1e6,b", 1, "and the most is"),
     ],
 )
 def test_what_cannot_be_is_one_line(run: Run, hosts: Path, url: str, code: int, said: str) -> None:
