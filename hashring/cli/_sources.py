@@ -16,6 +16,7 @@ from hashring.errors import DiscoveryError
 if TYPE_CHECKING:
     from hashring import LoadBalancer
     from hashring.config import Settings
+    from hashring.discovery import Notice
 
 __all__ = ["balancer_of", "source_options"]
 
@@ -77,7 +78,15 @@ async def _answered(settings: Settings, lb: LoadBalancer) -> None:
 
     following = discovery(settings, lb)
     assert following is not None
+    against: list[str] = []  # why an answer is not the pool's
+
+    def told(notice: Notice) -> None:
+        if notice.kind in ("held", "refused"):
+            against.append(notice.text)
+
+    following.subscribe(told)
     async with following:
         if following.membership is None:
-            why = following.trouble or f"no answer within {settings.discovery.wait:g} s"
+            silent = f"no answer within {settings.discovery.wait:g} s"
+            why = following.trouble or (against[-1] if against else silent)
             raise DiscoveryError(f"{following.source}: {why}", source=str(following.source))

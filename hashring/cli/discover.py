@@ -52,12 +52,27 @@ async def _follow(
     from hashring.discovery import Discovery
 
     discovery = Discovery(source, lb, wait=within)
-    discovery.subscribe(show.hears(discovery))
+    unread: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    hears = show.hears(discovery)
+
+    refused: list[str] = []
+
+    def told(notice: Notice) -> None:
+        if notice.kind == "refused":
+            refused.append(f"{source}: {notice.text}")
+        try:
+            hears(notice)
+        except OSError as error:  # what a listener raises is only logged, and this ends us
+            if not unread.done():
+                unread.set_exception(error)
+
+    discovery.subscribe(told)
     async with discovery:
-        if watch:
-            await asyncio.Event().wait()
+        if watch or unread.done():
+            await unread
         if discovery.membership is None:
-            why = discovery.trouble or f"{source} did not answer within {within:g} s"
+            silent = f"{source} did not answer within {within:g} s"
+            why = discovery.trouble or (refused[-1] if refused else silent)
             raise DiscoveryError(why, source=str(source))
         if not lb.hosts:
             raise NoHostsError(f"{source} says that nobody is in")

@@ -54,8 +54,9 @@ class Gate:
     An answer is believed ``quiet`` seconds after the last one came, and at most ten times that
     after the first of them; the very first at once. One that has less than half of the hosts, or
     of those that take new clients, is held until it and others like it have lasted for ``grace``
-    seconds. What counts as half is the largest pool of the last ``grace`` seconds, so that leases
-    that expire one after the other are held too.
+    seconds, not counting those in which the source was ``lost``: who is away insists on nothing.
+    What counts as half is the largest pool of the last ``grace`` seconds, so that leases that
+    expire one after the other are held too.
 
     >>> gate = Gate(quiet=0.0, grace=30.0)
     >>> gate.believed(Size(4, 4), now=0.0)
@@ -70,6 +71,7 @@ class Gate:
         self._first = self._last = 0.0  # when the offers since the last step came
         self._held: Membership | None = None
         self._held_since = 0.0
+        self._lost: float | None = None  # since when the source cannot be read
         self._size: Size | None = None
         self._past: deque[tuple[float, Size]] = deque()  # (forgotten at, size), larger than later
 
@@ -80,9 +82,17 @@ class Gate:
 
     def offer(self, membership: Membership, now: float) -> None:
         """The source says so; only the newest answer counts."""
+        if self._lost is not None:
+            self._held_since += now - max(self._lost, self._held_since)
+            self._lost = None
         if self._offered is None:
             self._first = now
         self._offered, self._last = membership, now
+
+    def lost(self, now: float) -> None:
+        """The source cannot be read until it offers again; what is held waits for that."""
+        if self._lost is None:
+            self._lost = now
 
     def believed(self, size: Size, now: float) -> None:
         """The pool is of this size from now on."""
@@ -99,7 +109,7 @@ class Gate:
         times = []
         if self._offered is not None:
             times.append(self._settles())
-        if self._held is not None:
+        if self._held is not None and self._lost is None:
             times.append(self._held_since + self.grace)
         return min(times, default=None)
 
@@ -113,7 +123,8 @@ class Gate:
         if self._offered is not None and now >= self._settles():
             offered, self._offered = self._offered, None
             return self._judge(offered, now)
-        if self._held is not None and now >= self._held_since + self.grace:
+        insists = self._held is not None and self._lost is None
+        if insists and now >= self._held_since + self.grace:
             believed, self._held = self._held, None
             self._past.clear()  # the source has insisted: what was larger counts no longer
             self._size = None

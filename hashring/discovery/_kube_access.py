@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from hashring.discovery import _http
-from hashring.discovery._url import SourceUrl
+from hashring.discovery._url import SourceUrl, with_port
 from hashring.errors import ConfigError, DiscoveryError
 
 __all__ = ["OPTIONS", "Access", "from_kubeconfig", "in_cluster", "of_url", "usual"]
@@ -86,6 +86,7 @@ def of_url(parts: SourceUrl, options: dict[str, Any]) -> Access:
         raise ConfigError(
             f"{parts.shown}: name one API, or a kubeconfig without one", option="source"
         )
+    with_port(parts.endpoints[0], 443)  # refuses what is no place
     file = Path(given["token_file"]) if "token_file" in given else None
     token = given.get("token")
     if not given.get("tls", True):

@@ -82,13 +82,13 @@ def gather(
     draining: set[str] = set()
     wrong = list(problems)
     for name, address, weight, drain in entries:
-        if name in hosts:
-            wrong.append(f"host {name!r} is given twice: the first one counts")
-            continue
         try:
             host = as_host({"name": name, "weight": weight or 1.0, "address": address})
         except HashringError as error:
             wrong.append(str(error))
+            continue
+        if name in hosts:
+            wrong.append(f"host {name!r} is given twice: the first one counts")
             continue
         hosts[name] = host
         if drain or weight == 0:

@@ -86,6 +86,8 @@ class Pump:
             if self.trouble is None:
                 self._tell("lost", f"{why}; the last good pool stays")
             self.trouble = why
+            self.gate.lost(self._clock())
+            self._news.set()  # it may be waiting for a time that counts no longer
             await asyncio.sleep(self._backoff.wait(self._clock() - began))
 
     def _heard(self, membership: Membership) -> None:
@@ -124,6 +126,8 @@ class Pump:
             if text != self._refused:
                 self._tell("refused", text, membership)
             self._refused = text
+            if len(self._lb):
+                self.gate.believed(self._size(), self._clock())  # what stays is what counts
             return
         self._refused = None
         told_before = membership.same(self.membership)

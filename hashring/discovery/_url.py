@@ -9,9 +9,26 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from hashring.errors import ConfigError
 
-__all__ = ["SourceUrl"]
+__all__ = ["SourceUrl", "with_port"]
 
 _WORDS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+
+
+def with_port(endpoint: str, usual: int) -> str:
+    """``endpoint`` with its port, or with the ``usual`` one. Raises ``ConfigError``.
+
+    >>> with_port("etcd1", 2379), with_port("[::1]:80", 2379)
+    ('etcd1:2379', '[::1]:80')
+    """
+    host, colon, port = endpoint.rpartition(":")
+    if not colon or endpoint.endswith("]"):
+        host, port = endpoint, str(usual)
+    number = int(port) if port.isascii() and port.isdigit() and len(port) <= 5 else 0
+    if not host or not 0 < number <= 65535 or (":" in host and not host.startswith("[")):
+        raise ConfigError(
+            f"an endpoint is host, host:port or [IPv6]:port, got {endpoint!r}", option="source"
+        )
+    return f"{host}:{port}"
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 from hashring.discovery import _http
 from hashring.discovery._consul import Answer, ConsulClient
 from hashring.discovery._membership import Entry, Finding, Membership, gather, weight_from
-from hashring.discovery._url import SourceUrl
+from hashring.discovery._url import SourceUrl, with_port
 from hashring.errors import ConfigError, DiscoveryError
 
 __all__ = ["ConsulSource", "from_url", "parse"]
@@ -91,7 +91,8 @@ def _entry(instance: Mapping[str, Any], state: str, unit: float, with_node: bool
         raise ConfigError(f"a service ID is text, got {name!r}")
     place, port = service.get("Address") or node["Address"], service.get("Port")
     if port:
-        place = f"[{place}]:{port}" if ":" in place else f"{place}:{port}"
+        bare = ":" in place and not place.startswith("[")
+        place = f"[{place}]:{port}" if bare else f"{place}:{port}"
     weights = service.get("Weights") or {}
     tagged = [tag for tag in service.get("Tags") or () if tag.startswith(_WEIGHT)]
     if tagged:
@@ -139,8 +140,7 @@ class ConsulSource:
         if not service:
             raise ConfigError("a service has a name: consul://host:port/web", option="source")
         self._service = service
-        ported = endpoint.rpartition(":")[2].isdigit() and not endpoint.endswith("]")
-        self._endpoint = endpoint if ported else f"{endpoint}:{_PORT}"
+        self._endpoint = with_port(endpoint, _PORT)
         self._query: dict[str, Any] = {"tag": list(tags)}
         if datacenter is not None:
             self._query["dc"] = datacenter

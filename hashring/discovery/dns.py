@@ -59,7 +59,7 @@ def parse(
         try:
             if len(fields) == 4:
                 priority, weight, at, target = fields
-                services.append((int(priority), int(weight), int(at), target.rstrip(".") or "."))
+                services.append((int(priority), int(weight), int(at), _plain(target)))
             else:
                 address = ipaddress.ip_address(record)
                 entries.append(Entry(str(address), _at(address, port)))
@@ -68,6 +68,12 @@ def parse(
     entries += _services(services, weight_unit, with_port)
     revision = blake2b("\n".join(records).encode(), digest_size=4).hexdigest()
     return gather(entries, revision, problems=problems)
+
+
+def _plain(target: str) -> str:
+    # letters of either case are one name (RFC 4343), and an answer that is compressed may have
+    # those of the question
+    return target.rstrip(".").lower() or "."
 
 
 def _at(address: ipaddress.IPv4Address | ipaddress.IPv6Address, port: int | None) -> str:
@@ -92,10 +98,10 @@ class DnsSource:
     """The hosts of ``name`` in the DNS, asked again whenever the answer's TTL has passed.
 
     Identity: for A and AAAA the address, so a host that moves is another host; for SRV the
-    target's name, or with ``with_port`` its ``name:port``, where one target serves on several.
-    Lists are sorted by name. ``types`` are ``A`` and ``AAAA``, or ``SRV``. ``nameservers`` are
-    addresses, with ports where they are not 53; none are the system's. A name that does not exist
-    has no hosts; a server that fails or is silent is a ``DiscoveryError``.
+    target's name in small letters, or with ``with_port`` its ``name:port``, where one target
+    serves on several. Lists are sorted by name. ``types`` are ``A`` and ``AAAA``, or ``SRV``.
+    ``nameservers`` are addresses, with ports where they are not 53; none are the system's. A name
+    that does not exist has no hosts; a server that fails or is silent is a ``DiscoveryError``.
 
     The answer must be complete: a server that tells some of many at a time is no source. Raises
     ``ConfigError`` without dnspython and for bad options.
@@ -122,6 +128,8 @@ class DnsSource:
         for option, value in (("weight_unit", weight_unit), ("least", least), ("timeout", timeout)):
             if not value > 0:
                 raise ConfigError(f"{option} is more than 0, got {value!r}", option=option)
+        if port is not None and not 0 < port <= 65535:
+            raise ConfigError(f"port is from 1 to 65535, got {port!r}", option="port")
         self._port, self._unit, self._with_port = port, weight_unit, with_port
         self._least = least
         self._servers = tuple(nameservers)
@@ -143,7 +151,9 @@ class DnsSource:
     async def _ask(self) -> tuple[list[str], float]:
         """All records, and for how long they are good."""
         answers = [await self._resolve(kind) for kind in self._types]
-        return [text for texts, _ in answers for text in texts], min(ttl for _, ttl in answers)
+        # a name that has A alone is good for as long as they are, not for as long as a "no" is
+        ttls = [ttl for texts, ttl in answers if texts] or [self._least]
+        return [text for texts, _ in answers for text in texts], min(ttls)
 
     async def _resolve(self, kind: str) -> tuple[list[str], float]:
         from dns import exception, resolver

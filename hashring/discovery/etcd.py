@@ -13,7 +13,7 @@ from typing import Any
 from hashring.discovery import _http
 from hashring.discovery._etcd import EtcdClient, Login, State
 from hashring.discovery._membership import Entry, Finding, Membership, gather, weight_from
-from hashring.discovery._url import SourceUrl
+from hashring.discovery._url import SourceUrl, with_port
 from hashring.errors import ConfigError, DiscoveryError
 from hashring.strategies import Rng
 
@@ -95,7 +95,7 @@ class EtcdSource:
     ) -> None:
         _http.library("etcd")
         named = ([endpoints] if isinstance(endpoints, str) else list(endpoints)) or ["127.0.0.1"]
-        self._endpoints = [each if _has_port(each) else f"{each}:{_PORT}" for each in named]
+        self._endpoints = [with_port(each, _PORT) for each in named]
         self._prefix = prefix if prefix.endswith("/") else f"{prefix}/"
         for option, value in (("heartbeat", heartbeat), ("timeout", timeout)):
             if not value > 0:
@@ -126,17 +126,21 @@ class EtcdSource:
     async def _follow(self, client: EtcdClient) -> AsyncGenerator[Membership, None]:
         """What one endpoint says; ends in its ``DiscoveryError``."""
         told: Membership | None = None
-        while True:  # once for each compaction
-            state = State(await client.range())
-            found = parse(state.payload())
-            if not found.same(told):
-                told = found
-                yield found
-            async with aclosing(self._changes(client, state)) as changes:
-                async for found in changes:
-                    if not found.same(told):
-                        told = found
-                        yield found
+        try:
+            while True:  # once for each compaction
+                state = State(await client.range())
+                found = parse(state.payload())
+                if not found.same(told):
+                    told = found
+                    yield found
+                async with aclosing(self._changes(client, state)) as changes:
+                    async for found in changes:
+                        if not found.same(told):
+                            told = found
+                            yield found
+        except (AttributeError, KeyError, TypeError, ValueError) as error:  # of an odd answer
+            text = f"{client.name} gave no answer of etcd's v3 API: {error!r}"
+            raise DiscoveryError(text, source=client.name) from error
 
     async def _changes(self, client: EtcdClient, state: State) -> AsyncGenerator[Membership, None]:
         """Memberships after each change to ``state``, until etcd has compacted what comes next."""
@@ -213,10 +217,6 @@ def _compacted(client: EtcdClient, response: Mapping[str, Any]) -> bool:
         return True
     why = response.get("cancel_reason") or "it gave no reason"
     raise DiscoveryError(f"{client.name} ended the watch: {why}", source=client.name)
-
-
-def _has_port(endpoint: str) -> bool:
-    return endpoint.rpartition(":")[2].isdigit() and not endpoint.endswith("]")
 
 
 _OPTIONS = {

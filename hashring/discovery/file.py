@@ -81,9 +81,12 @@ def _lines(text: str) -> Iterator[Entry]:
 
 
 def _tree(text: str, format: Format) -> Iterator[Entry]:
-    tree: Any = tomllib.loads(text) if format == "toml" else json.loads(text)
+    tree: Any = (
+        tomllib.loads(text) if format == "toml" else json.loads(text, object_pairs_hook=_once)
+    )
+    # a host of a JSON mapping may be called "hosts" too, and then it has a weight
     if isinstance(tree, Mapping) and (
-        format == "toml" or isinstance(tree.get("hosts"), (list, dict))
+        format == "toml" or isinstance(tree.get("hosts", 0), (list, dict, type(None)))
     ):
         if "hosts" not in tree:
             raise ConfigError("it has no 'hosts'")
@@ -98,6 +101,15 @@ def _tree(text: str, format: Format) -> Iterator[Entry]:
             yield _entry({"name": said} if isinstance(said, str) else said)
     else:
         raise ConfigError(f"hosts must be a list or a mapping, got {tree!r}")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; TOML refuses a key that comes twice by itself."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        twice = next(key for key, _ in pairs if sum(key == other for other, _ in pairs) > 1)
+        raise ConfigError(f"{twice!r} is given twice")
+    return found
 
 
 def _entry(fields: Any) -> Entry:

@@ -101,7 +101,8 @@ def _backend(routing: Routing) -> Iterator[str]:
         yield from _balance(routing)
     factor = _bound(routing)
     if factor:
-        yield f"  hash-balance-factor {round(100 * factor)}"
+        # HAProxy refuses 100, at which no server may have more than its share
+        yield f"  hash-balance-factor {max(101, round(100 * factor))}"
     if routing.retries:
         yield "  # A host that does not accept is left for the next of the walk, as in Python."
         yield f"  retries {routing.retries}"
@@ -190,16 +191,22 @@ def _defaults(routing: Routing) -> str:
 def _servers(routing: Routing) -> Iterator[str]:
     hosts = with_ids(routing.pool)
     hash_key = routing.option("hash_key") or "id"
+    taken = {host.name for host in hosts}
     for host, weight in zip(hosts, routing.weights, strict=True):
         further = "" if hash_key == "id" else f" hash-key {hash_key}"
         if hash_key == "guid":
             further += f" guid {_word(host.guid or '')}"
-        yield f"  server {_name(host)} {host.address} weight {weight} id {host.id}{further}"
+        yield f"  server {_name(host, taken)} {host.address} weight {weight} id {host.id}{further}"
 
 
-def _name(host: Host) -> str:
+def _name(host: Host, taken: set[str]) -> str:
     """The server's name, which places nothing: the host's own where HAProxy can hold it."""
-    return host.name if _WORD.fullmatch(host.name) else f"host-{host.id}"
+    if _WORD.fullmatch(host.name):
+        return host.name
+    name = f"host-{host.id}"
+    while name in taken:  # another host is really called so
+        name += "-"
+    return name
 
 
 def _word(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from ipaddress import ip_address
 
 from hashring.errors import ConfigError
 from hashring.export._cookies import nginx_cookie
@@ -141,6 +142,13 @@ def _text(host: Host, routing: Routing) -> str:
     if host.name == host.address:
         return host.name
     _, port = endpoint(host.address, f"host {host.name!r}")
+    if _literal(host.name) is not None and _literal(host.name) != _literal(host.address):
+        raise ConfigError(
+            f"host {host.name!r}: nginx hashes what it connects to, and would connect to "
+            f"{host.name} where the pool has {host.address}: give the host a name that resolves, "
+            f"such as 'web1:{port}', or use its address as its name; both move clients",
+            option="name",
+        )
     if not _NAME.fullmatch(host.name) or (_port_of(host.name) != port):
         raise ConfigError(
             f"host {host.name!r}: nginx hashes what it connects to, and cannot reach "
@@ -149,6 +157,17 @@ def _text(host: Host, routing: Routing) -> str:
             option="name",
         )
     return host.name
+
+
+def _literal(text: str) -> tuple[object, int] | str | None:
+    """What nginx would connect to without resolving anything: an address, or a socket's path."""
+    if text.startswith("unix:"):
+        return text
+    host = text if text.replace(".", "").isdecimal() else text.rpartition(":")[0]
+    try:
+        return ip_address(host.strip("[]")), _port_of(text)
+    except ValueError:
+        return None
 
 
 def _port_of(name: str) -> int:

@@ -83,6 +83,43 @@ def test_watching_prints_each_change_as_it_comes(hosts: Path) -> None:
             process.kill()  # else the with would wait for it for ever, whatever failed above
 
 
+def started(hosts: Path, *args: str, stdout: int) -> subprocess.Popen[str]:
+    code = "from hashring.cli import main; main()"
+    return subprocess.Popen(
+        [sys.executable, "-c", code, "discover", "file:hosts?interval=0.02", "--json", *args],
+        cwd=hosts.parent,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_watching_ends_when_nobody_reads_any_more(hosts: Path) -> None:
+    with started(hosts, "--watch", stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            assert process.stdout.readline()
+            process.stdout.close()
+            hosts.write_text(f"{HOSTS}web3\n")
+            assert process.wait(timeout=20) == 0
+            assert process.stderr.read() == ""
+        finally:
+            process.kill()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_what_cannot_be_written_is_an_error(hosts: Path) -> None:
+    with Path("/dev/full").open("w") as full, started(hosts, stdout=full.fileno()) as process:
+        try:
+            assert process.wait(timeout=20) == 1
+            assert process.stderr is not None
+            assert "cannot write" in process.stderr.read()
+        finally:
+            process.kill()
+
+
 @pytest.mark.parametrize(
     ("url", "code", "said"),
     [
@@ -92,6 +129,7 @@ def test_watching_prints_each_change_as_it_comes(hosts: Path) -> None:
         ("carrier-pigeon:web", 2, "there is no source 'carrier-pigeon'"),
         ("file:hosts?colour=red", 2, "no option 'colour'"),
         ("static:a=x", 2, "weight must be"),
+        ("static:a=1e6,b", 1, "and the most is"),
     ],
 )
 def test_what_cannot_be_is_one_line(run: Run, hosts: Path, url: str, code: int, said: str) -> None:

@@ -303,3 +303,9 @@ async def _live(program: str, port: int, folder: Path) -> None:
         assert (await told(memberships)).draining == {"web1"}
         await control("services", "deregister", here, "-id=web1")
         assert list(addresses(await told(memberships))) == ["web2"]
+
+
+def test_an_address_in_brackets_gets_no_second_ones() -> None:
+    service = {"ID": "a", "Address": "[::1]", "Port": 80}
+    found = parse([{"Node": {"Address": "10.0.0.1"}, "Service": service, "Checks": []}])
+    assert found.hosts[0].address == "[::1]:80"

@@ -198,3 +198,22 @@ def test_urls() -> None:
     for url in ("dns:", "dns:web?type=TXT", "dns://resolver.test/web", "dns:web?weight_unit=0"):
         with pytest.raises(ConfigError):
             source(url)
+
+
+def test_a_target_is_one_name_in_large_and_small_letters() -> None:
+    found = parse(["0 100 80 Web1.Test.", "0 100 80 web1.test.", "0 100 80 web2.TEST."])
+    assert [host.name for host in found.hosts] == ["web1.test", "web2.test"]
+    assert len(found.problems) == 1
+
+
+@pytest.mark.parametrize("port", [-1, 0, 65536])
+def test_a_port_that_is_none_is_refused(port: int) -> None:
+    with pytest.raises(ConfigError, match="from 1 to 65535"):
+        DnsSource("web.test", port=port, nameservers=["127.0.0.1"])
+
+
+def test_a_name_of_one_family_is_good_for_as_long_as_its_addresses(server: DnsServer) -> None:
+    server.records = {("web.test", "A"): ("10.0.0.1",)}
+    server.ttl = 60
+    first_said = asyncio.run(asking(server, query="&type=A,AAAA").examine())[0]
+    assert "1 records, good for 60 s" in first_said.text

@@ -343,10 +343,21 @@ def test_a_url_without_a_prefix_or_half_a_login_is_refused() -> None:
             source(url)
 
 
-def test_a_server_that_is_no_etcd_is_said() -> None:
+ODD = [
+    b"hello",
+    b"[]",
+    b'{"header": {"revision": "1"}, "kvs": [5]}',
+    b'{"header": {"revision": "1"}, "kvs": [{}]}',
+    b'{"header": {"revision": "1"}, "kvs": [{"key": 5}]}',
+]
+
+
+@pytest.mark.parametrize("body", ODD)
+def test_a_server_that_is_no_etcd_is_said(body: bytes) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello")
+        head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        writer.write(head.encode() + body)
         writer.close()
 
     async def check() -> None:

@@ -71,6 +71,10 @@ def test_every_form_says_the_same(format: Format, text: str) -> None:
         ("json", '[{"name": 3}]'),
         ("json", '{"a": 1, "a@": null, "b": NaN}'),
         ("json", '[{"name": "a", "address": 5}]'),
+        ("json", '[{"name": ["a"]}]'),
+        ("json", '{"a": {"name": {}}}'),
+        ("json", '{"a": 1, "b": 1, "a": 2}'),
+        ("json", '{"hosts": null}'),
     ],
 )
 def test_one_bad_host_makes_the_whole_file_doubtful(format: Format, text: str) -> None:

@@ -174,3 +174,17 @@ def test_what_is_offered_last_is_the_pool_in_the_end(
         now = max(now, due)
         work()
     assert (taken[-1] if taken else None) is last
+
+
+def test_a_source_that_is_lost_insists_on_nothing_until_it_is_back() -> None:
+    gate = after(4)
+    gate.offer(of(0), 1.0)
+    assert steps(gate, 1.0) == ["held 0"]
+    gate.lost(11.0)  # ten seconds are over
+    gate.lost(12.0)  # and asked once more
+    assert gate.due() is None
+    assert steps(gate, 100.0) == []
+    gate.offer(of(1), 200.0)
+    assert steps(gate, 200.0) == []
+    assert gate.due() == 220.0
+    assert steps(gate, 220.0) == ["take 1"]

@@ -168,6 +168,40 @@ def test_an_empty_answer_is_held_and_then_believed() -> None:
     assert [notice.kind for notice in notices] == ["held", "changed"]
 
 
+def test_an_empty_answer_of_a_source_that_is_gone_since_is_not_believed() -> None:
+    lb = LoadBalancer()
+    source = Said(of("a", "b"))
+
+    async def check() -> None:
+        async with Discovery(source, lb, grace=0.05, **SWIFT) as discovery:
+            source.queue.put_nowait(of())
+            source.queue.put_nowait(DiscoveryError("gone"))
+            await until(lambda: discovery.trouble is not None)
+            await asyncio.sleep(0.2)
+            assert names(lb) == ["a", "b"]
+            source.queue.put_nowait(of())
+            await until(lambda: not lb.hosts)
+
+    asyncio.run(check())
+
+
+def test_after_a_refusal_an_empty_answer_is_held_as_before() -> None:
+    lb = LoadBalancer(["a", "b", "c"], capacity=3)
+    source = Said(gather([Entry("a", weight=1e300)]))
+
+    async def check() -> None:
+        async with Discovery(source, lb, grace=0.05, **SWIFT) as discovery:
+            await until(lambda: discovery.stats["refused"])
+            discovery._pump.gate.grace = 1000.0
+            source.queue.put_nowait(of())
+            await until(lambda: discovery.stats["memberships"] == 2)
+            await asyncio.sleep(0.05)
+            assert discovery.held is not None
+            assert names(lb) == ["a", "b", "c"]
+
+    asyncio.run(check())
+
+
 def test_hosts_that_were_there_before_count_for_the_hold_back() -> None:
     lb = LoadBalancer(["a", "b", "c"])
 

@@ -199,3 +199,13 @@ def test_from_a_file_that_names_a_source_its_hosts_are_asked_for(run: Run) -> No
     assert done.exit_code == 0, done.stderr
     assert "HAProxy: 2 hosts under the placement haproxy-consistent" in done.stdout
     assert "10.0.0.2:8080" in done.stdout
+
+
+def test_from_a_file_an_answer_that_is_not_believed_is_no_silence(run: Run) -> None:
+    pool = '[pool]\nhosts = ["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"]\n'
+    text = FILE.partition("[placement]")[2]
+    told = '[discovery]\nurl = "static:10.0.0.1:80"\n[placement]'
+    Path("hashring.toml").write_text(pool + told + text, encoding="utf-8")
+    done = run("haproxy", "--from", "hashring.toml")
+    assert done.exit_code == 1
+    assert "1 host, where the pool has 3: not believed until" in done.stderr

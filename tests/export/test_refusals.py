@@ -136,6 +136,21 @@ def test_nginx_refuses_a_name_by_which_it_cannot_connect(name: str) -> None:
     assert ":8080' and let that resolve" in said
 
 
+@pytest.mark.parametrize("name", ["10.0.0.9:8080", "10.0.0.1:80", "[::1]:8080", "unix:8080"])
+def test_nginx_refuses_a_name_that_is_another_address(name: str) -> None:
+    hosts = [Host(name, address="10.0.0.1:8080"), Host("10.0.0.2:8080")]
+    said = refused("nginx", Routing(hosts, "nginx-consistent", identity=BY_HEADER))
+    assert f"would connect to {name} where the pool has 10.0.0.1:8080" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "address"), [("10.0.0.1", "10.0.0.1:80"), ("[0:0::1]:81", "[::1]:81")]
+)
+def test_an_address_spelled_in_another_way_is_the_same_to_nginx(name: str, address: str) -> None:
+    routing = Routing([Host(name, address=address)], "nginx-consistent", identity=BY_HEADER)
+    assert f"    server {name} weight=1 " in export("nginx", routing)
+
+
 def test_a_name_without_a_port_is_port_80_to_nginx() -> None:
     hosts = [Host("web1", address="10.0.0.1:80"), Host("10.0.0.2:8080")]
     text = export("nginx", Routing(hosts, "nginx-consistent", identity=BY_HEADER))

@@ -131,3 +131,15 @@ def test_cookies_are_of_the_address_and_not_of_the_name() -> None:
     assert nginx_cookie(plain) == nginx_cookie(named) != nginx_cookie("127.0.0.1:9002")
     assert re.fullmatch("[0-9a-f]{16}", haproxy_cookie("[::1]:80", "k"))
     assert nginx_cookie("[0::1]:80") == nginx_cookie("[::1]:80")
+
+
+def test_a_bound_of_next_to_nothing_is_one_that_haproxy_takes() -> None:
+    routing = Routing(["a:1"], "haproxy-consistent", identity=["header:x"], load_factor=1.001)
+    assert "hash-balance-factor 101\n" in export("haproxy", routing)
+
+
+def test_no_two_servers_of_haproxy_have_one_name() -> None:
+    hosts = [Host("host-2", address="a:1", id=1), Host("web 2", address="b:1", id=2)]
+    text = export("haproxy", Routing(hosts, "haproxy-consistent", identity=["header:x"]))
+    assert "  server host-2 a:1 " in text
+    assert "  server host-2- b:1 " in text
