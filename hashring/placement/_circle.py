@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
-from hashring.hosts import Host
+from hashring.hosts import Host, as_names
 from hashring.keys import Key, key_bytes
 from hashring.placement._base import RebuiltTable
 from hashring.placement._hashes import HashFunction
@@ -89,7 +89,7 @@ class RememberingTable(RebuiltTable):
 
     def without(self, names: Iterable[str]) -> RebuiltTable:
         """The table over the hosts not in ``names``. Cost: one build, unless it was asked last."""
-        gone = frozenset(names).intersection(self.hosts)
+        gone = as_names(names, "names").intersection(self.hosts)
         if not gone:
             return self
         last = self._last  # one read: another thread may replace it

@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from itertools import accumulate, islice
 
-from hashring.hosts import Host
+from hashring.hosts import Host, as_names
 from hashring.keys import Key, key_bytes
 from hashring.placement._base import fingerprint_of
 from hashring.placement._checks import whole_weights
@@ -49,7 +49,9 @@ class SlotsTable(ABC):
         A single server is the answer for every key, as nginx hashes nothing then.
         """
         data = key_bytes(key)
-        down = self._down.union(unavailable) if unavailable else self._down
+        down = self._down
+        if unavailable:
+            down = down | as_names(unavailable, "unavailable")
         if len(self._names) < 2:
             return next((name for name in self._names if name not in down), None)
         for name in islice(self._steps(data), _TRIES + 1):
@@ -82,5 +84,5 @@ class SlotsTable(ABC):
 
     def without(self, names: Iterable[str]) -> SlotsTable:
         """The table while ``names`` are marked ``down``: they keep their slots. Cost: O(n)."""
-        down = self._down | frozenset(names).intersection(self._names)
+        down = self._down | as_names(names, "names").intersection(self._names)
         return self if down == self._down else type(self)(self._hosts, down)

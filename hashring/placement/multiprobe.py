@@ -13,7 +13,7 @@ from heapq import merge
 
 from mmh3 import mmh3_x64_128_uintdigest, mmh3_x64_128_utupledigest
 
-from hashring.hosts import Host
+from hashring.hosts import Host, as_names
 from hashring.keys import Key, check_seed, key_bytes, text_bytes
 from hashring.placement._base import fingerprint_of
 from hashring.placement._checks import check_whole
@@ -69,7 +69,7 @@ class MultiprobeTable(RememberingTable):
         With ``unavailable``, that of the walk to the first host that is not in it.
         """
         if unavailable:
-            gone = frozenset(unavailable)
+            gone = as_names(unavailable, "unavailable")
             return next((name for name in self.walk(key) if name not in gone), None)
         return self._owner(key) if self.hosts else None
 

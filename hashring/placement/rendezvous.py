@@ -12,7 +12,7 @@ from math import log
 
 from mmh3 import mmh3_x64_128_uintdigest
 
-from hashring.hosts import Host
+from hashring.hosts import Host, as_names
 from hashring.keys import Key, check_seed, key_bytes, text_bytes
 from hashring.placement._base import fingerprint_of
 from hashring.placement._circle import RememberingTable, host_fields
@@ -51,7 +51,7 @@ class RendezvousTable(RememberingTable):
     def lookup(self, key: Key, unavailable: Iterable[str] = ()) -> str | None:
         """The host with the highest score. Cost: about 300 ns a host."""
         data, seed, digest = key_bytes(key), self._seed, mmh3_x64_128_uintdigest
-        gone = frozenset(unavailable)
+        gone = as_names(unavailable, "unavailable") if unavailable else frozenset()
         owner, highest = None, -1.0
         for name, stem, weight in self._stems:
             score = weight / log(((digest(stem + data, seed) >> _DROPPED) + 0.5) * _STEP)

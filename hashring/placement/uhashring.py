@@ -43,7 +43,7 @@ def build(
     >>> build(hosts).lookup("user:0"), build(hosts, hash_fn="ketama").lookup("user:0")
     ('b', 'a')
     """
-    if hash_fn not in DEFAULT_VNODES:
+    if not isinstance(hash_fn, str) or hash_fn not in DEFAULT_VNODES:
         raise ConfigError(
             f"hash_fn must be one of {', '.join(DEFAULT_VNODES)}, got {hash_fn!r}", option="hash_fn"
         )

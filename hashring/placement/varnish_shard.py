@@ -12,7 +12,7 @@ from hashlib import sha256
 from struct import Struct
 
 from hashring.errors import ConfigError
-from hashring.hosts import Host
+from hashring.hosts import Host, as_names
 from hashring.keys import Key, key_bytes, text_bytes
 from hashring.placement._base import fingerprint_of
 from hashring.placement._checks import check_whole
@@ -58,7 +58,9 @@ class VarnishShardTable:
 
     def lookup(self, key: Key, unavailable: Iterable[str] = ()) -> str | None:
         """The host of ``key``; None without any. Cost: O(log points), and a step per down host."""
-        down = self._down.union(unavailable) if unavailable else self._down
+        down = self._down
+        if unavailable:
+            down = down | as_names(unavailable, "unavailable")
         start = self._index(key_bytes(key))
         if start is None:
             return None
@@ -95,7 +97,7 @@ class VarnishShardTable:
 
     def without(self, names: Iterable[str]) -> VarnishShardTable:
         """The table while ``names`` are sick: the circle stays. Cost: O(hosts)."""
-        down = self._down | frozenset(names).intersection(self._names)
+        down = self._down | as_names(names, "names").intersection(self._names)
         if down == self._down:
             return self
         return VarnishShardTable(self._names, self._points, self._owners, self._base, down)
@@ -136,11 +138,11 @@ def _count(host: Host, replicas: int) -> int:
             f"got {host.weight:g}",
             option="weight",
         )
-    points = int(replicas * host.weight)
-    if points > _HIGHEST_POINTS:
+    wanted = replicas * host.weight  # infinite near the largest float
+    if wanted >= _HIGHEST_POINTS + 1:
         raise ConfigError(
-            f"host {host.name!r}: {points} points are more than {_HIGHEST_POINTS}: "
+            f"host {host.name!r}: {wanted:.10g} points are more than {_HIGHEST_POINTS}: "
             "lower replicas or the weight",
             option="weight",
         )
-    return points
+    return int(wanted)

@@ -39,6 +39,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 BAD: list[tuple[str, str, object, str]] = [
+    ("uhashring", "hash_fn", ["md5"], "one of md5, ketama"),
     ("envoy-maglev", "table_size", 65536, "a prime.*65536.*65537"),
     ("envoy-maglev", "table_size", 5000012, "5000011"),
     ("envoy-maglev", "table_size", 1, "from 2"),

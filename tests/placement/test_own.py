@@ -108,6 +108,27 @@ def test_strangers_among_the_unavailable_are_ignored(name: str) -> None:
         assert table.lookup(key, unavailable=iter([owner or ""])) != owner
 
 
+@pytest.mark.parametrize("name", placement.names())
+def test_a_host_among_the_unavailable_counts_as_its_name(name: str) -> None:
+    hosts = [Host(f"10.0.0.{n}:80", id=n) for n in (1, 2, 3)]
+    table = placement.create(name, hosts)
+    for gone in hosts:
+        assert gone.name not in table.without([gone]).hosts  # type: ignore[list-item]
+        for key in ("10.1.2.3", "10.9.8.7"):
+            answer = table.lookup(key, unavailable=[gone])  # type: ignore[list-item]
+            assert answer == table.lookup(key, unavailable=[gone.name]) != gone.name
+
+
+@pytest.mark.parametrize("name", placement.names())
+@pytest.mark.parametrize("bare", ["a", b"a", Host("a")])
+def test_a_bare_name_is_not_several(name: str, bare: Any) -> None:
+    table = placement.create(name, ["a", "b", "c"])
+    with pytest.raises(ConfigError, match="did you mean"):
+        table.without(bare)
+    with pytest.raises(ConfigError, match="did you mean"):
+        table.lookup("10.1.2.3", unavailable=bare)
+
+
 @own
 @pytest.mark.parametrize("key", [True, None, 1.5, object()])
 def test_a_bad_key_is_refused(name: str, key: Any) -> None:

@@ -102,3 +102,9 @@ def test_weights_that_varnish_would_refuse_name_their_host() -> None:
         create("varnish-shard", {"a": 1, "b": 0.99})
     with pytest.raises(ConfigError, match="host 'b': 1048600 points are more than 1048576"):
         create("varnish-shard", {"a": 1, "b": 10486}, replicas=100)
+
+
+@pytest.mark.parametrize("weight", [1e6, 1e308])
+def test_a_weight_of_too_many_points_is_refused(weight: float) -> None:
+    with pytest.raises(ConfigError, match="more than 1048576"):
+        create("varnish-shard", {"a": weight, "b": 1})
