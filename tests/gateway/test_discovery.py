@@ -142,7 +142,7 @@ def etcd(tmp_path: Path) -> Iterator[EtcdServer]:
 
 
 def test_two_gateways_on_one_prefix_agree_before_and_after_a_change(
-    etcd: EtcdServer, tmp_path: Path
+    etcd: EtcdServer, tmp_path: Path, tell: Callable[[str, str], None]
 ) -> None:
     with ExitStack() as stack:
         addresses = stack.enter_context(hosts("a", "b", "c", "d"))
@@ -187,6 +187,14 @@ def test_two_gateways_on_one_prefix_agree_before_and_after_a_change(
         assert [each.failed for each in (ask_one, ask_two, *steady)] == [[]] * 4
         assert all(each.count > 100 for each in steady)
 
+    lost = len(CLIENTS) - len(stayed)
+    for when in (
+        "before",
+        f"after d came: {len(moved)} moved, all of them to d",
+        "while etcd was dead",
+        f"after a went: {lost} moved, all of them from a",
+    ):
+        tell("two gateways on one etcd prefix", f"{len(CLIENTS):,} clients, same hosts {when}")
     assert not any("Traceback" in line for line in (*one.said, *two.said))
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
+from collections.abc import Callable
 
 from tests.gateway.corpus import Case, corpus
 from tests.gateway.hosts import OK, head_of, scripted
@@ -19,6 +20,8 @@ from tests.gateway.running import (
     served,
 )
 
+HOSTILE = "hostile requests (victims: next clients answered right)"
+OUTCOMES = ("refused", "forwarded", "victims")
 PATIENCE = 0.3  # seconds for a request that is not whole: nobody answers it
 
 
@@ -35,11 +38,14 @@ async def send(address: str, request: bytes) -> Response | None:
         await hang_up(writer)
 
 
-async def attack(front: str, host: Recorder, case: Case, number: int) -> str | None:
-    """Why ``case`` did harm; None if it did none."""
+async def attack(
+    front: str, host: Recorder, case: Case, number: int, counts: Counter[tuple[str, str]]
+) -> str | None:
+    """Why ``case`` did harm; None if it did none. What became of it is added to ``counts``."""
     before = len(host.requests)
     said = await send(front, case.request)
     forwarded = host.requests[before:]
+    counts[case.kind, "forwarded" if forwarded else "refused"] += 1
     if said is not None and said.status == 200 and not forwarded:
         return "answered, and nobody asked"
     if case.refused is True and forwarded:
@@ -57,21 +63,32 @@ async def attack(front: str, host: Recorder, case: Case, number: int) -> str | N
         return f"the victim got {victim!r}"
     if [head.split(b" ")[1] for head, _ in host.requests[at:]] != [f"/victim-{number}".encode()]:
         return f"the victim's request came as {host.requests[at:]!r}"
+    counts[case.kind, "victims"] += 1
     return None
 
 
-def test_each_hostile_request_is_refused_or_forwarded_as_exactly_one() -> None:
+def test_each_hostile_request_is_refused_or_forwarded_as_exactly_one(
+    tell: Callable[[str, str], None],
+) -> None:
+    counts: Counter[tuple[str, str]] = Counter()
+
     async def main() -> None:
         async with recorder() as host, served(gateway_to(host.address)) as front:
             harms = []
             for number, case in enumerate(corpus()):
-                why = await attack(front, host, case, number)
+                why = await attack(front, host, case, number, counts)
                 if why is not None:
                     harms.append(f"{case.kind}: {case.request[:200]!r}: {why}")
             assert not harms, "\n".join(harms)
             assert not host.odd
 
     asyncio.run(main())
+    kinds = Counter(case.kind for case in corpus())
+    tell(HOSTILE, f"{'class':<22}{'requests':>9}" + "".join(f"{word:>11}" for word in OUTCOMES))
+    for kind, count in [*kinds.items(), ("all", kinds.total())]:
+        found = [sum(n for (k, w), n in counts.items() if w == word and kind in (k, "all"))
+                 for word in OUTCOMES]  # fmt: skip
+        tell(HOSTILE, f"{kind:<22}{count:>9}" + "".join(f"{number:>11}" for number in found))
 
 
 def test_the_corpus_has_every_class() -> None:
