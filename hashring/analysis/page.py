@@ -38,6 +38,7 @@ td.words { white-space: normal; min-width: 16rem; }
 .strong td { font-weight: 600; }
 .note, footer { color: #555; font-size: .85rem; }
 footer { margin-top: 2rem; border-top: 1px solid #e5e5e5; padding-top: .5rem; }
+@media (max-width: 36rem) { table { font-size: .75rem; } th, td { padding-right: .4rem; } }
 @media print { .wide { overflow: visible; } }
 """
 _WORDS = 40  # characters after which a cell may break into lines

@@ -31,7 +31,7 @@ pytest.importorskip("matplotlib", reason="pictures need the extra plots")
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.patches import PathPatch
+from matplotlib.patches import PathPatch, StepPatch
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
@@ -153,6 +153,21 @@ def test_load_is_counted_in_whole_requests_with_room_above() -> None:
     plots.load_over_time(ax, report)
     assert all(tick == int(tick) for tick in ax.get_yticks())
     assert ax.get_ylim()[1] > max(each.peak_in_flight for each in report.outcomes)
+
+
+def test_a_line_of_load_has_few_steps_and_no_peak_is_lost() -> None:
+    arrivals = Arrivals.of((float(i), f"client-{i % 7}") for i in range(50))
+    for bins in (1, 59, 60, 61, 120, 500):
+        report = simulate(arrivals, Membership.of(list("abc")), bins=bins)
+        ax = plots.figure().subplots()
+        plots.load_over_time(ax, report)
+        lines = [patch for patch in ax.patches if isinstance(patch, StepPatch)]
+        for line in lines:
+            values, edges, _ = line.get_data()
+            assert len(values) <= 60
+            assert edges[-1] == pytest.approx(report.seconds)
+        peaks = {each.peak_in_flight for each in report.outcomes}
+        assert {max(line.get_data()[0]) for line in lines} == peaks
 
 
 def test_equal_reports_give_equal_bytes(tmp_path: Path) -> None:

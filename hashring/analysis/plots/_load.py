@@ -17,12 +17,13 @@ __all__ = ["load_over_time"]
 
 _TINTS = (COLOURS[0], COLOURS[1], COLOURS[2], COLOURS[5], COLOURS[3], COLOURS[4])
 _LEGEND = 60  # characters of a line of the legend, which is as wide as the picture
+_STEPS = 60  # of a line at most; finer ones run into each other
 _LINES = ("-", "--", "-.", ":")
 _UNITS = ((86_400 * 3, 86_400, "days"), (3 * 3600, 3600, "hours"), (180, 60, "minutes"))
 
 
 def load_over_time(ax: Axes, report: Simulation) -> Axes:
-    """The most requests in flight on any one host, in each bin of time, a line for each scenario.
+    """The most requests in flight on any one host over time, a line for each scenario.
 
     Scenarios with one and the same load share a line. Changes are marked.
     """
@@ -34,9 +35,11 @@ def load_over_time(ax: Axes, report: Simulation) -> Axes:
     for outcome in report.outcomes:
         lines.setdefault(_busiest(outcome), []).append(outcome.scenario.name)
     for number, (most, names) in enumerate(lines.items()):
-        edges = [i * report.bin_seconds / per for i in range(len(most) + 1)]
+        step = -(-len(most) // _STEPS)  # bins
+        end = len(most) * report.bin_seconds / per
+        edges = [i * report.bin_seconds / per for i in range(0, len(most), step)] + [end]
         ax.stairs(
-            most,
+            [max(most[i : i + step]) for i in range(0, len(most), step)],
             edges,
             color=_TINTS[number % len(_TINTS)],
             ls=_LINES[number % len(_LINES)],
