@@ -52,6 +52,11 @@ class Load:
         self._idle: deque[tuple[float, _Connection]] = deque()
         self._count = 0
 
+    async def greet(self) -> None:
+        """Let each client ask once, so that its host is known before anything is hurt."""
+        for client in range(_CLIENTS):
+            await self._one("GET", client)
+
     async def run(self, seconds: float) -> None:
         """Ask for so long, and wait for the last answer."""
         tasks: set[asyncio.Task[None]] = set()
@@ -59,7 +64,8 @@ class Load:
         end = due + seconds
         while (due := due + random.expovariate(self._rate)) < end:
             await asyncio.sleep(due - time.monotonic())
-            task = asyncio.create_task(self._one())
+            method = "POST" if random.random() < self._posts else "GET"
+            task = asyncio.create_task(self._one(method, random.randrange(_CLIENTS)))
             tasks.add(task)
             task.add_done_callback(tasks.discard)
         await asyncio.gather(*tasks)
@@ -69,10 +75,8 @@ class Load:
         while self._idle:
             self._idle.pop()[1][1].close()
 
-    async def _one(self) -> None:
+    async def _one(self, method: str, client: int) -> None:
         self._count = number = self._count + 1
-        method = "POST" if random.random() < self._posts else "GET"
-        client = random.randrange(_CLIENTS)
         began = time.monotonic()
         status, host = 0, ""
         try:

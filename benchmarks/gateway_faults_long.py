@@ -133,6 +133,7 @@ def _repeat(number: signal.Signals) -> _Hurt:
             times.append(time.monotonic())
 
         async def main() -> None:
+            await load.greet()
             asyncio.get_running_loop().call_later(_BEFORE, hurt)
             await load.run(_BEFORE + _AFTER)
             load.hang_up()
