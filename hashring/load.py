@@ -302,19 +302,19 @@ class LoadView:
     0
     """
 
-    __slots__ = ("_cells", "_exclude", "_ledger", "hosts")
+    __slots__ = ("_cells", "_ledger", "excluded", "hosts")
 
     def __init__(
         self,
         hosts: tuple[Host, ...],
         cells: Mapping[str, LoadCell],
         ledger: Ledger,
-        exclude: frozenset[str] = frozenset(),
+        excluded: frozenset[str] = frozenset(),
     ) -> None:
         self.hosts = hosts
         self._cells = cells
         self._ledger = ledger
-        self._exclude = exclude
+        self.excluded = excluded
 
     def in_flight(self, host: Host) -> int:
         """How many leases ``host`` serves now. Cost: O(1)."""
@@ -327,7 +327,7 @@ class LoadView:
 
     def least_loaded(self) -> Host:
         """The host with the least in flight per weight; equals in rotation. Cost: O(log n)."""
-        host = self._ledger.least_loaded(self._exclude)
+        host = self._ledger.least_loaded(self.excluded)
         if host is None or host.name not in self._cells:
             # the pool changed since this view was made, and it holds only what it was made with
             host = min(self.hosts, key=lambda host: self.in_flight(host) / host.weight)
@@ -336,4 +336,4 @@ class LoadView:
     def excluding(self, names: frozenset[str]) -> LoadView:
         """The view without some hosts. Cost: O(n)."""
         left = tuple(host for host in self.hosts if host.name not in names)
-        return LoadView(left, self._cells, self._ledger, self._exclude | names)
+        return LoadView(left, self._cells, self._ledger, self.excluded | names)

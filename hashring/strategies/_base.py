@@ -30,7 +30,8 @@ class View(Protocol):
     """The usable hosts at one moment.
 
     ``hosts`` is never empty, sorted by name, and the same tuple object for as long as the usable
-    hosts and their weights are the same.
+    hosts and their weights are the same. A view for a retry has ``excluded``, the names of the
+    hosts that are left out of it; a rotation may keep their turns apart from those of first tries.
     """
 
     @property

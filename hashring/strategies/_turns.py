@@ -13,12 +13,18 @@ __all__ = ["Turns"]
 # counter a one-digit int (below 2^30, the fast path of CPython) for a billion turns.
 _STARTS = 1 << 20
 
+_MOST_APART = 64  # sets of excluded hosts whose turns are remembered
+
 
 class Turns(Strategy):
-    """The base of rotations: ``next(self._turns)`` is the turn.
+    """The base of rotations: ``next(self._turns)`` is the turn of a first try.
 
-    It is atomic under the GIL, so that no two threads get the same. A forked worker draws a new
-    start, unless the caller gave an rng to repeat a run.
+    Retries without a host have turns of their own. Else a host that fails would shift the turns of
+    first tries by one each time, and of three hosts it would be the first of every second request,
+    and another one of none.
+
+    A turn is atomic under the GIL, so that no two threads get the same. A forked worker draws a
+    new start, unless the caller gave an rng to repeat a run.
     """
 
     def __init__(self, *, rng: Rng | None = None) -> None:
@@ -38,5 +44,18 @@ class Turns(Strategy):
         if self._rng is PROCESS_RNG:
             self._draw_start()
 
+    def _turns_without(self, excluded: frozenset[str]) -> itertools.count[int]:
+        """The turns of retries that leave out these hosts."""
+        turns = self._apart.get(excluded)
+        if turns is None:
+            if len(self._apart) >= _MOST_APART:
+                self._apart.clear()
+            turns = self._apart.setdefault(excluded, self._started())
+        return turns
+
     def _draw_start(self) -> None:
-        self._turns = itertools.count(self._rng.randrange(_STARTS))
+        self._turns = self._started()
+        self._apart: dict[frozenset[str], itertools.count[int]] = {}
+
+    def _started(self) -> itertools.count[int]:
+        return itertools.count(self._rng.randrange(_STARTS))

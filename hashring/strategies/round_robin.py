@@ -35,4 +35,6 @@ class RoundRobin(Turns):
             # Takes no turn: with two hosts, one failing, "try, then retry without it" takes two
             # choices, and if both took turns every first try would meet the failing host.
             return hosts[0]
-        return hosts[next(self._turns) % n]
+        excluded = getattr(view, "excluded", None)
+        turns = self._turns_without(excluded) if excluded else self._turns
+        return hosts[next(turns) % n]

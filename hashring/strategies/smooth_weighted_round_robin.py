@@ -22,7 +22,8 @@ class SmoothWeightedRoundRobin(Strategy):
     sum to W is at least W/n, so a charge of W leaves more than -W.
 
     Credit belongs to a host's name: it stays when other hosts come and go, and is dropped when its
-    own leaves. Like nginx, it starts at the heaviest host: routers that start together choose
+    own leaves; a retry credits and charges the hosts that it may choose from and no other. Like
+    nginx, it starts at the heaviest host: routers that start together choose
     alike, where ``WeightedRoundRobin`` draws a start. Cost: O(n) a choice, under a lock of its own.
     Source: nginx, ``ngx_http_upstream_get_peer`` in ``ngx_http_upstream_round_robin.c`` (2012),
     without its reduction of weights after failures.
@@ -46,6 +47,7 @@ class SmoothWeightedRoundRobin(Strategy):
         """Start anew: another thread of the parent may have held the lock, halfway through."""
         self._lock = Lock()
         self._hosts: tuple[Host, ...] = ()
+        self._unit = 1.0
         self._weights: list[tuple[Host, float]] = []
         self._total = 0.0
         self._credit: dict[str, float] = {}
@@ -56,16 +58,22 @@ class SmoothWeightedRoundRobin(Strategy):
         if len(hosts) == 1:
             return hosts[0]  # takes no turn, see RoundRobin
         with self._lock:
+            if getattr(view, "excluded", None):
+                weights = [(host, host.weight * self._unit) for host in hosts]
+                return self._charged(weights, sum(weight for _, weight in weights))
             if hosts is not self._hosts:
                 self._settle(hosts)
-            credit = self._credit
-            chosen, most = hosts[0], float("-inf")
-            for host, weight in self._weights:
-                credit[host.name] = mine = credit[host.name] + weight
-                if mine > most:
-                    chosen, most = host, mine
-            credit[chosen.name] = most - self._total
-            return chosen
+            return self._charged(self._weights, self._total)
+
+    def _charged(self, weights: list[tuple[Host, float]], total: float) -> Host:
+        credit = self._credit
+        chosen, most = weights[0][0], float("-inf")
+        for host, weight in weights:
+            credit[host.name] = mine = credit.get(host.name, 0.0) + weight
+            if mine > most:
+                chosen, most = host, mine
+        credit[chosen.name] = most - total
+        return chosen
 
     def _settle(self, hosts: tuple[Host, ...]) -> None:
         """Keep the credit of the hosts that stay; newcomers have none.
@@ -74,7 +82,7 @@ class SmoothWeightedRoundRobin(Strategy):
         a newcomer with nothing would wait behind them for more than its turn. So those that stay
         share out what is missing, in proportion to their weights.
         """
-        unit = 1.0 if total_weight(hosts) < _HUGE else 1 / _HUGE
+        unit = self._unit = 1.0 if total_weight(hosts) < _HUGE else 1 / _HUGE
         self._weights = [(host, host.weight * unit) for host in hosts]
         self._total = sum(weight for _, weight in self._weights)
         stay = [(host.name, weight) for host, weight in self._weights if host.name in self._credit]

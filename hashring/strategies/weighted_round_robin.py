@@ -49,18 +49,22 @@ class WeightedRoundRobin(Turns):
 
     def __init__(self, *, rng: Rng | None = None) -> None:
         super().__init__(rng=rng)
-        self._wheel: _Wheel | None = None
+        # of first tries and of retries, which would else replace each other's all the time
+        self._wheels: list[_Wheel | None] = [None, None]
 
     def choose(self, view: View) -> Host:
         """The host whose turn it is. Cost: O(log n)."""
         hosts = view.hosts
         if len(hosts) == 1:
             return hosts[0]  # takes no turn, see RoundRobin
-        wheel = self._wheel
+        excluded = getattr(view, "excluded", None)
+        which = bool(excluded)
+        wheel = self._wheels[which]
         # the wheel keeps its tuple alive, so that no other can have this identity
         if wheel is None or wheel.hosts is not hosts:
-            wheel = self._wheel = _Wheel(hosts)
-        turn = next(self._turns) % wheel.total
+            wheel = self._wheels[which] = _Wheel(hosts)
+        turns = self._turns_without(excluded) if excluded else self._turns
+        turn = next(turns) % wheel.total
         place = (turn * wheel.step + turn // wheel.period) % wheel.total
         return hosts[bisect_right(wheel.sums, place)]
 

@@ -8,11 +8,13 @@ import signal
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import combinations
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hashring import LoadBalancer
 from hashring.strategies import (
     RoundRobin,
     SmoothWeightedRoundRobin,
@@ -94,6 +96,31 @@ def test_a_retry_without_the_failing_host_does_not_make_it_everybodys_first(
         if first[-1] == "h00":
             strategy.choose(rest)
     assert counts(first) == {"h00": 5, "h01": 5}
+
+
+@pytest.mark.parametrize("kind", [RoundRobin, WeightedRoundRobin, SmoothWeightedRoundRobin])
+@pytest.mark.parametrize("n", [3, 4, 5])
+def test_retries_neither_shift_first_tries_nor_favour_a_host(kind: type[Strategy], n: int) -> None:
+    lb = LoadBalancer([host.name for host in view_of(n).hosts], fallback=kind())
+    first, served = Counter[str](), Counter[str]()
+    rounds = n * (n - 1) * 20
+    for _ in range(rounds):
+        host = lb.pick()
+        first[host.name] += 1
+        if host.name == "h00":
+            host = lb.pick(exclude=[host])
+        served[host.name] += 1
+    assert first["h00"] == rounds / n
+    assert set(served.values()) == {rounds // (n - 1)}
+
+
+def test_many_sets_of_excluded_hosts_are_not_remembered_for_ever() -> None:
+    strategy = RoundRobin()
+    hosts = view_of(16).hosts
+    for a, b in combinations(hosts, 2):
+        left = tuple(host for host in hosts if host not in (a, b))
+        assert strategy.choose(CountedView(left, excluded=[a.name, b.name])) in left
+    assert len(strategy._apart) <= 64
 
 
 @needs_fork

@@ -27,7 +27,9 @@ class CountedView:
         hosts: tuple[Host, ...],
         in_flight: Mapping[str, int] | None = None,
         latency: Mapping[str, float] = _NOTHING,
+        excluded: Iterable[str] = (),
     ) -> None:
+        self.excluded = frozenset(excluded)
         self._hosts = hosts
         self._in_flight = dict(in_flight or {})
         self._latency = dict(latency)
