@@ -30,13 +30,16 @@ class View(Protocol):
     """The usable hosts at one moment.
 
     ``hosts`` is never empty, sorted by name, and the same tuple object for as long as the usable
-    hosts and their weights are the same. A view for a retry has ``excluded``, the names of the
-    hosts that are left out of it; a rotation may keep their turns apart from those of first tries.
+    hosts and their weights are the same. ``excluded`` may be missing in a view of one's own.
     """
 
     @property
     def hosts(self) -> tuple[Host, ...]:
         """The hosts that may be chosen."""
+
+    @property
+    def excluded(self) -> frozenset[str]:
+        """The names of hosts left out, as for a retry: a rotation keeps its turns there apart."""
 
     def in_flight(self, host: Host) -> int:
         """How many leases ``host`` serves now. Cost: O(1)."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
-from hashring.hosts import Host, HostsLike, as_hosts
+from hashring.hosts import Host, HostsLike, as_hosts, as_names
 
 __all__ = ["FakeView"]
 
@@ -13,7 +13,8 @@ __all__ = ["FakeView"]
 class FakeView:
     """A ``View`` over plain numbers by name; what is not given is 0. Immutable.
 
-    ``hosts`` are sorted by name, as in a balancer; ``latency`` is in seconds.
+    ``hosts`` are sorted by name, as in a balancer; ``latency`` is in seconds; ``excluded`` names
+    hosts that a retry has left out of ``hosts``.
 
     >>> from hashring.strategies import LeastConnections
     >>> view = FakeView(["web1", "web2"], in_flight={"web1": 3})
@@ -21,15 +22,17 @@ class FakeView:
     Host('web2')
     """
 
-    __slots__ = ("_in_flight", "_latency", "hosts")
+    __slots__ = ("_in_flight", "_latency", "excluded", "hosts")
 
     def __init__(
         self,
         hosts: HostsLike,
         in_flight: Mapping[str, int] = MappingProxyType({}),
         latency: Mapping[str, float] = MappingProxyType({}),
+        excluded: Iterable[str] = (),
     ) -> None:
         self.hosts = tuple(sorted(as_hosts(hosts), key=lambda host: host.name))
+        self.excluded = as_names(excluded, "excluded")
         self._in_flight = dict(in_flight)
         self._latency = dict(latency)
 
