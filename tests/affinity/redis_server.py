@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
 import socket
 import subprocess
 import time
 from pathlib import Path
-from types import TracebackType
 
 import pytest
+
+from tests.servers import Program
 
 PROGRAM = "redis-server"
 
 
-class RedisServer:
+class RedisServer(Program):
     """``with RedisServer(folder) as server``: on a free port of 127.0.0.1, nothing on disk."""
 
     def __init__(self, folder: Path) -> None:
@@ -27,7 +26,6 @@ class RedisServer:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
         self.url = f"redis://127.0.0.1:{self.port}/0"
-        self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
@@ -49,34 +47,3 @@ class RedisServer:
                 return link.recv(7) == b"+PONG\r\n"
         except OSError:
             return False
-
-    def kill(self) -> None:
-        """As ``kill -9``: no farewell to anybody; the pins are gone with it."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
-    def freeze(self) -> None:
-        """SIGSTOP: connections stay, and new ones are taken, but nothing answers."""
-        self._signal(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        """SIGCONT: everything that was asked meanwhile is answered now."""
-        self._signal(signal.SIGCONT)
-
-    def _signal(self, number: int) -> None:
-        assert self._process is not None
-        os.kill(self._process.pid, number)
-
-    def __enter__(self) -> RedisServer:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.kill()

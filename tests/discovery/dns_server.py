@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Mapping
-from types import TracebackType
 
 import dns.flags
 import dns.message
@@ -14,8 +13,10 @@ import dns.rcode
 import dns.rdatatype
 import dns.rrset
 
+from tests.servers import Server
 
-class DnsServer:
+
+class DnsServer(Server):
     """``with DnsServer() as server``: answers from ``records``, (name, type) -> texts.
 
     ``rcode`` is answered to everything while it is not None; ``asked`` counts the questions.
@@ -70,15 +71,3 @@ class DnsServer:
         elif not any(known == name for known, _ in records):
             answer.set_rcode(dns.rcode.NXDOMAIN)
         return answer
-
-    def __enter__(self) -> DnsServer:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()

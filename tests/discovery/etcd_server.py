@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import time
 from pathlib import Path
-from types import TracebackType
 
 import pytest
+
+from tests.servers import Program
 
 PROGRAM, CONTROL = "etcd", "etcdctl"
 
 
-class EtcdServer:
+class EtcdServer(Program):
     """``with EtcdServer(folder) as server``: on free ports of 127.0.0.1, its data in ``folder``."""
 
     def __init__(self, folder: Path, *more: str, scheme: str = "http") -> None:
@@ -27,7 +27,6 @@ class EtcdServer:
         self.port, self._peer = _free_port(), _free_port()
         self.endpoint = f"127.0.0.1:{self.port}"
         self.url = f"etcd://{self.endpoint}/services/web"
-        self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
@@ -72,37 +71,6 @@ class EtcdServer:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout
-
-    def kill(self) -> None:
-        """As ``kill -9``; what was put stays on its disk."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
-    def freeze(self) -> None:
-        """SIGSTOP: connections stay, and new ones are taken, but nothing answers."""
-        self._signal(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        """SIGCONT: everything that was asked meanwhile is answered now."""
-        self._signal(signal.SIGCONT)
-
-    def _signal(self, number: int) -> None:
-        assert self._process is not None
-        os.kill(self._process.pid, number)
-
-    def __enter__(self) -> EtcdServer:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.kill()
 
 
 def _flags() -> str:

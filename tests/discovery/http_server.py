@@ -7,8 +7,8 @@ import select
 import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Self
+
+from tests.servers import Server
 
 LOOK = 0.02  # seconds between two looks whether a client that is kept waiting still waits
 
@@ -22,7 +22,7 @@ def left(connection: socket.socket) -> bool:
         return True
 
 
-class Killable:
+class Killable(Server):
     """``start`` and ``stop`` as often as wanted, on one port of 127.0.0.1.
 
     ``handler`` is a class of the server's own; ``changed`` is held by whoever reads or writes what
@@ -81,15 +81,3 @@ class Killable:
         for each in tuple(self._sockets):
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
