@@ -3,14 +3,14 @@
 ::
 
     HashringError
-    ├── NoHostsError        (LookupError)      nobody can serve this request
+    ├── NoHostsError        (LookupError)      no host can serve this request
     ├── UnknownHostError    (KeyError)         a name that is not in the pool or ring
-    ├── DuplicateHostError  (ValueError)       a name that is already in
+    ├── DuplicateHostError  (ValueError)       a name that is registered already
     ├── PoolFullError       (RuntimeError)     the pool's capacity is reached
     ├── InvalidKeyError     (TypeError)        a client ID of a type with no stable text
     ├── InvalidWeightError  (ValueError)       a weight that is not finite and above 0
     ├── ConfigError         (ValueError)       an option, a name or a shape that cannot work
-    ├── DiscoveryError      (ConnectionError)  a source of hosts cannot be read
+    ├── DiscoveryError      (ConnectionError)  a source of hosts that cannot be read
     └── TokenError          (ValueError)       a token that is forged, expired or malformed
 
 Each message says what was wrong, where, and what to do.
@@ -19,20 +19,10 @@ Each message says what was wrong, where, and what to do.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from types import TracebackType
 from typing import Any
 
-__all__ = [
-    "ConfigError",
-    "DiscoveryError",
-    "DuplicateHostError",
-    "HashringError",
-    "InvalidKeyError",
-    "InvalidWeightError",
-    "NoHostsError",
-    "PoolFullError",
-    "TokenError",
-    "UnknownHostError",
-]
+from hashring.text import plural
 
 
 class HashringError(Exception):
@@ -76,13 +66,12 @@ class NoHostsError(HashringError, LookupError):
         shown = ", ".join(f"{host} ({holder}: {why})" for host, holder, why in self.reasons)
         more = self.total - len(self.reasons)
         tail = f" and {more} more" if more > 0 and shown else ""
-        hosts = "host" if self.total == 1 else "hosts"
         listing = f": {shown}{tail}" if shown else ""
-        return f"none of the pool's {self.total} {hosts} can serve{listing}"
+        return f"none of the pool's {plural(self.total, 'host')} can serve{listing}"
 
 
 class UnknownHostError(HashringError, KeyError):
-    """A name that is not there; ``name`` is that name.
+    """A name that is not in the pool or ring; ``name`` is that name.
 
     >>> str(UnknownHostError("web9", known=["web1", "web2"]))
     "there is no host 'web9'; the hosts are web1, web2"
@@ -101,15 +90,16 @@ class UnknownHostError(HashringError, KeyError):
 
 
 class DuplicateHostError(HashringError, ValueError):
-    """A name that is already in; ``name`` is that name.
+    """A name that is registered already; ``name`` is that name.
 
     >>> str(DuplicateHostError("web1"))
-    "host 'web1' is already in: use another name, set_weight() or replace()"
+    "there is already a host 'web1': use another name, set_weight() or replace()"
     """
 
     def __init__(self, name: object = None, message: str | None = None) -> None:
         super().__init__(
-            message or f"host {name!r} is already in: use another name, set_weight() or replace()"
+            message
+            or f"there is already a host {name!r}: use another name, set_weight() or replace()"
         )
         self.name = name
 
@@ -142,7 +132,7 @@ class InvalidKeyError(HashringError, TypeError):
 
 
 class InvalidWeightError(HashringError, ValueError):
-    """A weight that is not a finite number above 0; ``host`` and ``weight`` say which.
+    """A weight that is not a finite number above 0; ``host`` and ``weight`` are the two.
 
     >>> InvalidWeightError("no", host="web1", weight=-1).weight
     -1
@@ -168,6 +158,41 @@ class ConfigError(HashringError, ValueError):
         self.option = option
 
 
+class requires_extra:  # noqa: N801  # a context manager, read as a verb
+    """Import what an extra installs; without it, ``ConfigError`` names the extra.
+
+    >>> with requires_extra("redis", "pins in Redis", option="pins"):
+    ...     import no_such_module
+    Traceback (most recent call last):
+    hashring.errors.ConfigError: pins in Redis need no_such_module: \
+pip install "sticky-hashring[redis]"
+    """
+
+    def __init__(self, extra: str, purpose: str, *, option: str | None = None) -> None:
+        self._extra, self._purpose, self._option = extra, purpose, option
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        if isinstance(error, ImportError):
+            raise ConfigError(
+                missing_extra(self._extra, self._purpose, error.name or str(error)),
+                option=self._option or self._extra,
+            ) from None
+
+
+def missing_extra(extra: str, purpose: str, package: str) -> str:
+    """The message for a missing extra; ``purpose`` is a plural noun.
+
+    >>> missing_extra("cli", "commands", "click and rich")
+    'commands need click and rich: pip install "sticky-hashring[cli]"'
+    """
+    return f'{purpose} need {package}: pip install "sticky-hashring[{extra}]"'
+
+
 class DiscoveryError(HashringError, ConnectionError):
     """A source of hosts that cannot be read; ``source`` names it.
 
@@ -181,7 +206,7 @@ class DiscoveryError(HashringError, ConnectionError):
 
 
 class TokenError(HashringError, ValueError):
-    """A token that must not be believed; ``reason`` is a short machine-readable word.
+    """A token that is not accepted; ``reason`` is a short machine-readable word.
 
     >>> TokenError("the token has expired", reason="expired").reason
     'expired'

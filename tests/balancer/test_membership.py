@@ -71,7 +71,7 @@ def test_hosts_are_in_the_order_of_their_registration() -> None:
 
 def test_a_duplicate_is_a_duplicate_in_a_full_pool_too() -> None:
     lb = balancer(["a", "b"], capacity=2)
-    with left_alone(lb, DuplicateHostError, "'a' is already in"):
+    with left_alone(lb, DuplicateHostError, "already a host 'a'"):
         lb.register("a")
     with left_alone(lb, DuplicateHostError):
         lb.register(Host("a", 5, address="elsewhere"))
