@@ -135,7 +135,7 @@ def strings(tree: ast.Module) -> Iterator[Text]:
         if isinstance(node, ast.JoinedStr):
             inside.update(id(part) for part in node.values)
             words = "".join(
-                part.value if isinstance(part, ast.Constant) else "X" for part in node.values
+                str(part.value) if isinstance(part, ast.Constant) else "X" for part in node.values
             )
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             words = "" if id(node) in inside else node.value
