@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from hashlib import blake2b
 from reprlib import Repr
-from typing import Any, NoReturn, TypeAlias
-from uuid import UUID
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from mmh3 import mmh3_32_uintdigest
 
 from hashring.errors import ConfigError, InvalidKeyError
 
+if TYPE_CHECKING:
+    from uuid import UUID
+
 __all__ = ["Key", "KeyedHash", "check_seed", "key_bytes", "position", "text_bytes"]
 
-Key: TypeAlias = str | bytes | int | UUID
+Key: TypeAlias = "str | bytes | int | UUID"
 """What can identify a client: str, bytes, int from -2^63 to 2^64-1, or UUID."""
 
 _LOWEST_INT = -(1 << 63)  # what a signed 64-bit database key can be ...
@@ -66,8 +69,10 @@ def key_bytes(key: Key) -> bytes:
             "its str",
             key_type="int",
         )
-    if isinstance(key, UUID):
-        return UUID.__str__(key).encode()
+    uuid = sys.modules.get("uuid")  # not imported here, because it is slow to load and rarely used
+    if uuid is not None and isinstance(key, uuid.UUID):
+        text: str = uuid.UUID.__str__(key)
+        return text.encode()
     kind = type(key).__name__
     shown = _SHOWN.repr(key)
     hint = _HINTS.get(kind, "use a str, bytes, int or uuid.UUID")

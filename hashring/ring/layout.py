@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from statistics import NormalDist
+from itertools import pairwise
 
 from mmh3 import mmh3_32_uintdigest
 
@@ -175,6 +175,10 @@ def vnodes_for_peak(peak: float, hosts: int) -> int:
 
 def _expected_maximum(n: int) -> float:
     """The mean of the greatest of n standard normals: the integral of x d(Phi(x)^n)."""
-    normal, step = NormalDist(), 1 / 64  # midpoints; the error is below 1e-5 up to 10^6 hosts
-    points = [(k + 0.5) * step for k in range(-8 * 64, 8 * 64)]
-    return sum(x * (normal.cdf(x + step / 2) ** n - normal.cdf(x - step / 2) ** n) for x in points)
+    step = 1 / 64  # midpoints; the error is below 1e-5 up to 10^6 hosts
+    edges = [0.5 * (1 + math.erf(k * step / math.sqrt(2))) for k in range(-8 * 64, 8 * 64 + 1)]
+    powers = [edge**n for edge in edges]
+    return sum(
+        (k + 0.5) * step * (above - below)
+        for k, (below, above) in enumerate(pairwise(powers), -8 * 64)
+    )

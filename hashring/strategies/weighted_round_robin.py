@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from fractions import Fraction
 from functools import lru_cache
 from itertools import accumulate
 from math import gcd, isqrt, lcm
@@ -94,6 +93,8 @@ def _whole(weights: list[float]) -> list[int]:
         whole = [int(weight) for weight in weights]
     else:
         # through repr: what reads 0.1 is meant as 1/10, not as 3602879701896397 / 2^55
+        from fractions import Fraction  # loads `decimal`: only weights that are not whole need it
+
         exact = [Fraction(repr(weight)) for weight in weights]
         unit = lcm(*(each.denominator for each in exact))
         whole = [each.numerator * (unit // each.denominator) for each in exact]
