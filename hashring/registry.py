@@ -19,7 +19,7 @@ from hashring.text import closest, shown
 
 
 class Registry:
-    """The plug-ins of one kind. The names are listed once per process, at the first need.
+    """The plug-ins of one kind. Entry points are read once per process, at the first need.
 
     ``package`` holds the built-ins and names the group of entry points; ``kind`` is the noun in
     messages and ``option`` the option that errors name.
@@ -35,7 +35,6 @@ class Registry:
         self._kind = kind
         self._plural = plural or f"{kind}s"
         self._option = option or kind
-        self._builtin: frozenset[str] | None = None
         self._entry_points: dict[str, Any] | None = None
 
     def names(self) -> list[str]:
@@ -49,12 +48,12 @@ class Registry:
     def get(self, name: str) -> Any:
         """The module of the plug-in ``name``.
 
-        Raises ``ConfigError`` for an unknown name, with the closest one and all there are, and
+        Raises ``ConfigError`` for an unknown name, with the closest one or all there are, and
         for an entry point that cannot be imported.
 
-        >>> Registry("hashring.placement", "placement").get("rng")  # doctest: +ELLIPSIS
+        >>> Registry("hashring.placement", "placement").get("rng")
         Traceback (most recent call last):
-        hashring.errors.ConfigError: there is no placement 'rng': did you mean 'ring'? ...
+        hashring.errors.ConfigError: there is no placement 'rng': did you mean 'ring'?
         """
         if isinstance(name, str):
             if name in self._builtins():
@@ -63,22 +62,14 @@ class Registry:
                 return self._load(name)
         known = self.names()
         near = closest(name, known) if isinstance(name, str) else None
-        hint = f"did you mean {near!r}? " if near else ""
-        raise ConfigError(
-            f"there is no {self._kind} {shown(name)}: {hint}"
-            f"The {self._plural} are {', '.join(known)}",
-            option=self._option,
-        )
+        hint = f"did you mean {near!r}?" if near else f"the {self._plural} are {', '.join(known)}"
+        raise ConfigError(f"there is no {self._kind} {shown(name)}: {hint}", option=self._option)
 
-    def _builtins(self) -> frozenset[str]:
-        if self._builtin is None:
-            from pkgutil import iter_modules
+    def _builtins(self) -> set[str]:
+        from pkgutil import iter_modules
 
-            found = iter_modules(import_module(self.package).__path__)
-            self._builtin = frozenset(
-                each.name.replace("_", "-") for each in found if not each.name.startswith("_")
-            )
-        return self._builtin
+        found = (each.name for each in iter_modules(import_module(self.package).__path__))
+        return {name.replace("_", "-") for name in found if not name.startswith("_")}
 
     def _plugins(self) -> dict[str, Any]:
         if self._entry_points is None:

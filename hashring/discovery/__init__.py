@@ -18,8 +18,6 @@ begin with ``my-own:``. Files that begin with an underscore are shared parts.
 
 from __future__ import annotations
 
-import pkgutil
-from importlib import import_module
 from types import ModuleType
 from typing import Any
 
@@ -30,6 +28,7 @@ from hashring.discovery._membership import Entry, Finding, Membership, Source, g
 from hashring.discovery._notices import Notice
 from hashring.discovery._runner import WAIT, Discovery
 from hashring.errors import ConfigError
+from hashring.registry import Registry
 
 __all__ = [
     "GRACE",
@@ -52,29 +51,26 @@ __all__ = [
 ]
 
 
+_REGISTRY = Registry(__name__, "source")
+
+
 def names() -> list[str]:
-    """The sources there are, sorted. Cost: one directory listing.
+    """All sources, those of other packages too, sorted.
 
     >>> "file" in names() and "static" in names()
     True
     """
-    found = (entry.name for entry in pkgutil.iter_modules(__path__))
-    return sorted(name.replace("_", "-") for name in found if not name.startswith("_"))
+    return _REGISTRY.names()
 
 
 def module(name: str) -> ModuleType:
-    """The module of the source ``name``; ``ConfigError`` lists the known ones.
+    """The module of the source ``name``. Raises ``ConfigError`` for an unknown name.
 
     >>> module("static").__name__
     'hashring.discovery.static'
     """
-    if name not in names():
-        raise ConfigError(
-            f"there is no source {name!r}; a source's URL begins with one of "
-            f"{', '.join(f'{known}:' for known in names())}",
-            option="source",
-        )
-    return import_module(f"{__name__}.{name.replace('-', '_')}")
+    found: ModuleType = _REGISTRY.get(name)
+    return found
 
 
 def source(url: str, **options: Any) -> Source:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import pkgutil
 import re
 from collections.abc import Callable, Iterable, Iterator
-from importlib import import_module
 from textwrap import wrap
-from typing import Protocol, cast
+from typing import Protocol
 
 from hashring import placement as placements
 from hashring.errors import ConfigError, HashringError
 from hashring.export._routing import Routing
-
-__all__ = ["export", "proxies"]
+from hashring.registry import Registry
+from hashring.text import plural
 
 _WIDTH = 98  # of a comment, in columns
 _SAMPLE = 2000  # keys: a measured fraction is off by about 1 %, which is enough to decide by
-_PACKAGE = __name__.rpartition(".")[0]
+_REGISTRY = Registry(__name__.rpartition(".")[0], "proxy", plural="proxies")
 
 _HINTS = {
     "json": "; have clients send it in a header too",
@@ -38,13 +36,12 @@ class _Proxy(Protocol):
 
 
 def proxies() -> list[str]:
-    """The proxies there are, sorted. Cost: one directory listing.
+    """All proxies, those of other packages too, sorted.
 
     >>> proxies()
     ['envoy', 'haproxy', 'nginx']
     """
-    found = pkgutil.iter_modules(import_module(_PACKAGE).__path__)
-    return sorted(entry.name for entry in found if not entry.name.startswith("_"))
+    return _REGISTRY.names()
 
 
 def export(proxy: str, routing: Routing) -> str:
@@ -58,11 +55,7 @@ def export(proxy: str, routing: Routing) -> str:
     Traceback (most recent call last):
     hashring.errors.ConfigError: Envoy cannot route a keyed pool: ...
     """
-    if proxy not in proxies():
-        raise ConfigError(
-            f"there is no export to {proxy!r}; there are {', '.join(proxies())}", option="proxy"
-        )
-    module = cast(_Proxy, import_module(f"{_PACKAGE}.{proxy}"))
+    module: _Proxy = _REGISTRY.get(proxy)
     if routing.bridge is None:
         _check_placement(proxy, module, routing)
         _check_identity(module, routing)
@@ -78,7 +71,7 @@ def export(proxy: str, routing: Routing) -> str:
 
 
 def _head(title: str, routing: Routing) -> str:
-    hosts = f"{len(routing.pool)} host{'s' * (len(routing.pool) != 1)}"
+    hosts = plural(len(routing.pool), "host")
     if routing.bridge is not None:
         return f"{title}: {hosts}, by the cookie {routing.bridge.cookie}."
     by = ", then ".join(routing.identity)

@@ -9,17 +9,14 @@ function ``build(hosts, *, option=default, ...) -> Table``; it is then known as 
 
 from __future__ import annotations
 
-import inspect
-import pkgutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from importlib import import_module
 from types import ModuleType
 from typing import Any, Protocol, TypeAlias
 
-from hashring.errors import ConfigError
 from hashring.hosts import Host, HostsLike, as_hosts
 from hashring.keys import Key
+from hashring.registry import Registry, check_known, keyword_options
 
 __all__ = ["SECRETS", "Recipe", "Table", "create", "module", "names", "options", "recipe"]
 
@@ -49,6 +46,8 @@ class Table(Protocol):
         """The table as this program has it while ``names`` are down."""
 
 
+_REGISTRY = Registry(__name__, "placement")
+
 SECRETS = frozenset({"key_secret"})
 """The options that no listing shows, no report prints and no file of settings holds."""
 
@@ -57,27 +56,22 @@ Recipe: TypeAlias = Callable[[tuple[Host, ...]], Table]
 
 
 def names() -> list[str]:
-    """The placements there are, sorted. Cost: one directory listing.
+    """All placements, those of other packages too, sorted.
 
     >>> "ring" in names() and "modulo" in names()
     True
     """
-    found = (entry.name for entry in pkgutil.iter_modules(__path__))
-    return sorted(name.replace("_", "-") for name in found if not name.startswith("_"))
+    return _REGISTRY.names()
 
 
 def module(name: str) -> ModuleType:
-    """The module of the placement ``name``; ``ConfigError`` lists the known ones.
+    """The module of the placement ``name``. Raises ``ConfigError`` for an unknown name.
 
     >>> module("modulo").__name__
     'hashring.placement.modulo'
     """
-    if not isinstance(name, str) or name not in names():
-        raise ConfigError(
-            f"there is no placement {name!r}; the placements are {', '.join(names())}",
-            option="placement",
-        )
-    return import_module(f"{__name__}.{name.replace('-', '_')}")
+    found: ModuleType = _REGISTRY.get(name)
+    return found
 
 
 def options(name: str) -> Mapping[str, Any]:
@@ -89,12 +83,8 @@ def options(name: str) -> Mapping[str, Any]:
     >>> dict(options("ring"))
     {'vnodes': 512, 'seed': 0}
     """
-    return {k: v for k, v in _parameters(module(name)).items() if k not in SECRETS}
-
-
-def _parameters(found: ModuleType) -> dict[str, Any]:
-    parameters = inspect.signature(found.build).parameters.values()
-    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+    found = keyword_options(module(name).build)
+    return {option: default for option, default in found.items() if option not in SECRETS}
 
 
 def recipe(name: str, **given: Any) -> Recipe:
@@ -106,14 +96,8 @@ def recipe(name: str, **given: Any) -> Recipe:
     ('a', 'b')
     """
     found = module(name)
-    known = options(name)
-    for option in given:
-        if option not in _parameters(found):
-            listing = ", ".join(f"{k}={v!r}" for k, v in known.items()) or "none"
-            raise ConfigError(
-                f"placement {name!r} has no option {option!r}; its options are {listing}",
-                option=option,
-            )
+    hidden = SECRETS & keyword_options(found.build).keys()
+    check_known(f"placement {name!r}", given, options(name), hidden=hidden)
     made: Recipe = getattr(found, "recipe", partial(partial, found.build))(**given)
     return made
 

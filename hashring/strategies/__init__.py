@@ -11,13 +11,11 @@ Host('web1')
 
 from __future__ import annotations
 
-import inspect
-import pkgutil
 from collections.abc import Mapping
-from importlib import import_module
 from typing import Any, TypeGuard
 
 from hashring.errors import ConfigError
+from hashring.registry import Registry, check_known, keyword_options
 from hashring.strategies._base import Rng, Strategy, View
 from hashring.strategies.least_connections import LeastConnections
 from hashring.strategies.peak_ewma import PeakEwma
@@ -47,31 +45,28 @@ __all__ = [
 ]
 
 
+_REGISTRY = Registry(__name__, "strategy", plural="strategies", option="fallback")
+
+
 def names() -> list[str]:
-    """The strategies there are, sorted. Cost: one directory listing.
+    """All strategies, those of other packages too, sorted.
 
     >>> "round-robin" in names() and "peak-ewma" in names()
     True
     """
-    found = (entry.name for entry in pkgutil.iter_modules(__path__))
-    return sorted(name.replace("_", "-") for name in found if not name.startswith("_"))
+    return _REGISTRY.names()
 
 
 def find(name: str) -> type[Strategy]:
-    """The class of the strategy ``name``; ``ConfigError`` lists the known ones.
+    """The class of the strategy ``name``. Raises ``ConfigError`` for an unknown name.
 
     >>> find("least-connections").__name__
     'LeastConnections'
     >>> find("fastest")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    hashring.errors.ConfigError: there is no strategy 'fastest'; the strategies are least-...
+    hashring.errors.ConfigError: there is no strategy 'fastest': the strategies are least-...
     """
-    if not isinstance(name, str) or name not in names():
-        raise ConfigError(
-            f"there is no strategy {name!r}; the strategies are {', '.join(names())}",
-            option="fallback",
-        )
-    module = import_module(f"{__name__}.{name.replace('-', '_')}")
+    module = _REGISTRY.get(name)
     found: list[type[Strategy]] = [
         each for each in vars(module).values() if _is_defined_in(module.__name__, each)
     ]
@@ -89,8 +84,7 @@ def options(name: str) -> Mapping[str, Any]:
     >>> dict(options("round-robin"))
     {'rng': None}
     """
-    parameters = inspect.signature(find(name)).parameters.values()
-    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+    return keyword_options(find(name))
 
 
 def create(name: str, **given: Any) -> Strategy:
@@ -105,14 +99,7 @@ def create(name: str, **given: Any) -> Strategy:
     hashring.errors.ConfigError: strategy 'random' has no option 'seed'; its options are rng=None
     """
     found = find(name)
-    known = options(name)
-    for option in given:
-        if option not in known:
-            listing = ", ".join(f"{key}={value!r}" for key, value in known.items()) or "none"
-            raise ConfigError(
-                f"strategy {name!r} has no option {option!r}; its options are {listing}",
-                option=option,
-            )
+    check_known(f"strategy {name!r}", given, keyword_options(found))
     return found(**given)
 
 
