@@ -1,4 +1,4 @@
-"""Do the pages tell the truth?  Their Python runs, their tables and outputs are the real ones."""
+"""The tables and outputs of the pages are those of the code."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.docs.pages import CHOOSING, DOCS, regenerated
+from tests.docs.pages import BLOCKS, CHOOSING, DOCS, README, regenerated, results
 from tests.test_pages import Block, blocks, run_python
 
 OWN = DOCS / "testing-your-own.md"
@@ -17,18 +17,38 @@ def page_blocks(page: Path) -> list[Block]:
     return list(blocks(page.read_text(encoding="utf-8")))
 
 
-def test_the_tables_are_what_the_code_says() -> None:
+@pytest.mark.parametrize("page", BLOCKS, ids=lambda page: page.name)
+def test_generated_blocks_of_a_page_are_current(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert text == regenerated(page, text), "write them again: python -m tests.docs.pages"
+
+
+def test_an_outdated_table_is_detected() -> None:
     text = CHOOSING.read_text(encoding="utf-8")
-    assert text == regenerated(text), "write them anew: python -m tests.docs.pages"
+    changed = text.replace("| `ring` |", "| `rings` |")
+    assert regenerated(CHOOSING, changed) == regenerated(CHOOSING, text) != changed
 
 
-def test_a_table_that_is_out_of_date_is_noticed() -> None:
-    text = CHOOSING.read_text(encoding="utf-8")
-    assert regenerated(text.replace("| `ring` |", "| `rings` |")) == regenerated(text)
-    assert text.replace("| `ring` |", "| `rings` |") != regenerated(text)
+def test_missed_targets_stand_on_the_front_page() -> None:
+    shown = results()
+    text = (DOCS.parent / "benchmarks" / "RESULTS.md").read_text(encoding="utf-8")
+    missed = [line.split(" | ")[1] for line in text.splitlines() if line.endswith("| MISSED |")]
+    words = " ".join(shown.split())
+    assert [measured for measured in missed if " ".join(measured.split()) not in words] == []
 
 
-def test_the_broken_placement_is_caught_as_the_page_shows() -> None:
+def test_a_missed_target_in_the_results_is_listed() -> None:
+    text = (DOCS.parent / "benchmarks" / "RESULTS.md").read_text(encoding="utf-8")
+    worse = text.replace("<= 15 us | ok |", "<= 1 us | MISSED |", 1)
+    assert "Tokens and secrets, issue a token" not in results(text)
+    assert "Tokens and secrets, issue a token" in results(worse)
+
+
+def test_the_front_page_is_short() -> None:
+    assert len(README.read_text(encoding="utf-8").splitlines()) <= 140
+
+
+def test_the_broken_placement_fails_as_the_page_shows() -> None:
     script, shown = page_blocks(OWN)[1:3]
     assert shown.body.startswith("$ python wheel.py\nAssertionError: ")
     with pytest.raises(AssertionError) as caught:
@@ -37,7 +57,7 @@ def test_the_broken_placement_is_caught_as_the_page_shows() -> None:
     assert printed == shown.body.partition("\n")[2]
 
 
-def test_the_python_of_the_page_runs() -> None:
+def test_the_examples_of_testing_your_own_run() -> None:
     names: dict[str, Any] = {
         "__name__": "wheel"
     }  # imported, so that the page's script only defines
