@@ -1,4 +1,4 @@
-"""Draws the pictures of the guide anew: ``python docs/pictures/make.py``."""
+"""Draws the pictures of the guide: ``python docs/pictures/make.py``."""
 
 from __future__ import annotations
 
