@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from hashring.errors import ConfigError, DuplicateHostError, InvalidWeightError
+from hashring.validators import is_int
 
 __all__ = [
     "Host",
@@ -60,7 +61,7 @@ class Host:
                 f"host {self.name!r}: address must be a non-empty str, got {self.address!r}",
                 option="address",
             )
-        if self.id is not None and (not isinstance(self.id, int) or isinstance(self.id, bool)):
+        if self.id is not None and not is_int(self.id):
             raise ConfigError(
                 f"host {self.name!r}: id must be an int, got {self.id!r}", option="id"
             )

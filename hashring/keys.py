@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 from mmh3 import mmh3_32_uintdigest
 
 from hashring.errors import ConfigError, InvalidKeyError
+from hashring.validators import SEED
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -94,9 +95,7 @@ def check_seed(seed: object) -> int:
     >>> check_seed(7)
     7
     """
-    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 1 << 32:
-        raise ConfigError(f"seed must be an int from 0 to 2^32-1, got {seed!r}", option="seed")
-    return seed
+    return SEED(seed, "seed")
 
 
 class KeyedHash:

@@ -95,8 +95,8 @@ def number(
     def convert(value: Any) -> float:
         if not is_number(value) or value < least or (above and value == least):
             raise ValueError
-        if value > most:
-            raise ValueError(f"the maximum is {most:g}") if math.isfinite(most) else ValueError
+        if value > most:  # which the shape says of a fraction
+            raise ValueError(f"the maximum is {most:g}") if 1 < most < math.inf else ValueError
         result = float(value)
         if not math.isfinite(result):
             raise ValueError
@@ -227,6 +227,7 @@ _THIRTY_YEARS = 1e9  # seconds; more is a slip, and poll() and asyncio fail on i
 SECONDS = number("seconds above 0", 0, _THIRTY_YEARS, above=True)
 SECONDS_OR_ZERO = number("0 or more seconds", 0, _THIRTY_YEARS)
 NUMBER = number("a number of 0 or more", 0)
+ABOVE_0 = number("a number above 0", 0, above=True)
 ABOVE_1 = number("a number above 1", 1, above=True)
 FRACTION = number("a fraction from 0 to 1", 0, 1)
 COUNT = whole("an int of at least 1", 1)

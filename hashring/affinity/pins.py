@@ -7,18 +7,17 @@ that.
 
 from __future__ import annotations
 
-import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from threading import Lock
 from types import MappingProxyType
 
-from hashring.errors import ConfigError
 from hashring.forks import watch
 from hashring.keys import Key, key_bytes
+from hashring.validators import COUNT, SECONDS
 
-__all__ = ["IDLE", "SIZE", "PinTable", "checked_idle"]
+__all__ = ["IDLE", "SIZE", "PinTable"]
 
 SIZE = 1_000_000
 """Pins at most by default: a table filled with IDs of 32 letters takes 0.25 GB."""
@@ -29,17 +28,6 @@ server ends an idle session (the default of Tomcat and WildFly), so that no livi
 
 _STEP = 64  # pins by which a table grows between two looks for idle ones ...
 _GROWTH = 1 / 16  # ... and this part of it: so a table that grows pays one look for 64 claims
-
-
-def checked_idle(idle: float) -> float:
-    """``idle`` if it is a finite number of seconds above 0.
-
-    >>> checked_idle(60)
-    60.0
-    """
-    if not isinstance(idle, (int, float)) or isinstance(idle, bool) or not 0 < idle < math.inf:
-        raise ConfigError(f"idle must be seconds above 0, got {idle!r}", option="idle")
-    return float(idle)
 
 
 class PinTable:
@@ -74,10 +62,8 @@ class PinTable:
     def __init__(
         self, size: int = SIZE, *, idle: float = IDLE, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-            raise ConfigError(f"size must be an int of at least 1, got {size!r}", option="size")
-        self._size = size
-        self._idle = checked_idle(idle)
+        self._size = COUNT(size, "size")
+        self._idle = SECONDS(idle, "idle")
         self._clock = clock
         self.after_fork()
         # Two dicts, not one of pairs: the garbage collector visits each pair, and a million of

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import time
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -18,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from hashring.affinity._breaker import Breaker
 from hashring.affinity._counters import Counters
-from hashring.affinity.pins import IDLE, checked_idle
+from hashring.affinity.pins import IDLE
 from hashring.errors import ConfigError
 from hashring.keys import Key, key_bytes, text_bytes
+from hashring.validators import SECONDS
 
 if TYPE_CHECKING:
     import redis
@@ -59,14 +59,11 @@ class _Shared:
     def __init__(
         self, prefix: str, idle: float, deadline: float, pause: float, clock: Callable[[], float]
     ) -> None:
-        for option, value in (("deadline", deadline), ("pause", pause)):
-            if not isinstance(value, (int, float)) or not 0 < value < math.inf:
-                raise ConfigError(f"{option} must be seconds above 0, got {value!r}", option=option)
         self._module = _redis()
         self._prefix = text_bytes(prefix)
-        self._idle_ms = max(1, round(checked_idle(idle) * 1000))
-        self._deadline = deadline
-        self._breaker = Breaker(pause, clock)
+        self._idle_ms = max(1, round(SECONDS(idle, "idle") * 1000))
+        self._deadline = SECONDS(deadline, "deadline")
+        self._breaker = Breaker(SECONDS(pause, "pause"), clock)
         self._counters = Counters(
             "hits", "misses", "new", "lost", "replaced", "failures", "not_asked"
         )

@@ -9,7 +9,6 @@ two bits to spare, which is why a token is believed in its one canonical spellin
 from __future__ import annotations
 
 import hmac
-import math
 import os
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 from hashring.affinity._counters import Counters
 from hashring.errors import ConfigError, TokenError
 from hashring.keys import Key, key_bytes, text_bytes
+from hashring.validators import SECONDS, WHOLE
 
 if TYPE_CHECKING:
     from itsdangerous import Signer
@@ -102,7 +102,7 @@ class Tokens:
         random_bytes: Callable[[int], bytes] = os.urandom,
     ) -> None:
         settled = _settled(secrets)
-        self.max_age: Final = _positive("max_age", max_age)
+        self.max_age: Final = SECONDS(max_age, "max_age")
         self._bad_signature: type[Exception] = _library().BadSignature
         self._signers = [_signer(_derived(secret, "signature")) for secret in settled]
         self._client_keys = [_derived(secret, "client") for secret in settled]
@@ -209,9 +209,7 @@ class _Recent:
     __slots__ = ("_half", "_old", "_young")
 
     def __init__(self, size: int) -> None:
-        if not isinstance(size, int) or isinstance(size, bool) or size < 0:
-            raise ConfigError(f"cache must be an int of 0 or more, got {size!r}", option="cache")
-        self._half = size // 2
+        self._half = WHOLE(size, "cache") // 2
         self._young: dict[str, Token] = {}
         self._old: dict[str, Token] = {}
 
@@ -279,9 +277,3 @@ def _settled(secrets: Any) -> list[bytes]:
                 option="secrets",
             )
     return given
-
-
-def _positive(option: str, value: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
-        raise ConfigError(f"{option} must be seconds above 0, got {value!r}", option=option)
-    return value

@@ -20,6 +20,7 @@ from hashring.analysis.reports import Report
 from hashring.analysis.sheets import Sheet, percent
 from hashring.errors import ConfigError
 from hashring.placement import module
+from hashring.validators import COUNT
 
 __all__ = ["EXPORTS", "Advice", "Choice", "advise"]
 
@@ -117,8 +118,7 @@ def advise(peak: float, hosts: int, *, export: str | None = None) -> Advice:
     >>> advise(1.10, 10, export="envoy").choices[0].placement
     'envoy-maglev'
     """
-    if not isinstance(hosts, int) or isinstance(hosts, bool) or hosts < 1:
-        raise ConfigError(f"hosts must be an int of at least 1, got {hosts!r}", option="hosts")
+    COUNT(hosts, "hosts")
     if export is not None and export not in DRAFTERS:
         raise ConfigError(
             f"there is no export to {export!r}: name one of {', '.join(EXPORTS)}, or none",

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from hashring.balancer.options import at_least_1, load_bound
+from hashring.balancer.options import load_bound
 from hashring.errors import ConfigError
+from hashring.validators import COUNT, SECONDS_OR_ZERO
 
 __all__ = ["SESSION_GAP", "Scenario", "Service", "scenarios"]
 
@@ -35,9 +36,8 @@ class Scenario:
 
     def __post_init__(self) -> None:
         load_bound(self.load_factor)
-        at_least_1("load_floor", self.load_floor)
-        if not self.drain >= 0:
-            raise ConfigError(f"drain is in seconds, 0 or more, got {self.drain!r}", option="drain")
+        COUNT(self.load_floor, "load_floor")
+        SECONDS_OR_ZERO(self.drain, "drain")
         if self.drain and not self.remembers:
             raise ConfigError(
                 f"scenario {self.name!r}: a drain keeps only sessions that are remembered",

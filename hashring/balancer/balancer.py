@@ -21,6 +21,7 @@ from hashring.keys import Key
 from hashring.load import Ledger, Load
 from hashring.pool import Pool
 from hashring.strategies import Rng
+from hashring.validators import COUNT
 
 __all__ = ["LoadBalancer"]
 
@@ -68,9 +69,9 @@ class LoadBalancer(Deciding):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._load_factor = options.load_bound(load_factor)
-        self._load_floor = options.at_least_1("load_floor", load_floor)
+        self._load_floor = COUNT(load_floor, "load_floor")
         self._failures = options.failure_types(failures)
-        most = None if capacity is None else options.at_least_1("capacity", capacity)
+        most = None if capacity is None else COUNT(capacity, "capacity")
         chance = options.source_of_chance(rng)
         ledger = Ledger(options.clock_of_seconds(clock), chance.randrange)
         super().__init__(Pool(options.placed_by(placement), most), ledger, hosts, pins, new_clients)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import sys
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -13,11 +12,11 @@ from hashring.placement import Recipe, recipe
 from hashring.placement.ring import RingRecipe
 from hashring.ring import HashRing
 from hashring.strategies import Rng, RoundRobin, Strategy, View
+from hashring.validators import SECONDS_OR_ZERO, is_number, number
 
 __all__ = [
     "Fallback",
     "Placement",
-    "at_least_1",
     "bound_fallback",
     "by_strategy",
     "clock_of_seconds",
@@ -97,33 +96,16 @@ def _checked(choose: Callable[[View], Any]) -> Callable[[View], Host]:
     return chosen
 
 
+LOAD_FACTOR = number("a number above 1 (1.25 allows 25 % more than the fair share)", 1, above=True)
+
+
 def load_bound(load_factor: float | None) -> float | None:
     """``load_factor`` if it is None or a finite number above 1.
 
     >>> load_bound(1.25)
     1.25
     """
-    if load_factor is None:
-        return None
-    if not _is_number(load_factor) or not 1 < load_factor <= sys.float_info.max:
-        raise ConfigError(
-            "load_factor must be a number above 1 (1.25 lets a host have 25 % more than its "
-            "fair share), "
-            f"got {load_factor!r}",
-            option="load_factor",
-        )
-    return float(load_factor)
-
-
-def at_least_1(option: str, value: int) -> int:
-    """``value`` if it is an int of at least 1.
-
-    >>> at_least_1("capacity", 3)
-    3
-    """
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ConfigError(f"{option} must be an int of at least 1, got {value!r}", option=option)
-    return value
+    return None if load_factor is None else LOAD_FACTOR(load_factor, "load_factor")
 
 
 def failure_types(failures: tuple[type[BaseException], ...]) -> tuple[type[BaseException], ...]:
@@ -161,7 +143,7 @@ def clock_of_seconds(clock: Callable[[], float]) -> Callable[[], float]:
     >>> clock_of_seconds(lambda: 1.5)()
     1.5
     """
-    if not callable(clock) or not _is_number(clock()):
+    if not callable(clock) or not is_number(clock()):
         raise ConfigError(
             f"clock must be a function that answers seconds, got {clock!r}", option="clock"
         )
@@ -191,14 +173,4 @@ def seconds_from_now(deadline: float | None) -> float | None:
     >>> seconds_from_now(30)
     30.0
     """
-    if deadline is None:
-        return None
-    if not _is_number(deadline) or not 0 <= deadline <= sys.float_info.max:
-        raise ConfigError(
-            f"deadline must be 0 or more seconds from now, got {deadline!r}", option="deadline"
-        )
-    return float(deadline)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return None if deadline is None else SECONDS_OR_ZERO(deadline, "deadline")

@@ -19,6 +19,7 @@ from hashring.errors import ConfigError, HashringError
 from hashring.forks import watch as watch_forks
 from hashring.loops import LoopThread
 from hashring.strategies import Rng
+from hashring.validators import SECONDS_OR_ZERO
 
 __all__ = ["WAIT", "Discovery"]
 
@@ -70,8 +71,7 @@ class Discovery:
                 option="source",
             )
         for option, value in (("quiet", quiet), ("grace", grace), ("wait", wait)):
-            if not isinstance(value, (int, float)) or isinstance(value, bool) or not value >= 0:
-                raise ConfigError(f"{option} is 0 or more seconds, got {value!r}", option=option)
+            SECONDS_OR_ZERO(value, option)
         self._pump = Pump(
             source, lb, Gate(quiet, grace), backoff or Backoff(rng=rng or random), clock
         )

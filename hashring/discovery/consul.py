@@ -12,6 +12,7 @@ from hashring.discovery._consul import Answer, ConsulClient
 from hashring.discovery._membership import Entry, Finding, Membership, gather, weight_from
 from hashring.discovery._url import SourceUrl, with_port
 from hashring.errors import ConfigError, DiscoveryError
+from hashring.validators import ABOVE_0, SECONDS
 
 __all__ = ["ConsulSource", "from_url", "parse"]
 
@@ -134,9 +135,9 @@ class ConsulSource:
         timeout: float = TIMEOUT,
     ) -> None:
         _http.library("consul")
-        for option, value in (("weight_unit", weight_unit), ("wait", wait), ("timeout", timeout)):
-            if not value > 0:
-                raise ConfigError(f"{option} is more than 0, got {value!r}", option=option)
+        ABOVE_0(weight_unit, "weight_unit")
+        SECONDS(wait, "wait")
+        SECONDS(timeout, "timeout")
         if not service:
             raise ConfigError("a service has a name: consul://host:port/web", option="source")
         self._service = service

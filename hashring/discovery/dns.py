@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hashring.discovery._membership import Entry, Finding, Membership, gather
 from hashring.discovery._url import SourceUrl
 from hashring.errors import ConfigError, DiscoveryError
+from hashring.validators import ABOVE_0, PORT, SECONDS
 
 if TYPE_CHECKING:
     import dns.asyncresolver
@@ -125,11 +126,11 @@ class DnsSource:
             raise ConfigError(
                 f"type is A, AAAA, A,AAAA or SRV, got {','.join(self._types)!r}", option="type"
             )
-        for option, value in (("weight_unit", weight_unit), ("least", least), ("timeout", timeout)):
-            if not value > 0:
-                raise ConfigError(f"{option} is more than 0, got {value!r}", option=option)
-        if port is not None and not 0 < port <= 65535:
-            raise ConfigError(f"port is from 1 to 65535, got {port!r}", option="port")
+        ABOVE_0(weight_unit, "weight_unit")
+        SECONDS(least, "least")
+        SECONDS(timeout, "timeout")
+        if port is not None:
+            PORT(port, "port")
         self._port, self._unit, self._with_port = port, weight_unit, with_port
         self._least = least
         self._servers = tuple(nameservers)

@@ -16,6 +16,7 @@ from hashring.discovery._membership import Entry, Finding, Membership, gather, w
 from hashring.discovery._url import SourceUrl, with_port
 from hashring.errors import ConfigError, DiscoveryError
 from hashring.strategies import Rng
+from hashring.validators import FLAG, SECONDS
 
 __all__ = ["EtcdSource", "from_url", "parse"]
 
@@ -63,8 +64,7 @@ def _entry(key: str, value: str) -> Entry:
         return Entry(name, said or None)
     fields = json.loads(said)
     drain = fields.get("drain", False)
-    if not isinstance(drain, bool):
-        raise ConfigError(f"drain must be true or false, got {drain!r}")
+    FLAG(drain, "drain")
     return Entry(name, fields.get("address"), weight_from(fields.get("weight"), name), drain)
 
 
@@ -97,9 +97,8 @@ class EtcdSource:
         named = ([endpoints] if isinstance(endpoints, str) else list(endpoints)) or ["127.0.0.1"]
         self._endpoints = [with_port(each, _PORT) for each in named]
         self._prefix = prefix if prefix.endswith("/") else f"{prefix}/"
-        for option, value in (("heartbeat", heartbeat), ("timeout", timeout)):
-            if not value > 0:
-                raise ConfigError(f"{option} is more than 0 seconds, got {value!r}", option=option)
+        SECONDS(heartbeat, "heartbeat")
+        SECONDS(timeout, "timeout")
         self._login, self._context = login, context
         self._heartbeat, self._timeout = heartbeat, timeout
         self._turn = (rng or random).randrange(len(self._endpoints))  # else all ask the first one

@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple
 from hashring.discovery._membership import Entry, Finding, Membership, gather, weight_from
 from hashring.discovery._url import SourceUrl
 from hashring.errors import ConfigError, DiscoveryError
+from hashring.validators import FLAG, SECONDS
 
 __all__ = ["FileSource", "Format", "from_url", "parse"]
 
@@ -116,8 +117,7 @@ def _entry(fields: Any) -> Entry:
     if not isinstance(fields, Mapping) or "name" not in fields or set(fields) - _FIELDS:
         raise ConfigError(f"a host has {', '.join(sorted(_FIELDS))}, got {fields!r}")
     name, drain = fields["name"], fields.get("drain", False)
-    if not isinstance(drain, bool):
-        raise ConfigError(f"host {name!r}: drain must be true or false, got {drain!r}")
+    FLAG(drain, f"host {name!r}: drain")
     weight = weight_from(fields.get("weight"), f"host {name!r}")
     return Entry(name, fields.get("address"), weight, drain)
 
@@ -137,11 +137,7 @@ class FileSource:
         self._path = Path(path)
         endings: dict[str, Format] = {".toml": "toml", ".json": "json"}
         self._format: Format = endings.get(self._path.suffix.lower(), "lines")
-        if not interval > 0:
-            raise ConfigError(
-                f"interval is more than 0 seconds, got {interval!r}", option="interval"
-            )
-        self._interval = interval
+        self._interval = SECONDS(interval, "interval")
 
     async def watch(self) -> AsyncIterator[Membership]:
         """Memberships as the file changes. Raises ``DiscoveryError`` while it cannot be read."""

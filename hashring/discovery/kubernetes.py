@@ -14,6 +14,7 @@ from hashring.discovery._kube_api import ExpiredError, KubeClient, Slices
 from hashring.discovery._membership import Entry, Finding, Membership, gather
 from hashring.discovery._url import SourceUrl
 from hashring.errors import ConfigError, DiscoveryError
+from hashring.validators import SECONDS
 
 __all__ = ["Access", "KubernetesSource", "from_url", "parse"]
 
@@ -150,9 +151,8 @@ class KubernetesSource:
         timeout: float = TIMEOUT,
     ) -> None:
         _http.library("kubernetes")
-        for option, value in (("lasting", lasting), ("timeout", timeout)):
-            if not value > 0:
-                raise ConfigError(f"{option} is more than 0 seconds, got {value!r}", option=option)
+        SECONDS(lasting, "lasting")
+        SECONDS(timeout, "timeout")
         self._access = access or _kube_access.usual()
         self._service, self._namespace = service, namespace or self._access.namespace
         for name in (self._service, self._namespace):

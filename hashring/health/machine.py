@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from hashring.errors import ConfigError
+from hashring.validators import COUNT, SECONDS, check_options, number, option
 
-__all__ = ["Change", "Health", "Kind", "Rules", "at_least_1", "probed", "seconds"]
+__all__ = ["Change", "Health", "Kind", "Rules", "probed"]
 
 Kind = Literal["down", "up", "ejected", "returned", "lifted", "restored"]
 
@@ -46,33 +47,33 @@ class Rules:
 
     >>> Rules(timeout=9)
     Traceback (most recent call last):
-    hashring.errors.ConfigError: timeout must be at most interval, got 9 and 5.0 seconds
+    hashring.errors.ConfigError: timeout must be at most interval, got 9 and 5 seconds
     """
 
-    interval: float = 5.0
-    timeout: float = 2.0
-    fall: int = 3
-    rise: int = 2
-    fast: float = 1.0
-    jitter: float = 0.1
+    interval: float = option(5.0, check=SECONDS, help="Seconds between two probes of a host.")
+    timeout: float = option(2.0, check=SECONDS, help="Maximum duration of a probe in seconds.")
+    fall: int = option(3, check=COUNT, help="Failed probes in a row after which a host is down.")
+    rise: int = option(2, check=COUNT, help="Passed probes in a row after which a host is up.")
+    fast: float = option(
+        1.0,
+        check=SECONDS,
+        help="Seconds between two probes of a host whose last probe differs from its state.",
+    )
+    jitter: float = option(
+        0.1,
+        check=number("a fraction from 0 to less than 1", 0, math.nextafter(1.0, 0.0)),
+        help="Largest fraction of an interval by which a probe comes earlier, at random.",
+    )
 
     def __post_init__(self) -> None:
-        for option in ("interval", "timeout", "fast"):
-            seconds(option, getattr(self, option))
-        for option in ("fall", "rise"):
-            at_least_1(option, getattr(self, option))
-        for option in ("timeout", "fast"):
-            if getattr(self, option) > self.interval:
+        check_options(self)
+        for name in ("timeout", "fast"):
+            if getattr(self, name) > self.interval:
                 raise ConfigError(
-                    f"{option} must be at most interval, got {getattr(self, option)} and "
-                    f"{self.interval} seconds",
-                    option=option,
+                    f"{name} must be at most interval, got {getattr(self, name):g} and "
+                    f"{self.interval:g} seconds",
+                    option=name,
                 )
-        if not isinstance(self.jitter, (int, float)) or not 0 <= self.jitter < 1:
-            raise ConfigError(
-                f"jitter must be a fraction from 0 up to, not including, 1, got {self.jitter!r}",
-                option="jitter",
-            )
 
     def delay(self, health: Health, lot: float) -> float:
         """Seconds from the start of one probe to that of the next; ``lot`` is random in 0..1.
@@ -131,26 +132,3 @@ def probed(
     text = f"{probes} passed" if why is None else f"{why} ({probes})"
     turned = replace(settled, up=passed, run=0, why=text if why is not None else "", since=now)
     return turned, (Change(kind, health.host, text, now),)
-
-
-def seconds(option: str, value: float) -> float:
-    """``value`` if it is a finite number of seconds above 0; else ``ConfigError``.
-
-    >>> seconds("interval", 5)
-    5
-    """
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not 0 < value < math.inf:
-        raise ConfigError(f"{option} must be seconds above 0, got {value!r}", option=option)
-    return value
-
-
-def at_least_1(option: str, value: int) -> int:
-    """``value`` if it is an int of at least 1; else ``ConfigError``.
-
-    >>> at_least_1("fall", 3)
-    3
-    """
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ConfigError(f"{option} must be an int of at least 1, got {value!r}", option=option)
-    return value

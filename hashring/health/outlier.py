@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass, replace
 
 from hashring.errors import ConfigError
-from hashring.health.machine import Change, at_least_1, seconds
+from hashring.health.machine import Change
+from hashring.validators import COUNT, FRACTION, SECONDS, check_options, option
 
 __all__ = ["OutlierRules", "Record", "answered", "may_return", "returned"]
 
@@ -24,20 +25,25 @@ class OutlierRules:
     (1, 4)
     """
 
-    failures: int = 5
-    base: float = 30.0
-    cap: float = 300.0
-    share: float = 0.1
+    failures: int = option(
+        5, check=COUNT, help="Failed requests in a row after which a host is ejected."
+    )
+    base: float = option(
+        30.0,
+        check=SECONDS,
+        help="Seconds of the first ejection; each further one lasts that much longer.",
+    )
+    cap: float = option(300.0, check=SECONDS, help="Maximum ejection time in seconds.")
+    share: float = option(
+        0.1,
+        check=FRACTION,
+        help="Fraction of the hosts that may be ejected at the same time; one always may.",
+    )
 
     def __post_init__(self) -> None:
-        at_least_1("failures", self.failures)
-        seconds("base", self.base)
-        if seconds("cap", self.cap) < self.base:
+        check_options(self)
+        if self.cap < self.base:
             raise ConfigError(f"cap must be at least base, got {self.cap} s", option="cap")
-        if not isinstance(self.share, (int, float)) or not 0 <= self.share <= 1:
-            raise ConfigError(
-                f"share must be a fraction from 0 to 1, got {self.share!r}", option="share"
-            )
 
     def most(self, hosts: int) -> int:
         """How many of so many hosts may be ejected at a time."""

@@ -9,11 +9,10 @@ from typing import Any
 
 from hashring.balancer import Event, LoadBalancer
 from hashring.balancer.options import Fallback
-from hashring.errors import ConfigError
-from hashring.health.machine import seconds
 from hashring.hosts import Host
 from hashring.load import LoadView
 from hashring.strategies import Rng, RoundRobin, Strategy, View
+from hashring.validators import ABOVE_0, SECONDS
 
 __all__ = ["SlowStart", "ramp"]
 
@@ -76,12 +75,9 @@ class SlowStart(Strategy):
         self._choose: Callable[[View], Host] = choose
         self._by_weight: bool = getattr(inner, "USES_WEIGHT", False)
         self.USES_WEIGHT = self._by_weight  # type: ignore[misc]  # as the strategy inside, so per object
-        self._window = seconds("window", window)
-        if not isinstance(aggression, (int, float)) or not aggression > 0:
-            raise ConfigError(
-                f"aggression must be a number above 0, got {aggression!r}", option="aggression"
-            )
-        self._aggression, self._clock = aggression, clock
+        self._window = SECONDS(window, "window")
+        self._aggression = ABOVE_0(aggression, "aggression")
+        self._clock = clock
         self._since: dict[str, float] = {}  # who ramps: replaced as a whole, never edited
         self._seen = _Seen(None, self._since, self._by_weight)
 

@@ -7,12 +7,13 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-from hashring.errors import ConfigError, UnknownHostError
+from hashring.errors import UnknownHostError
 from hashring.health import outlier
 from hashring.health.machine import Change, Health, Rules, probed
 from hashring.health.outlier import OutlierRules, Record
 from hashring.hosts import Host
 from hashring.pool import MACHINE_HOLDERS, Member, Members
+from hashring.validators import FRACTION, choice
 
 __all__ = ["Marks", "Verdicts", "WhenAllDown"]
 
@@ -51,15 +52,9 @@ class Verdicts:
         when_all_down: WhenAllDown = "route",
         panic: float | None = None,
     ) -> None:
-        if when_all_down not in ("route", "refuse"):
-            raise ConfigError(
-                f"when_all_down must be 'route' or 'refuse', got {when_all_down!r}",
-                option="when_all_down",
-            )
-        if panic is not None and not (isinstance(panic, (int, float)) and 0 <= panic <= 1):
-            raise ConfigError(
-                f"panic must be None or a fraction from 0 to 1, got {panic!r}", option="panic"
-            )
+        choice("route", "refuse")(when_all_down, "when_all_down")
+        if panic is not None:
+            FRACTION(panic, "panic")
         self.rules, self.outliers = rules, outliers
         self._when_all_down, self._panic = when_all_down, panic
         self._members: Members = {}

@@ -1,4 +1,4 @@
-"""Can that program be given these numbers?  The checks that several placements share."""
+"""Checks that several placements share: what weights a program accepts."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from collections.abc import Iterable
 
 from hashring.errors import ConfigError
 from hashring.hosts import Host
-
-__all__ = ["check_flag", "check_whole", "whole_weights"]
 
 _HIGHEST = (1 << 31) - 1  # nginx, libmemcached and twemproxy keep a weight in a C int
 
@@ -34,27 +32,3 @@ def whole_weights(
             )
         weights.append(int(host.weight))
     return tuple(weights)
-
-
-def check_flag(value: object, option: str) -> bool:
-    """``value`` if it is True or False, else ``ConfigError``.
-
-    >>> check_flag(True, "spy")
-    True
-    """
-    if not isinstance(value, bool):
-        raise ConfigError(f"{option} must be True or False, got {value!r}", option=option)
-    return value
-
-
-def check_whole(value: object, option: str, *, lowest: int, highest: int) -> int:
-    """``value`` if it is an int in the range, else ``ConfigError``.
-
-    >>> check_whole(67, "replicas", lowest=1, highest=100)
-    67
-    """
-    if isinstance(value, int) and not isinstance(value, bool) and lowest <= value <= highest:
-        return value
-    raise ConfigError(
-        f"{option} must be an int from {lowest} to {highest}, got {value!r}", option=option
-    )

@@ -14,9 +14,10 @@ from hashring.errors import ConfigError
 from hashring.hosts import Host
 from hashring.keys import Key, text_bytes
 from hashring.placement._base import fingerprint_of
-from hashring.placement._checks import check_whole, whole_weights
+from hashring.placement._checks import whole_weights
 from hashring.placement._circle import RememberingTable, position_by
 from hashring.placement._hashes import xxhash_module
+from hashring.validators import int_between
 
 __all__ = ["COST", "EXPORTS", "GUARANTEES", "SOURCE", "MaglevTable", "build", "filled"]
 
@@ -91,7 +92,7 @@ def build(hosts: tuple[Host, ...], *, table_size: int = DEFAULT_SIZE) -> MaglevT
     >>> build(hosts, table_size=1009).lookup("user:0")
     '127.0.0.1:9002'
     """
-    size = check_whole(table_size, "table_size", lowest=2, highest=LARGEST_SIZE)
+    size = int_between(2, LARGEST_SIZE)(table_size, "table_size")
     if not _is_prime(size):
         prime = next(n for n in range(size, 2 * size) if _is_prime(n))
         raise ConfigError(

@@ -16,10 +16,11 @@ from hashring.errors import ConfigError
 from hashring.hosts import Host
 from hashring.keys import text_bytes
 from hashring.placement._base import fingerprint_of
-from hashring.placement._checks import check_whole, whole_weights
+from hashring.placement._checks import whole_weights
 from hashring.placement._circle import RingOrderTable, host_fields, in_ring_order, position_by
 from hashring.placement._hashes import HashFunction, hash_named, murmur2_64, xxh64, xxhash_module
 from hashring.ring.index import Index
+from hashring.validators import int_between
 
 __all__ = ["COST", "EXPORTS", "GUARANTEES", "SOURCE", "build", "point_counts", "points_of"]
 
@@ -89,8 +90,8 @@ def check_sizes(minimum: tuple[str, object], maximum: tuple[str, object]) -> tup
     (1024, 4096)
     """
     (low_name, low), (high_name, high) = minimum, maximum
-    least = check_whole(low, low_name, lowest=1, highest=LARGEST_RING)
-    most = check_whole(high, high_name, lowest=1, highest=LARGEST_RING)
+    least = int_between(1, LARGEST_RING)(low, low_name)
+    most = int_between(1, LARGEST_RING)(high, high_name)
     if least > most:
         raise ConfigError(
             f"{low_name} ({least}) must not be above {high_name} ({most})", option=low_name

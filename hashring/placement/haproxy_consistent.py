@@ -18,7 +18,7 @@ from hashring.hosts import Host
 from hashring.keys import Key, key_bytes
 from hashring.placement._addresses import packed_address
 from hashring.placement._base import fingerprint_of
-from hashring.placement._checks import check_flag, whole_weights
+from hashring.placement._checks import whole_weights
 from hashring.placement._circle import CircleTable, Make, in_ring_order, position_by
 from hashring.placement._haproxy_keys import HASH_KEYS, with_ids
 from hashring.placement._hashes import (
@@ -30,6 +30,7 @@ from hashring.placement._hashes import (
 )
 from hashring.placement.haproxy_map import source_hash
 from hashring.ring.index import Index, Vnode
+from hashring.validators import FLAG
 
 __all__ = ["COST", "EXPORTS", "GUARANTEES", "SOURCE", "HaproxyConsistentTable", "build"]
 
@@ -154,7 +155,7 @@ def build(
         raise ConfigError(
             f"hash_key must be one of {', '.join(HASH_KEYS)}, got {hash_key!r}", option="hash_key"
         )
-    number = _key_number(hash_function, check_flag(avalanche, "avalanche"), balance, key_hash)
+    number = _key_number(hash_function, FLAG(avalanche, "avalanche"), balance, key_hash)
     weights = whole_weights(hosts, "HAProxy", highest=HIGHEST_WEIGHT)
     hosts = with_ids(hosts)
     starts = [start_of(host) for host in hosts]

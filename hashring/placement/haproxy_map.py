@@ -16,9 +16,10 @@ from hashring.hosts import Host
 from hashring.keys import Key, key_bytes
 from hashring.placement._addresses import packed_address
 from hashring.placement._base import fingerprint_of
-from hashring.placement._checks import check_flag, whole_weights
+from hashring.placement._checks import whole_weights
 from hashring.placement._circle import Make, RememberingTable
 from hashring.placement._hashes import HAPROXY_HASHES, full_hash, hash_named
+from hashring.validators import FLAG
 
 __all__ = [
     "COST",
@@ -86,7 +87,7 @@ def build(
         raise ConfigError(
             f"balance must be one of {', '.join(_BALANCES)}, got {balance!r}", option="balance"
         )
-    check_flag(avalanche, "avalanche")
+    FLAG(avalanche, "avalanche")
     # init_server_map() settles the divisor once, over all configured servers
     divisor = gcd(*whole_weights(hosts, "HAProxy", highest=HIGHEST_WEIGHT))
     return _table(hosts, (hash_function, avalanche, balance), divisor)

@@ -17,11 +17,12 @@ from hashring.errors import ConfigError
 from hashring.hosts import Host
 from hashring.keys import text_bytes
 from hashring.placement._base import fingerprint_of
-from hashring.placement._checks import check_whole, whole_weights
+from hashring.placement._checks import whole_weights
 from hashring.placement._circle import CircleTable, host_fields, in_ring_order, position_by
 from hashring.placement._hashes import HashFunction, hash_named
 from hashring.ring.index import Index
 from hashring.ring.layout import check_total
+from hashring.validators import int_between
 
 __all__ = ["COST", "EXPORTS", "GUARANTEES", "SOURCE", "build", "group_points", "point_groups"]
 
@@ -63,7 +64,7 @@ def build(
         number = _tagged(number, *_tag_bytes(hash_tag))
     suffix = ""
     if strip_port is not None:
-        suffix = f":{check_whole(strip_port, 'strip_port', lowest=1, highest=65535)}"
+        suffix = f":{int_between(1, 65535)(strip_port, 'strip_port')}"
     weights = whole_weights(hosts, "ketama", highest=(1 << 32) - 1)
     check_total(4 * GROUPS_A_HOST * len(hosts))
     labels = [host.name.removesuffix(suffix) for host in hosts]

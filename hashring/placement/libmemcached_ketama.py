@@ -13,12 +13,13 @@ from functools import partial
 from hashring.hosts import Host
 from hashring.keys import text_bytes
 from hashring.placement._base import fingerprint_of
-from hashring.placement._checks import check_flag, whole_weights
+from hashring.placement._checks import whole_weights
 from hashring.placement._circle import CircleTable, host_fields, in_ring_order, position_by
 from hashring.placement._hashes import HashFunction, hash_named
 from hashring.placement.ketama import group_points, point_groups
 from hashring.ring.index import Index
 from hashring.ring.layout import check_total
+from hashring.validators import FLAG
 
 __all__ = ["COST", "EXPORTS", "GUARANTEES", "SOURCE", "build"]
 
@@ -47,7 +48,7 @@ def build(
     ('10.0.0.1:11211', '10.0.0.2:11211')
     """
     weighted = any(weight > 1 for weight in whole_weights(hosts, "libmemcached"))
-    return _table(hosts, key_hash=key_hash, spy=check_flag(spy, "spy"), weighted=weighted)
+    return _table(hosts, key_hash=key_hash, spy=FLAG(spy, "spy"), weighted=weighted)
 
 
 def _table(hosts: tuple[Host, ...], *, key_hash: str, spy: bool, weighted: bool) -> CircleTable:

@@ -10,9 +10,10 @@ from itertools import accumulate
 from hashring.hosts import Host
 from hashring.keys import Key, text_bytes
 from hashring.placement._base import fingerprint_of
-from hashring.placement._checks import check_flag, whole_weights
+from hashring.placement._checks import whole_weights
 from hashring.placement._circle import RememberingTable, position_by
 from hashring.placement._hashes import hash_named
+from hashring.validators import FLAG
 
 __all__ = ["COST", "EXPORTS", "GUARANTEES", "SOURCE", "ModulaTable", "build"]
 
@@ -63,7 +64,7 @@ def build(
     >>> build((Host("a"), Host("b"), Host("c"))).lookup("user:0")
     'b'
     """
-    if check_flag(weighted, "weighted"):
+    if FLAG(weighted, "weighted"):
         ordered = sorted(hosts, key=_twemproxy_order)
         counts = whole_weights(ordered, "twemproxy")
     else:

@@ -16,9 +16,9 @@ from mmh3 import mmh3_x64_128_uintdigest, mmh3_x64_128_utupledigest
 from hashring.hosts import Host, as_names
 from hashring.keys import Key, check_seed, key_bytes, text_bytes
 from hashring.placement._base import fingerprint_of
-from hashring.placement._checks import check_whole
 from hashring.placement._circle import RememberingTable, host_fields
 from hashring.ring.layout import check_total, check_vnodes, vnode_count
+from hashring.validators import int_between
 
 __all__ = ["COST", "EXPORTS", "GUARANTEES", "SOURCE", "MultiprobeTable", "build"]
 
@@ -132,6 +132,6 @@ def build(
     return MultiprobeTable(
         hosts,
         vnodes=check_vnodes(vnodes),
-        probes=check_whole(probes, "probes", lowest=1, highest=MOST_PROBES),
+        probes=int_between(1, MOST_PROBES)(probes, "probes"),
         seed=check_seed(seed),
     )

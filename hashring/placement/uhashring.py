@@ -14,11 +14,12 @@ from hashring.hosts import Host
 from hashring.keys import Key, key_bytes, text_bytes
 from hashring.placement import _hashes
 from hashring.placement._base import fingerprint_of
-from hashring.placement._checks import check_whole, whole_weights
+from hashring.placement._checks import whole_weights
 from hashring.placement._circle import RingOrderTable, host_fields
 from hashring.placement.ketama import group_points
 from hashring.ring.index import Index, Vnode
 from hashring.ring.layout import MOST_VNODES_OF_A_HOST, check_total
+from hashring.validators import int_between
 
 __all__ = ["COST", "EXPORTS", "GUARANTEES", "SOURCE", "build"]
 
@@ -49,7 +50,7 @@ def build(
         )
     each = DEFAULT_VNODES[hash_fn]
     if vnodes is not None:
-        each = check_whole(vnodes, "vnodes", lowest=1, highest=MOST_VNODES_OF_A_HOST)
+        each = int_between(1, MOST_VNODES_OF_A_HOST)(vnodes, "vnodes")
     weights = whole_weights(hosts, "uhashring")
     ketama = hash_fn == "ketama"
     index = (_ketama_ring if ketama else _meta_ring)([host.name for host in hosts], weights, each)

@@ -15,7 +15,7 @@ from hashring.errors import ConfigError
 from hashring.hosts import Host, as_names
 from hashring.keys import Key, key_bytes, text_bytes
 from hashring.placement._base import fingerprint_of
-from hashring.placement._checks import check_whole
+from hashring.validators import int_between
 
 __all__ = ["COST", "EXPORTS", "GUARANTEES", "SOURCE", "VarnishShardTable", "build"]
 
@@ -112,7 +112,7 @@ def build(hosts: tuple[Host, ...], *, replicas: int = 67) -> VarnishShardTable:
     >>> table.lookup("user:0"), list(table.walk("user:0"))
     ('b2', ['b2', 'b3', 'b1'])
     """
-    check_whole(replicas, "replicas", lowest=1, highest=_HIGHEST_POINTS)
+    int_between(1, _HIGHEST_POINTS)(replicas, "replicas")
     counts = tuple((host.name, _count(host, replicas)) for host in sorted(hosts, key=_by_name))
     circle = sorted(
         (_hash(text_bytes(f"{name}{number}")), name)

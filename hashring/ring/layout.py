@@ -10,6 +10,7 @@ from mmh3 import mmh3_32_uintdigest
 
 from hashring.errors import ConfigError
 from hashring.keys import text_bytes
+from hashring.validators import COUNT, number, whole
 
 __all__ = [
     "BITS",
@@ -117,19 +118,17 @@ def _cost(vnodes: float) -> str:
     return f"{vnodes:,.0f} vnodes, about {seconds:,.0f} s to build and {size:,.1f} GB of memory"
 
 
+_VNODES = whole("an int from 1 to 2^20", 1, MOST_VNODES_OF_A_HOST)
+_PEAK = number("a number above 1, the perfect balance", 1, above=True)
+
+
 def check_vnodes(vnodes: object) -> int:
     """``vnodes`` if it is an int from 1 to 2^20, else ``ConfigError``.
 
     >>> check_vnodes(160)
     160
     """
-    if (
-        not isinstance(vnodes, int)
-        or isinstance(vnodes, bool)
-        or not 1 <= vnodes <= MOST_VNODES_OF_A_HOST
-    ):
-        raise ConfigError(f"vnodes must be an int from 1 to 2^20, got {vnodes!r}", option="vnodes")
-    return vnodes
+    return _VNODES(vnodes, "vnodes")
 
 
 def expected_peak(vnodes: int, hosts: int) -> float:
@@ -153,12 +152,8 @@ def vnodes_for_peak(peak: float, hosts: int) -> int:
     >>> vnodes_for_peak(1.05, 20)
     1427
     """
-    if not isinstance(hosts, int) or isinstance(hosts, bool) or hosts < 1:
-        raise ConfigError(f"hosts must be an int of at least 1, got {hosts!r}", option="hosts")
-    if isinstance(peak, bool) or not isinstance(peak, (int, float)) or not 1 < peak < math.inf:
-        raise ConfigError(
-            f"peak must be a number above 1, the perfect balance, got {peak!r}", option="peak"
-        )
+    COUNT(hosts, "hosts")
+    _PEAK(peak, "peak")
     low, high = 1, MOST_VNODES_OF_A_HOST
     if expected_peak(high, hosts) > peak:
         raise ConfigError(

@@ -53,7 +53,7 @@ BAD: list[tuple[str, str, object, str]] = [
     ("grpc-ring", "max_ring_size", 0, "from 1"),
     ("haproxy-consistent", "hash_function", "md5", "crc32, djb2, none, sdbm, wt6"),
     ("haproxy-consistent", "hash_function", ["sdbm"], "crc32, djb2, none, sdbm, wt6"),
-    ("haproxy-consistent", "avalanche", 1, "True or False"),
+    ("haproxy-consistent", "avalanche", 1, "true or false"),
     ("haproxy-consistent", "hash_key", "name", "id, id32, addr, addr-port, guid"),
     ("haproxy-consistent", "hash_key", None, "id, id32, addr, addr-port, guid"),
     ("haproxy-consistent", "balance", "uri", "hash, source"),

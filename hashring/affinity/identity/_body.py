@@ -9,6 +9,7 @@ from typing import Any
 from hashring.affinity.identity._request import Fields
 from hashring.affinity.identity._source import Source, Unusable
 from hashring.errors import ConfigError
+from hashring.validators import BYTES, COUNT, is_int
 
 __all__ = ["json_field", "prompt_prefix"]
 
@@ -30,9 +31,7 @@ class _Json(Source):
 
     def __init__(self, limit: int) -> None:
         super().__init__()
-        if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
-            raise ConfigError(f"limit must be 1 or more bytes, got {limit!r}", option="limit")
-        self.body_limit = limit
+        self.body_limit = BYTES(limit, "limit")
 
     def _parsed(self, body: bytes) -> Any:
         if len(body) > self.body_limit:
@@ -57,7 +56,7 @@ class _JsonField(_Json):
             value = _inside(value, name)
         if value is None or isinstance(value, str):
             return value
-        if isinstance(value, int) and not isinstance(value, bool):
+        if is_int(value):
             return str(value)
         raise Unusable("undecodable")  # a truth value, a float or an object has no stable text
 
@@ -80,11 +79,7 @@ def _inside(value: Any, name: str) -> Any:
 class _PromptPrefix(_Json):
     def __init__(self, limit: int, characters: int) -> None:
         super().__init__(limit)
-        if not isinstance(characters, int) or isinstance(characters, bool) or characters < 1:
-            raise ConfigError(
-                f"characters must be an int of 1 or more, got {characters!r}", option="characters"
-            )
-        self._characters = characters
+        self._characters = COUNT(characters, "characters")
 
     def find(self, fields: Fields, body: bytes) -> str | None:
         call = self._parsed(body)

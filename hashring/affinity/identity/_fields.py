@@ -10,6 +10,7 @@ from hashring.affinity.identity._request import Fields
 from hashring.affinity.identity._source import Source, Unusable
 from hashring.errors import ConfigError
 from hashring.keys import text_bytes
+from hashring.validators import is_int
 
 __all__ = ["cookie", "header", "path_part", "query"]
 
@@ -82,7 +83,7 @@ class _Query(Source):
 class _PathPart(Source):
     def __init__(self, number: int) -> None:
         super().__init__()
-        if not isinstance(number, int) or isinstance(number, bool):
+        if not is_int(number):
             raise ConfigError(f"a path part has a number, from 0, got {number!r}", option="number")
         self._number = number
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from hashring.errors import ConfigError
 from hashring.hosts import Host
 
-__all__ = ["Probe", "Void", "as_port", "ask", "endpoint"]
+__all__ = ["Probe", "Void", "ask", "endpoint"]
 
 Probe: TypeAlias = Callable[[Host], Awaitable[Any]]
 """Passes unless it returns False or raises."""
@@ -74,15 +74,3 @@ def endpoint(address: str, port: int | None) -> tuple[str, int]:
             option="port",
         )
     return name, chosen
-
-
-def as_port(port: int | None) -> int | None:
-    """``port`` if it is None or a port's number; else ``ConfigError``.
-
-    >>> as_port(80)
-    80
-    """
-    number = isinstance(port, int) and not isinstance(port, bool)
-    if port is not None and not (number and 0 < port < 65536):
-        raise ConfigError(f"port must be 1 to 65535, got {port!r}", option="port")
-    return port

@@ -9,8 +9,9 @@ from collections.abc import Container, Mapping
 from types import MappingProxyType
 
 from hashring.errors import ConfigError
-from hashring.health.probes._base import as_port, endpoint
+from hashring.health.probes._base import endpoint
 from hashring.hosts import Host
+from hashring.validators import PORT
 
 __all__ = ["HttpProbe"]
 
@@ -55,7 +56,11 @@ class HttpProbe:
             raise ConfigError(f"scheme must be http or https, got {scheme!r}", option="scheme")
         if not path.startswith("/"):
             raise ConfigError(f"path must begin with '/', got {path!r}", option="path")
-        self._path, self._expect, self._port = path, expect, as_port(port)
+        self._path, self._expect, self._port = (
+            path,
+            expect,
+            None if port is None else PORT(port, "port"),
+        )
         self._own_port = _PORTS[scheme]
         self._context = context
         if scheme == "https" and context is None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from hashring.health.probes._base import as_port, endpoint
+from hashring.health.probes._base import endpoint
 from hashring.hosts import Host
+from hashring.validators import PORT
 
 __all__ = ["TcpProbe"]
 
@@ -21,7 +22,7 @@ class TcpProbe:
     """
 
     def __init__(self, *, port: int | None = None) -> None:
-        self._port = as_port(port)
+        self._port = None if port is None else PORT(port, "port")
 
     async def __call__(self, host: Host) -> None:
         """Connect and hang up. Raises ``OSError``, and ``ConfigError`` without a port."""
