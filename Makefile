@@ -1,4 +1,4 @@
-# What can be done here?  `make help` lists it.
+# `make help` lists the targets.
 
 VENV  := .venv
 BIN   := $(VENV)/bin
@@ -9,9 +9,15 @@ PIP   := $(BIN)/python -m pip --quiet --disable-pip-version-check
 PYTHON ?= python3 python3.13 python3.12 python3.11
 USABLE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
+# parallel test processes: one more than cores, because many tests wait for a server
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+
+# rooms whose tests start servers, browsers, notebooks or builds; `make check` leaves them out
+SLOW_TESTS := discovery docs gateway integrations notebooks test_packaging.py test_pages.py test_site.py
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo plan-demo test lint bench docs clean
+.PHONY: help demo plan-demo test check lint bench docs clean
 
 help: ## list what can be done
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,7 +29,11 @@ plan-demo: $(BUILD)/sample.log ## show who would move if web5 joined web1 to web
 	$(BIN)/hashring plan $< --hosts web1,web2,web3,web4 --add web5
 
 test: lint ## check style and types, then run every test and every doctest
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+check: lint ## check style and types, then run the quick tests that need no server
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m 'not slow' \
+	  $(addprefix --ignore=tests/,$(SLOW_TESTS))
 
 lint: $(VENV)/.for-dev ## check style and types only
 	$(BIN)/ruff check

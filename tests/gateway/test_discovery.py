@@ -142,7 +142,7 @@ def etcd(tmp_path: Path) -> Iterator[EtcdServer]:
 
 
 def test_two_gateways_on_one_prefix_agree_before_and_after_a_change(
-    etcd: EtcdServer, tmp_path: Path, tell: Callable[[str, str], None]
+    etcd: EtcdServer, tmp_path: Path, report_line: Callable[[str, str], None]
 ) -> None:
     with ExitStack() as stack:
         addresses = stack.enter_context(hosts("a", "b", "c", "d"))
@@ -194,7 +194,9 @@ def test_two_gateways_on_one_prefix_agree_before_and_after_a_change(
         "while etcd was dead",
         f"after a went: {lost} moved, all of them from a",
     ):
-        tell("two gateways on one etcd prefix", f"{len(CLIENTS):,} clients, same hosts {when}")
+        report_line(
+            "two gateways on one etcd prefix", f"{len(CLIENTS):,} clients, same hosts {when}"
+        )
     assert not any("Traceback" in line for line in (*one.said, *two.said))
 
 

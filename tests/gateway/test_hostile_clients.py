@@ -68,7 +68,7 @@ async def attack(
 
 
 def test_each_hostile_request_is_refused_or_forwarded_as_exactly_one(
-    tell: Callable[[str, str], None],
+    report_line: Callable[[str, str], None],
 ) -> None:
     counts: Counter[tuple[str, str]] = Counter()
 
@@ -84,11 +84,13 @@ def test_each_hostile_request_is_refused_or_forwarded_as_exactly_one(
 
     asyncio.run(main())
     kinds = Counter(case.kind for case in corpus())
-    tell(HOSTILE, f"{'class':<22}{'requests':>9}" + "".join(f"{word:>11}" for word in OUTCOMES))
+    report_line(
+        HOSTILE, f"{'class':<22}{'requests':>9}" + "".join(f"{word:>11}" for word in OUTCOMES)
+    )
     for kind, count in [*kinds.items(), ("all", kinds.total())]:
         found = [sum(n for (k, w), n in counts.items() if w == word and kind in (k, "all"))
                  for word in OUTCOMES]  # fmt: skip
-        tell(HOSTILE, f"{kind:<22}{count:>9}" + "".join(f"{number:>11}" for number in found))
+        report_line(HOSTILE, f"{kind:<22}{count:>9}" + "".join(f"{number:>11}" for number in found))
 
 
 def test_the_corpus_has_every_class() -> None:
