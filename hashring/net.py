@@ -17,15 +17,13 @@ _HIGHEST_PORT = 65535
 def split_address(text: str) -> tuple[str, int | None]:
     """Host and port of ``HOST``, ``HOST:PORT``, ``[IPv6]`` or ``[IPv6]:PORT``; None for no port.
 
-    An IPv6 address without brackets is one host without a port. Raises ``ValueError``.
+    Raises ``ValueError``, for an IPv6 address without brackets too.
 
-    >>> split_address("web1:80"), split_address("[::1]:80"), split_address("fd00::1")
+    >>> split_address("web1:80"), split_address("[::1]:80"), split_address("[fd00::1]")
     (('web1', 80), ('::1', 80), ('fd00::1', None))
     """
     found = _ADDRESS.fullmatch(text)
     if found is None:
-        if text.count(":") > 1 and is_ip(text):
-            return text, None
         raise ValueError(text)
     port = found["port"]
     if port is not None and int(port) > _HIGHEST_PORT:
@@ -34,12 +32,17 @@ def split_address(text: str) -> tuple[str, int | None]:
 
 
 def parse_address(
-    text: object, *, default_port: int | None = None, any_port: bool = False, option: str = ""
+    text: object,
+    *,
+    default_port: int | None = None,
+    any_port: bool = False,
+    what: str = "",
+    option: str = "",
 ) -> tuple[str, int]:
     """Host and port of ``HOST:PORT`` or ``[IPv6]:PORT``.
 
     ``default_port`` makes the port optional; ``any_port`` accepts port 0, with which a listener
-    takes a free port. Raises ``ConfigError``, which names ``option``.
+    takes a free port. Raises ``ConfigError``, which calls the text ``what`` or else ``option``.
 
     >>> parse_address("[::1]:8080"), parse_address("etcd1", default_port=2379)
     (('::1', 8080), ('etcd1', 2379))
@@ -55,7 +58,7 @@ def parse_address(
     if not host or port is None or not (port or any_port):
         shape = "ADDRESS:PORT" if default_port is None else "ADDRESS or ADDRESS:PORT"
         words = f"must be {shape}, such as '127.0.0.1:8080', got {shown(text)}"
-        raise ConfigError(f"{option} {words}".lstrip(), option=option or None)
+        raise ConfigError(f"{what or option} {words}".lstrip(), option=option or None)
     return host, port
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from hashring.affinity._breaker import Breaker
 from hashring.affinity._counters import Counters
 from hashring.affinity.pins import IDLE
-from hashring.errors import ConfigError
+from hashring.errors import ConfigError, requires_extra
 from hashring.keys import Key, key_bytes, text_bytes
 from hashring.validators import SECONDS
 
@@ -264,13 +264,8 @@ class BlockingRedisPins(_Shared):
 
 
 def _redis() -> Any:
-    try:
+    with requires_extra("redis", "pins in Redis", option="pins"):
         return import_module("redis")
-    except ImportError:
-        raise ConfigError(
-            'pins in Redis need the redis package: pip install "sticky-hashring[redis]"',
-            option="pins",
-        ) from None
 
 
 def _retry(module: str) -> Any:

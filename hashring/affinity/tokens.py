@@ -20,7 +20,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from hashring.affinity._counters import Counters
-from hashring.errors import ConfigError, TokenError
+from hashring.errors import ConfigError, TokenError, requires_extra
 from hashring.keys import Key, key_bytes, text_bytes
 from hashring.validators import SECONDS, WHOLE
 
@@ -229,13 +229,8 @@ class _Recent:
 
 
 def _library() -> ModuleType:
-    try:
+    with requires_extra("tokens", "signed tokens", option="secrets"):
         import itsdangerous
-    except ImportError:
-        raise ConfigError(
-            'tokens are signed by itsdangerous: pip install "sticky-hashring[tokens]"',
-            option="secrets",
-        ) from None
     return itsdangerous
 
 

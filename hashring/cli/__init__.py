@@ -10,6 +10,8 @@ from __future__ import annotations
 import sys
 from importlib.util import find_spec
 
+from hashring.errors import missing_extra
+
 __all__ = ["main"]
 
 _NEEDS = ("click", "rich")
@@ -19,10 +21,8 @@ def main() -> None:
     """Run the command line and exit: 0 ok, 1 failure, 2 usage, 3 bad config, 4 no host."""
     missing = [name for name in _NEEDS if find_spec(name) is None]
     if missing:
-        sys.stderr.write(
-            f"hashring: the command line needs {' and '.join(missing)}: "
-            'pip install "sticky-hashring[cli]"\n'
-        )
+        words = missing_extra("cli", "commands", " and ".join(missing))
+        sys.stderr.write(f"hashring: {words}\n")
         raise SystemExit(3)
     try:
         from hashring.cli._app import app

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from hashring.discovery._membership import Finding
-from hashring.errors import ConfigError, DiscoveryError
+from hashring.errors import ConfigError, DiscoveryError, requires_extra
 
 if TYPE_CHECKING:
     import httpx2
@@ -27,13 +27,8 @@ _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 def library(extra: str) -> Any:
     """The module ``httpx2``; ``ConfigError`` names the ``extra`` that brings it."""
-    try:
+    with requires_extra(extra, f"{extra} sources", option="source"):
         import httpx2
-    except ImportError:
-        raise ConfigError(
-            f'the source {extra} needs httpx2: pip install "sticky-hashring[{extra}]"',
-            option="source",
-        ) from None
     return httpx2
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from hashring.discovery import _http
 from hashring.discovery._url import SourceUrl, with_port
-from hashring.errors import ConfigError, DiscoveryError
+from hashring.errors import ConfigError, DiscoveryError, requires_extra
 
 __all__ = ["OPTIONS", "Access", "from_kubeconfig", "in_cluster", "of_url", "usual"]
 
@@ -175,14 +175,8 @@ def _read(path: Path) -> Mapping[str, Any]:
 
 
 def _yaml(path: Path, text: str) -> Any:
-    try:
-        import yaml
-    except ImportError:
-        raise ConfigError(
-            f'{path} is YAML, which needs pip install "sticky-hashring[kubernetes]"; '
-            "`kubectl config view --raw -o json` writes it as JSON, which needs nothing",
-            option="kubeconfig",
-        ) from None
+    with requires_extra("kubernetes", "kubeconfig files in YAML", option="kubeconfig"):
+        import yaml  # `kubectl config view --raw -o json` writes JSON, which needs no extra
     try:
         return yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError) as error:

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from hashring.errors import ConfigError
+from hashring.net import join_address, parse_address
 
 __all__ = ["SourceUrl", "with_port"]
 
@@ -20,15 +21,9 @@ def with_port(endpoint: str, usual: int) -> str:
     >>> with_port("etcd1", 2379), with_port("[::1]:80", 2379)
     ('etcd1:2379', '[::1]:80')
     """
-    host, colon, port = endpoint.rpartition(":")
-    if not colon or endpoint.endswith("]"):
-        host, port = endpoint, str(usual)
-    number = int(port) if port.isascii() and port.isdigit() and len(port) <= 5 else 0
-    if not host or not 0 < number <= 65535 or (":" in host and not host.startswith("[")):
-        raise ConfigError(
-            f"an endpoint is host, host:port or [IPv6]:port, got {endpoint!r}", option="source"
-        )
-    return f"{host}:{port}"
+    return join_address(
+        *parse_address(endpoint, default_port=usual, what="an endpoint", option="source")
+    )
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from hashring.discovery._membership import Entry, Finding, Membership, gather
 from hashring.discovery._url import SourceUrl
-from hashring.errors import ConfigError, DiscoveryError
+from hashring.errors import ConfigError, DiscoveryError, requires_extra
+from hashring.net import is_ip, parse_address
 from hashring.validators import ABOVE_0, PORT, SECONDS
 
 if TYPE_CHECKING:
@@ -205,14 +206,10 @@ _LONG = 300.0  # seconds a dead host would stay in: worth a word
 
 
 def _resolver(servers: Iterable[str], timeout: float) -> dns.asyncresolver.Resolver:
-    try:
+    with requires_extra("dns", "DNS sources", option="source"):
         import dns.asyncresolver
         import dns.nameserver
         import dns.resolver
-    except ImportError:
-        raise ConfigError(
-            'the source dns needs dnspython: pip install "sticky-hashring[dns]"', option="source"
-        ) from None
     try:
         made = dns.asyncresolver.Resolver(configure=not servers)
     except dns.resolver.NoResolverConfiguration as error:
@@ -224,15 +221,12 @@ def _resolver(servers: Iterable[str], timeout: float) -> dns.asyncresolver.Resol
 
 
 def _server(given: str) -> tuple[str, int]:
-    host, colon, port = given.rpartition(":")
-    if not colon or (":" in host and not host.startswith("[")):
-        host, port = given, str(_PORT)  # no port, or an IPv6 address without its brackets
-    try:
-        return str(ipaddress.ip_address(host.strip("[]"))), int(port)
-    except ValueError:
-        raise ConfigError(
-            f"a nameserver is an IP address with or without a port, got {given!r}", option="source"
-        ) from None
+    if is_ip(given):  # IPv6 without brackets too
+        return given, _PORT
+    host, port = parse_address(given, default_port=_PORT, what="a nameserver", option="source")
+    if not is_ip(host):
+        raise ConfigError(f"a nameserver must be an IP address, got {given!r}", option="source")
+    return host, port
 
 
 _OPTIONS = {

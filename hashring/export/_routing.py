@@ -12,12 +12,13 @@ from typing import Any, Literal
 from hashring import placement as placements
 from hashring.errors import ConfigError
 from hashring.hosts import Host, HostsLike, as_hosts
+from hashring.net import parse_address
 from hashring.placement import Table
 
 __all__ = ["Bridge", "Checks", "Ejection", "Routing", "endpoint", "network"]
 
 _MOST = 256  # HAProxy's highest weight, the lowest of the proxies'
-_ENDPOINT = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9_.\-]+)):([0-9]{1,5})")
+_HOST = re.compile(r"[A-Za-z0-9_.:\-]+")
 
 
 def endpoint(text: str, what: str) -> tuple[str, int]:
@@ -26,13 +27,14 @@ def endpoint(text: str, what: str) -> tuple[str, int]:
     >>> endpoint("[::1]:9001", "listen")
     ('::1', 9001)
     """
-    parts = _ENDPOINT.fullmatch(text)
-    if parts is None or not 0 < int(parts[3]) <= 65535:
+    host, port = parse_address(text, what=f"{what}: an address", option="address")
+    if not _HOST.fullmatch(host):  # it is written into the proxy's file
         raise ConfigError(
-            f"{what}: a proxy connects to ADDRESS:PORT, such as '10.0.0.1:8080', got {text!r}",
+            f"{what}: an address must be ADDRESS:PORT with a host name or an IP address, got "
+            f"{text!r}",
             option="address",
         )
-    return parts[1] or parts[2], int(parts[3])
+    return host, port
 
 
 def network(text: str, proxy: str) -> IPv4Network | IPv6Network:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import re
 import time
@@ -11,6 +10,7 @@ from typing import Any
 from hashring.discovery import Discovery
 from hashring.gateway.asgi import Receive, Scope, Send
 from hashring.gateway.served import Served
+from hashring.net import is_loopback
 from hashring.ring import RingTable
 
 __all__ = ["Admin", "state"]
@@ -111,11 +111,7 @@ def _is_local(host: str) -> bool:
     found = _HOST.fullmatch(host)
     if found is None:
         return False
-    name = found[1].strip("[]").lower()
-    try:
-        return name == "localhost" or ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
+    return is_loopback(found[1])
 
 
 class Admin:

@@ -8,7 +8,7 @@ from functools import lru_cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from hashring.errors import ConfigError
+from hashring.errors import ConfigError, requires_extra
 from hashring.gateway.options import Limits, Timeouts
 from hashring.gateway.upstream import (
     Answer,
@@ -265,11 +265,6 @@ def _url(address: str, target: str) -> URL:
 
 
 def _library() -> ModuleType:
-    try:
+    with requires_extra("gateway", "requests to hosts", option="upstream"):
         import aiohttp
-    except ImportError:
-        raise ConfigError(
-            'the gateway asks hosts by aiohttp: pip install "sticky-hashring[gateway]"',
-            option="upstream",
-        ) from None
     return aiohttp

@@ -11,15 +11,14 @@ from hashring import config
 from hashring import placement as placements
 from hashring.balancer import LoadBalancer
 from hashring.config import Settings
-from hashring.config.kinds import endpoint
 from hashring.config.names import NO_PLACEMENT
 from hashring.discovery import HOLDER as SOURCE
 from hashring.discovery import Notice
-from hashring.errors import ConfigError
 from hashring.gateway.access import AccessLog
 from hashring.gateway.app import Gateway
 from hashring.gateway.options import Limits, Timeouts
 from hashring.hosts import Host
+from hashring.net import split_address
 from hashring.pool import MACHINE_HOLDERS
 
 _log = logging.getLogger("hashring")
@@ -73,8 +72,8 @@ def _has_port(address: str) -> bool:
     [True, True, False, False]
     """
     try:
-        return "://" in address or bool(endpoint(address))
-    except ConfigError:
+        return "://" in address or split_address(address)[1] is not None
+    except ValueError:
         return False
 
 

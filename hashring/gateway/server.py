@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import signal
 import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from hashring.errors import ConfigError
+from hashring.errors import requires_extra
 from hashring.gateway.admin import Admin
 from hashring.gateway.asgi import Application
 from hashring.gateway.served import Served
+from hashring.net import join_address, parse_address
+from hashring.validators import LOOPBACK_ADDRESS
 
 if TYPE_CHECKING:
     import uvicorn
@@ -178,7 +179,7 @@ def _server(gateway: Served, app: Application, grace: float, *, lifespan: Any) -
 
 def _bound(address: str) -> socket.socket:
     """A socket that is bound to ``address``; its connections queue until it is served."""
-    name, port = _parts(address)
+    name, port = parse_address(address, any_port=True, option="listen")
     try:
         return socket.create_server(
             (name, port),
@@ -189,53 +190,22 @@ def _bound(address: str) -> socket.socket:
         raise type(error)(error.errno, f"cannot listen on {address}: {error.strerror}") from None
 
 
-def _parts(address: str) -> tuple[str, int]:
-    """``host:port``.
-
-    >>> _parts("127.0.0.1:80"), _parts("[::1]:80")
-    (('127.0.0.1', 80), ('::1', 80))
-    """
-    name, _, port = address.rpartition(":")
-    if not name or not (port.isascii() and port.isdigit()) or int(port) > 65535:
-        raise ConfigError(
-            f"an address to listen on is as 127.0.0.1:8080, got {address!r}", option="listen"
-        )
-    return name.strip("[]"), int(port)
-
-
 def _loopback(address: str) -> str:
-    """``address`` if only this machine can reach it.
+    """``address`` if only this machine can reach it. Raises ``ConfigError``.
 
-    >>> _loopback("0.0.0.0:9000")
-    Traceback (most recent call last):
-    hashring.errors.ConfigError: admin must be a loopback address such as 127.0.0.1:9000, got \
-'0.0.0.0:9000': it tells the state of the pool to whoever asks
+    >>> _loopback("127.0.0.1:9000")
+    '127.0.0.1:9000'
     """
-    name, _ = _parts(address)
-    try:
-        local = name == "localhost" or ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        local = False
-    if not local:
-        raise ConfigError(
-            f"admin must be a loopback address such as 127.0.0.1:9000, got {address!r}: it tells "
-            "the state of the pool to whoever asks",
-            option="admin",
-        )
-    return address
+    return LOOPBACK_ADDRESS(address, "admin")
 
 
 def _shown(sock: socket.socket) -> str:
     name, port = sock.getsockname()[:2]
-    return f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
+    return join_address(name, port)
 
 
 def _library() -> None:
-    try:
+    with requires_extra("gateway", "gateways"):
         import httptools  # noqa: F401  # the protocol is made of it
         import uvicorn  # noqa: F401  # asked for here, so that the error names the extra
         import websockets  # noqa: F401  # uvicorn would refuse each WebSocket without it
-    except ImportError as error:
-        raise ConfigError(
-            f'serving needs {error.name}: pip install "sticky-hashring[gateway]"', option="gateway"
-        ) from None

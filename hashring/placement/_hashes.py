@@ -15,7 +15,7 @@ from struct import Struct
 from types import MappingProxyType, ModuleType
 from zlib import crc32 as _crc32
 
-from hashring.errors import ConfigError
+from hashring.errors import ConfigError, requires_extra
 from hashring.placement._haproxy_hashes import decimal, djb2, full_hash, sdbm, wt6
 
 __all__ = [
@@ -225,14 +225,8 @@ def xxhash_module() -> ModuleType:
     >>> xxhash_module().__name__
     'xxhash'
     """
-    try:
-        import xxhash  # an extra: the core must import without it
-    except ImportError:
-        raise ConfigError(
-            "this placement hashes with XXH64 or XXH32, and the xxhash package is not installed: "
-            'pip install "sticky-hashring[proxies]"',
-            option="placement",
-        ) from None
+    with requires_extra("proxies", "placements that hash with XXH64 or XXH32", option="placement"):
+        import xxhash
     return xxhash
 
 

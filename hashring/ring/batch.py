@@ -18,21 +18,16 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any, TypeAlias
 
-from hashring.errors import ConfigError, InvalidKeyError, NoHostsError
+from hashring.errors import InvalidKeyError, NoHostsError, requires_extra
 from hashring.keys import Key
 from hashring.ring.index import Index
 from hashring.ring.layout import CODE_BITS
 
-try:
+with requires_extra("analysis", "batches of keys"):
     import numpy as np
     import polars as pl
     import polars_hash  # noqa: F401  # gives polars expressions their nchash
     from numpy.typing import NDArray
-except ImportError as error:
-    raise ConfigError(
-        f"batches of keys need {error.name}, which is not installed: "
-        'pip install "sticky-hashring[analysis]"'
-    ) from error
 
 __all__ = ["Batch"]
 

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-from hashring.errors import ConfigError
+from hashring.errors import ConfigError, missing_extra
 
 __all__: list[str] = []
 
 if find_spec("hypothesis") is None:
-    raise ConfigError(
-        'hashring.testing needs hypothesis: pip install "sticky-hashring[testing]"',
-        option="testing",
-    )
+    raise ConfigError(missing_extra("testing", "contract tests", "hypothesis"), option="testing")

@@ -184,7 +184,7 @@ def test_a_missing_extra_is_named(missing: str) -> None:
     )
     assert done.returncode == 3
     assert done.stderr.decode() == (
-        f'hashring: the command line needs {missing}: pip install "sticky-hashring[cli]"\n'
+        f'hashring: commands need {missing}: pip install "sticky-hashring[cli]"\n'
     )
 
 

@@ -201,4 +201,4 @@ def test_bridges_that_cannot_be() -> None:
 def test_an_empty_pool_and_an_unknown_proxy() -> None:
     with pytest.raises(ConfigError, match="no host"):
         Routing([], "ring")
-    assert "there are envoy, haproxy, nginx" in refused("apache", Routing(HOSTS, "ring"))
+    assert "the proxies are envoy, haproxy, nginx" in refused("apache", Routing(HOSTS, "ring"))

@@ -119,7 +119,7 @@ def test_without_hypothesis_the_error_says_what_to_install() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == (
-        'hashring.testing needs hypothesis: pip install "sticky-hashring[testing]"'
+        'contract tests need hypothesis: pip install "sticky-hashring[testing]"'
     )
 
 

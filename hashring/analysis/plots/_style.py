@@ -8,7 +8,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from hashring.analysis.sheets import named
-from hashring.errors import ConfigError
+from hashring.errors import requires_extra
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,12 +44,8 @@ _DARK = frozenset({"#0072B2", "#D55E00", "#009E73"})  # white text is easier to 
 
 def need_matplotlib() -> None:
     """``ConfigError`` that names the extra where matplotlib is not installed."""
-    try:
-        import_module("matplotlib")  # an extra: all else must work without it
-    except ImportError:
-        raise ConfigError(
-            'pictures need matplotlib, which is not installed: pip install "sticky-hashring[plots]"'
-        ) from None
+    with requires_extra("plots", "plots"):
+        import_module("matplotlib")
 
 
 def figure(width: float = WIDTH, height: float = 4.0) -> Figure:

@@ -6,10 +6,10 @@ import asyncio
 import errno
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
-from urllib.parse import urlsplit
 
 from hashring.errors import ConfigError
 from hashring.hosts import Host
+from hashring.net import split_address
 
 __all__ = ["Probe", "Void", "ask", "endpoint"]
 
@@ -61,13 +61,13 @@ def endpoint(address: str, port: int | None) -> tuple[str, int]:
     >>> endpoint("10.0.0.1:80", None), endpoint("[::1]:80", 8080), endpoint("web1", 80)
     (('10.0.0.1', 80), ('::1', 8080), ('web1', 80))
     """
+    authority = address.rpartition("://")[2].partition("/")[0]
     try:
-        parts = urlsplit(address if "://" in address else f"//{address}")
-        name, given = parts.hostname, parts.port
+        name, given = split_address(authority)
     except ValueError:
-        name = given = None
+        name, given = "", None
     chosen = given if port is None else port
-    if name is None or chosen is None:
+    if not name or not chosen:
         raise ConfigError(
             f"a probe of {address!r} needs a port: give the host an address such as "
             "'10.0.0.1:80', or the probe a port",
