@@ -1,24 +1,29 @@
-"""How are these pages built?  By Sphinx from the Markdown beside this file; nothing is fetched.
+"""Builds these pages with Sphinx from the Markdown beside this file; nothing is fetched.
 
 ``make docs`` writes them to ``build/docs``. The theme ships its own style and scripts and uses the
-fonts of the reader's system, so that the pages work without a network (a test holds that).
+fonts of the reader's system, so that the pages work without a network (a test checks that).
 """
 
 from __future__ import annotations
 
 import inspect
 import re
+import sys
+from pathlib import Path
 from typing import Any
 
-import hashring
-from hashring import analysis
+sys.path.insert(0, str(Path(__file__).parent))  # for the extensions beside this file
+
+import reference  # noqa: E402  # found by the line before
+
+import hashring  # noqa: E402
 
 project = "hashring"
 author = "The hashring authors"
 project_copyright = author
 release = version = hashring.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "notebook"]
 myst_heading_anchors = 3  # a link may point at any heading that a page's own contents show
 
 autodoc_member_order = "bysource"
@@ -42,15 +47,14 @@ class _Written(str):
     __repr__ = str.__str__
 
 
-# two rooms may have a word for two things: each means its own
-_TWICE = "|".join(sorted(set(hashring.__all__) & set(analysis.__all__)))
-
-
 def _written(annotation: object, module: str) -> object:
+    """The annotation; a name of the module's own room is qualified, so that it links there."""
     if not isinstance(annotation, str):
         return annotation
-    if module.startswith(analysis.__name__):
-        annotation = re.sub(rf"\b({_TWICE})\b", rf"{analysis.__name__}.\1", annotation)
+    room = ".".join(module.split(".")[:2])
+    own = "|".join(getattr(sys.modules.get(room), "__all__", ())) if "." in room else ""
+    if own:
+        annotation = re.sub(rf"(?<![\w.])({own})\b", rf"{room}.\1", annotation)
     return _Written(annotation)
 
 
@@ -71,6 +75,11 @@ def _as_written(
     return shown, None if inspect.isclass(obj) or answer is called.empty else str(answer)
 
 
+def _with_reference(_app: object, _name: str, source: list[str]) -> None:
+    source[0] = reference.expanded(source[0])
+
+
 def setup(app: Any) -> None:
     """Called by Sphinx."""
+    app.connect("source-read", _with_reference)
     app.connect("autodoc-process-signature", _as_written)

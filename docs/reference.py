@@ -1,0 +1,77 @@
+"""The reference pages that the code writes: the commands from click, the settings from their declarations."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from inspect import cleandoc
+from typing import Any
+
+import click
+
+from hashring.cli._app import app
+from hashring.config.settings import TABLES, keys
+
+
+def expanded(text: str) -> str:
+    """The text of a page, with each ``<!-- generated: NAME -->`` replaced."""
+    for name, write in {"commands": commands, "settings": settings}.items():
+        marker = f"<!-- generated: {name} -->"
+        if marker in text:
+            text = text.replace(marker, "\n".join(write()))
+    return text
+
+
+def commands() -> Iterator[str]:
+    """A section for each command: usage, help and options."""
+    group = click.Context(app, info_name="hashring")
+    for name in app.list_commands(group):
+        command = app.get_command(group, name)
+        assert command is not None
+        context = click.Context(command, parent=group, info_name=name)
+        usage = " ".join(command.collect_usage_pieces(context))
+        yield from (f"## {name}", "", "```text", f"hashring {name} {usage}", "```", "")
+        yield from _paragraphs(command.help or "")
+        yield from _options(command, context)
+
+
+def _paragraphs(text: str) -> Iterator[str]:
+    """A help text as Markdown: paragraphs that click keeps as they are become code."""
+    for paragraph in cleandoc(text).split("\n\n"):
+        if paragraph.startswith("\b\n"):
+            yield from ("```text", paragraph.removeprefix("\b\n"), "```", "")
+        else:
+            yield from (re.sub(r"--[a-z][a-z-]*", r"`\g<0>`", " ".join(paragraph.split())), "")
+
+
+def _options(command: click.Command, context: click.Context) -> Iterator[str]:
+    rows = [row for each in command.get_params(context) if (row := each.get_help_record(context))]
+    yield from ("| option | what |", "|---|---|")
+    for option, words in rows:
+        yield f"| `{_cell(option)}` | {_cell(words)} |"
+    yield ""
+
+
+def settings() -> Iterator[str]:
+    """A section for each table of the file: its keys, what they take and their defaults."""
+    for name, table in TABLES.items():
+        yield from (f"## [{name}]", "", (table.__doc__ or "").split("\n\n")[0], "")
+        yield from ("| key | default | values | what |", "|---|---|---|---|")
+        for key, (kind, default, words) in keys(table).items():
+            yield f"| `{key}` | `{_default(default)}` | {_cell(kind.shape)} | {_cell(words)} |"
+        yield ""
+
+
+def _default(value: Any) -> str:
+    """A default as TOML writes it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return "[]" if not value else str(list(value))
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
