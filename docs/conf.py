@@ -6,17 +6,19 @@ fonts of the reader's system, so that the pages work without a network (a test c
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))  # for the extensions beside this file
 
-import reference  # noqa: E402  # found by the line before
+import reference  # found by the line before
 
-import hashring  # noqa: E402
+import hashring
 
 project = "hashring"
 author = "The hashring authors"
@@ -47,15 +49,25 @@ class _Written(str):
     __repr__ = str.__str__
 
 
+@cache
+def _rooms(module: str) -> dict[str, str]:
+    """The public address of each name of the package that a module's annotations may use."""
+    own = ".".join(module.split(".")[:2])
+    found = dict.fromkeys(getattr(sys.modules.get(own), "__all__", ()), own)
+    for node in ast.walk(ast.parse(inspect.getsource(sys.modules[module]))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("hashring."):
+            room = ".".join((node.module or "").split(".")[:2])
+            public = getattr(sys.modules.get(room), "__all__", ())
+            found |= {each.name: room for each in node.names if each.name in public}
+    return {name: f"{room}.{name}" for name, room in found.items() if room.count(".")}
+
+
 def _written(annotation: object, module: str) -> object:
-    """The annotation; a name of the module's own room is qualified, so that it links there."""
+    """The annotation; two rooms may have one name, so each is written with its room."""
     if not isinstance(annotation, str):
         return annotation
-    room = ".".join(module.split(".")[:2])
-    own = "|".join(getattr(sys.modules.get(room), "__all__", ())) if "." in room else ""
-    if own:
-        annotation = re.sub(rf"(?<![\w.])({own})\b", rf"{room}.\1", annotation)
-    return _Written(annotation)
+    rooms = _rooms(module)
+    return _Written(re.sub(r"(?<![\w.])\w+", lambda m: rooms.get(m[0], m[0]), annotation))
 
 
 def _as_written(

@@ -1,4 +1,4 @@
-"""The reference pages that the code writes: the commands from click, the settings from their declarations."""
+"""The reference pages that the code writes: commands from click, settings from declarations."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Can the guide be read offline?  Links lead somewhere, nothing is loaded from elsewhere."""
+"""The guide can be read offline: links lead somewhere, nothing is loaded from elsewhere."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
@@ -12,13 +13,19 @@ from subprocess import run
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from click import Context
 
 import hashring
+from hashring.cli._app import app
+from hashring.config.settings import TABLES
 
 pytest.importorskip("sphinx", reason="the guide's generator is a development tool: [docs]")
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
+RUN = "5-crafted-client-ids"  # one notebook is executed here, all of them by tests/notebooks
+
+INTERNAL = {"balancer", "ring", "cli"}  # the front door and the command line show these
 
 IN_STYLE = re.compile(r"""(?:url\(\s*|@import\s+)["']?([^"')\s]+)""")
 # what a script does to fetch: fetch("//..."), import("//..."), x.src = "//..."
@@ -76,7 +83,7 @@ def external(address: str) -> bool:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     where = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going"]
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-D", f"notebooks={RUN}"]
     done = run(
         [*command, "-d", str(where / "trees"), str(DOCS), str(where / "html")],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -132,6 +139,40 @@ def test_the_api_has_every_name_of_the_front_door(site: Path, pages: dict[Path, 
     assert {
         name for name in names if not {f"hashring.{name}", f"hashring.errors.{name}"} & api
     } == set()
+
+
+def test_a_notebook_is_shown_with_pictures_and_alt_texts(site: Path) -> None:
+    html = (site / "notebooks" / f"{RUN}.html").read_text("utf-8")
+    pictures = re.findall(r'<img alt="([^"]+)"[^>]*class="figure"[^>]*src="([^"]+)"', html)
+    assert pictures
+    for alt, source in pictures:
+        assert len(alt) > 20
+        assert (site / "notebooks" / source).stat().st_size > 5_000
+    assert "The answer" in html
+
+
+def test_every_notebook_has_a_page_with_its_title() -> None:
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        page = (DOCS / "notebooks" / f"{path.stem}.md").read_text("utf-8")
+        source = "".join(json.loads(path.read_text("utf-8"))["cells"][0]["source"])
+        title = source.partition("\n")[0]
+        assert page == f"{title}\n\n```{{notebook}} {path.stem}\n```\n"
+
+
+@pytest.mark.parametrize("page", ["commands.html", "settings.html"])
+def test_a_generated_page_has_every_section(page: str, pages: dict[Path, Page]) -> None:
+    (found,) = (each for path, each in pages.items() if path.name == page)
+    names = app.list_commands(Context(app)) if page == "commands.html" else TABLES
+    missing = {re.sub(r"[^a-z0-9]", "", name) for name in names} - {
+        re.sub(r"[^a-z0-9]", "", anchor) for anchor in found.anchors
+    }
+    assert missing == set()
+
+
+def test_the_api_has_every_public_module(pages: dict[Path, Page]) -> None:
+    anchors = set().union(*(page.anchors for path, page in pages.items() if "api" in path.parts))
+    rooms = {path.parent.name for path in (ROOT / "hashring").glob("*/__init__.py")}
+    assert {f"module-hashring.{room}" for room in rooms - INTERNAL} - anchors == set()
 
 
 def test_the_parser_sees_what_a_browser_loads() -> None:

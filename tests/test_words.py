@@ -52,7 +52,7 @@ RULES = (
     rule(r"\bhears?\b", "'receives', 'is called with', 'is notified'"),
     rule(
         r"(?<!there\s)\b(?:is|are|was|were) no (?!longer|more\b|less\b|fewer|other|"
-        r"(?:\w+er)\b|different|need\b)[a-z]",
+        r"(?:\w+er)\b|different|need\b|limit\b)[a-z]",
         "'is not a ...'; 'invalid'",
     ),
     Rule(
