@@ -589,7 +589,7 @@ async def _relay(
             if message["type"] == "hashring.end":
                 return
             if message["type"] == "hashring.failed":
-                raise HashringError("the worker that owns this session failed; its log says why")
+                raise HashringError("the worker that owns this session failed: see its log")
             begun = True
             await send(message)
     finally:
@@ -646,7 +646,7 @@ async def _write(writer: asyncio.StreamWriter, message: Message) -> None:
     for key in ("body", "bytes"):
         if head.get(key) is not None:
             payload = bytes(head[key])
-            head[key] = key  # only says where the payload belongs
+            head[key] = key  # the payload follows the head
     if "headers" in head:
         head["headers"] = _decoded(head["headers"])
     encoded = json.dumps(head, separators=(",", ":")).encode("utf-8", "surrogatepass")

@@ -256,7 +256,7 @@ def test_an_exception_of_the_owner_is_one_here_and_logged_there(
     async def main() -> None:
         async with Pair(tmp_path) as pair:
             for path in ("/fail", "/half"):
-                with pytest.raises(HashringError, match="its log says why"):
+                with pytest.raises(HashringError, match="see its log"):
                     await run(pair.apps[0], request(pair.workers[1].new_id(), path=path))
 
     asyncio.run(main())
@@ -302,7 +302,7 @@ def test_a_process_without_a_slot_forwards_and_takes_one_when_it_is_free(tmp_pat
     asyncio.run(main())
 
 
-def test_many_first_requests_at_once_claim_one_slot(tmp_path: Path) -> None:
+def test_concurrent_first_requests_claim_one_slot(tmp_path: Path) -> None:
     async def main() -> None:
         workers = Workers(tmp_path, count=4)
         app = StickyMiddleware(Application("one"), workers, identity=header("x-user"))
