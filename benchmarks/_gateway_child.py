@@ -12,7 +12,7 @@ from hashring.affinity import TokenAffinity, Tokens, cookie, first_of, header
 from hashring.gateway import AccessLog, Gateway, Timeouts
 from hashring.gateway.aiohttp_upstream import AiohttpUpstream
 from hashring.gateway.asgi import Receive, Scope, Send
-from hashring.gateway.options import Limits
+from hashring.gateway import Limits
 from hashring.gateway.server import _server
 from hashring.health import HealthMonitor
 

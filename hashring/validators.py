@@ -39,11 +39,11 @@ class Validator(Generic[T]):
     ``shape`` says what is accepted. ``off`` is how a file spells None: 0 or the empty text.
     """
 
-    __slots__ = ("_convert", "off", "shape")
+    __slots__ = ("convert", "off", "shape")
 
     def __init__(self, shape: str, convert: Callable[[Any], T], off: Any = None) -> None:
         self.shape = shape
-        self._convert = convert
+        self.convert = convert
         self.off = off
 
     def __call__(self, value: object, option: str = "") -> T:
@@ -53,7 +53,7 @@ class Validator(Generic[T]):
         (3, 3)
         """
         try:
-            return self._convert(value)
+            return self.convert(value)
         except ConfigError:  # has a message of its own
             raise
         except (ValueError, TypeError, OverflowError) as error:
@@ -172,19 +172,9 @@ def optional(check: Validator[T], off: Any, meaning: str = "none") -> Validator[
         # False equals 0, and is no number
         if value is None or (value == off and not isinstance(value, bool)):
             return None
-        try:
-            return check(value)
-        except ConfigError as error:
-            if str(error).startswith("must be "):
-                raise ValueError(*_hint(error)) from None
-            raise
+        return check.convert(value)
 
     return Validator(f"{check.shape}, or {_spelled(off)} for {meaning}", convert, off)
-
-
-def _hint(error: ConfigError) -> tuple[str, ...]:
-    _, colon, hint = str(error).rpartition(": ")
-    return (hint,) if colon and hint.startswith(("did you mean", "the maximum")) else ()
 
 
 def _spelled(word: Any) -> str:
@@ -241,9 +231,7 @@ PATH = text("the path of a file")
 TEXTS = Validator("a list of texts", _texts)
 ADDRESS = Validator("ADDRESS:PORT", _address)
 LISTEN_ADDRESS = Validator("ADDRESS:PORT", _listen_address)
-LOOPBACK_ADDRESS = Validator(
-    "ADDRESS:PORT on loopback, such as '127.0.0.1:9090'", _loopback_address
-)
+LOOPBACK_ADDRESS = Validator("ADDRESS:PORT on loopback", _loopback_address)
 
 
 class Option(NamedTuple):
@@ -263,6 +251,21 @@ def option(default: Any, *, check: Validator[Any], help: str, **field_options: A
     from dataclasses import field  # imports inspect, which `import hashring` does without
 
     return field(default=default, metadata={"check": check, "help": help}, **field_options)
+
+
+def inherit_option(declaration: type, name: str) -> Any:
+    """A dataclass field with the same option as ``declaration`` has under ``name``."""
+    for each in options_of(declaration):
+        if each.name == name:
+            return option(each.default, check=each.check, help=each.help)
+    raise AttributeError(f"{declaration.__name__} declares no option {name!r}")
+
+
+def inherited(declaration: type[T], source: Any) -> T:
+    """A ``declaration`` made of the options of ``source`` that have the same names."""
+    return declaration(
+        **{each.name: getattr(source, each.name) for each in options_of(declaration)}
+    )
 
 
 def options_of(declaration: type) -> Iterator[Option]:

@@ -23,9 +23,9 @@ LINES = (
     "__main__",  # python -m hashring
     "cli",
     "gateway",
-    "config",
+    "config | export",
     "integrations",
-    "affinity | analysis | discovery | export | health | metrics",
+    "affinity | analysis | discovery | health | metrics",
     "loops",
     "balancer",
     "pool",

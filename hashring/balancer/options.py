@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from hashring.errors import ConfigError
@@ -12,7 +13,7 @@ from hashring.placement import Recipe, recipe
 from hashring.placement.ring import RingRecipe
 from hashring.ring import HashRing
 from hashring.strategies import Rng, RoundRobin, Strategy, View
-from hashring.validators import SECONDS_OR_ZERO, is_number, number
+from hashring.validators import COUNT, SECONDS_OR_ZERO, choice, is_number, number, option, optional
 
 __all__ = [
     "Fallback",
@@ -29,6 +30,36 @@ __all__ = [
 
 Fallback: TypeAlias = Strategy | Callable[[View], Host]
 Placement: TypeAlias = str | Recipe | HashRing | None
+
+LOAD_FACTOR = number("a number above 1 (1.25 allows 25 % more than the fair share)", 1, above=True)
+
+
+@dataclass(frozen=True)
+class BalancerOptions:
+    """The options of a balancer that a configuration file can set."""
+
+    capacity: int | None = option(
+        None,
+        check=optional(COUNT, 0, "no limit"),
+        help="Maximum number of hosts. 0 means no limit.",
+    )
+    load_factor: float | None = option(
+        None,
+        check=optional(LOAD_FACTOR, 0, "no limit"),
+        help="Limit of a host's requests in flight, as a multiple of its fair share. 0 means no "
+        "limit.",
+    )
+    load_floor: int = option(
+        1,
+        check=COUNT,
+        help="Concurrent requests per host below which load_factor never applies.",
+    )
+    new_clients: str = option(
+        "walk",
+        check=choice("walk", "fallback"),
+        help="Who places a client that has no host yet: walk is the placement, the same in all "
+        "routers; fallback is the strategy, by load.",
+    )
 
 
 def placed_by(placement: Placement) -> Recipe | None:
@@ -94,9 +125,6 @@ def _checked(choose: Callable[[View], Any]) -> Callable[[View], Host]:
         )
 
     return chosen
-
-
-LOAD_FACTOR = number("a number above 1 (1.25 allows 25 % more than the fair share)", 1, above=True)
 
 
 def load_bound(load_factor: float | None) -> float | None:

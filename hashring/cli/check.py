@@ -11,7 +11,7 @@ from hashring.cli._options import json_option
 
 if TYPE_CHECKING:
     from hashring.cli._against import Compared
-    from hashring.config import MistakesError, Settings
+    from hashring.config import ProblemsError, Settings
 
 __all__ = ["command", "tell"]
 
@@ -31,11 +31,11 @@ def command(file: str, against: str | None, as_json: bool) -> None:
     With --against it also says what a running gateway has that FILE has not, and which part of all
     keys would move if that gateway were as FILE says; exits 1 when anything differs.
     """
-    from hashring.config import MistakesError, balancer, read
+    from hashring.config import ProblemsError, balancer, read
 
     try:
         settings = read(file)
-    except MistakesError as error:
+    except ProblemsError as error:
         tell(error)
         raise SystemExit(BAD_CONFIG) from None
     if against is not None:
@@ -75,7 +75,7 @@ def _compare(file: str, settings: Settings, url: str, as_json: bool) -> None:
 
 def _print(file: str, mark: str, url: str, mark_there: str, found: Compared) -> None:
     from hashring.analysis._formats import show
-    from hashring.config.mistakes import plural
+    from hashring.text import plural
 
     width = max(len(file), len(url))
     click.echo(f"{file:<{width}}  {mark}\n{url:<{width}}  {show(mark_there)}")
@@ -92,18 +92,18 @@ def _print(file: str, mark: str, url: str, mark_there: str, found: Compared) -> 
     click.echo(f"{found.moved:.1%} of all keys would move{now}")
 
 
-def tell(error: MistakesError) -> None:
+def tell(error: ProblemsError) -> None:
     """Each mistake on a line of stderr, and how many there are."""
     from hashring.analysis._formats import show
-    from hashring.config.mistakes import plural
+    from hashring.text import plural
 
-    for mistake in error.mistakes:
-        click.echo(show(str(mistake), _LONGEST), err=True)
-    click.echo(f"hashring: {plural(len(error.mistakes), 'mistake')}", err=True)
+    for problem in error.problems:
+        click.echo(show(str(problem), _LONGEST), err=True)
+    click.echo(f"hashring: {plural(len(error.problems), 'problem')}", err=True)
 
 
 def _summary(settings: Settings) -> str:
-    from hashring.config.mistakes import plural
+    from hashring.text import plural
 
     hosts = plural(len(settings.pool.hosts), "host")
     if settings.discovery.url:

@@ -139,7 +139,7 @@ def _settings(file: str) -> Any:
     config = import_module("hashring.config")
     try:
         settings = config.read(file)
-    except config.MistakesError as error:
+    except config.ProblemsError as error:
         import_module("hashring.cli.check").tell(error)
         raise SystemExit(BAD_CONFIG) from None
     if settings.discovery.url:
@@ -156,7 +156,9 @@ def routing_of(
     A pool with tokens has an identity that no proxy reads, unless ``without_tokens``: its clients
     then go where the placement says, though growth or a drain had left them elsewhere.
     """
-    from hashring.export import Checks, Ejection, Routing
+    from hashring.export import Checks, Routing
+    from hashring.health import OutlierRules
+    from hashring.validators import inherited
 
     placement, health, limits = settings.placement, settings.health, settings.limits
     if placement.name == "none":
@@ -165,6 +167,7 @@ def routing_of(
     sources = tuple(settings.identity.sources)
     tokens = settings.tokens.enabled and not without_tokens
     rules = health.outliers
+    same = {name: getattr(health, name) for name in ("interval", "timeout", "fall", "rise", "fast")}
     return Routing(
         settings.pool.hosts,
         placement.name,
@@ -172,21 +175,10 @@ def routing_of(
         identity=(*(["token"] if tokens else []), *sources),
         checks=None
         if health.probe == "none"
-        else Checks(
-            health.probe,
-            health.path,
-            health.port or None,
-            health.interval,
-            health.timeout,
-            health.fall,
-            health.rise,
-            health.fast,
-        ),
-        ejection=Ejection(rules.failures, rules.base, rules.cap, rules.share)
-        if rules.enabled
-        else None,
+        else Checks(health.probe, health.path, health.port, **same),
+        ejection=inherited(OutlierRules, rules) if rules.enabled else None,
         panic=health.panic,
-        load_factor=settings.pool.load_factor or None,
+        load_factor=settings.pool.load_factor,
         retries=limits.retries,
         connect=settings.timeouts.connect,
         idle=settings.timeouts.idle or _A_DAY,

@@ -54,12 +54,12 @@ def command(file: str | None, show_config: bool, **given: Any) -> None:
 
     The file is read again when it changes and on SIGHUP; one with mistakes changes nothing.
     """
-    from hashring.config import MistakesError
+    from hashring.config import ProblemsError
 
     read = _reader(file, given)
     try:
         settings = read()
-    except MistakesError as error:
+    except ProblemsError as error:
         tell(error)
         raise SystemExit(BAD_CONFIG) from None
     if show_config:
@@ -93,9 +93,9 @@ def _reader(file: str | None, given: dict[str, Any]) -> Callable[[], Settings]:
 
 def _show(settings: Settings) -> None:
     from hashring.analysis._formats import show
-    from hashring.config.shown import shown
+    from hashring.config.effective import effective
 
-    lines = list(shown(settings))
+    lines = list(effective(settings))
     key = max(len(line.key) for line in lines)
     for line in lines:
         # what is long stands out less than a column that it would widen

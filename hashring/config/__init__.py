@@ -1,9 +1,8 @@
-"""How do settings become running objects?
+"""Settings of a gateway, and the objects that are made of them.
 
-``settings.py`` holds every key with its default, its check and its words; ``kinds.py``,
-``names.py``, ``hosts.py`` and ``secrets.py`` are the checks. ``sources.py`` finds values in the
-file (``lines.py`` knows on which line), the environment and the command line; ``reading.py`` makes
-``Settings`` of them, or every mistake at once; ``building.py`` makes objects of ``Settings``.
+``settings.py`` declares every key with its default, validator and help. ``values.py`` finds values
+in the file, the environment and the command line; ``reading.py`` makes ``Settings`` of them, or
+reports every problem; ``factory.py`` makes a balancer and its parts of ``Settings``.
 
 >>> settings = read(options={"pool.hosts": ["127.0.0.1:9001"]}, names={"pool.hosts": "--host"})
 >>> balancer(settings).pick("session-42").name, settings.gateway.listen
@@ -12,46 +11,48 @@ file (``lines.py`` knows on which line), the environment and the command line; `
 
 from __future__ import annotations
 
-from hashring.config.building import affinity, balancer, discovery, identity, monitor, proxies
-from hashring.config.kinds import endpoint
-from hashring.config.mistakes import Mistake, MistakesError
+from hashring.config.factory import affinity, balancer, discovery, identity, monitor, proxies
+from hashring.config.problems import Problem, ProblemsError
 from hashring.config.reading import read
 from hashring.config.settings import (
     TABLES,
-    Discovery,
-    Fallback,
-    Gateway,
-    Health,
-    Identity,
+    DiscoverySettings,
+    FallbackSettings,
+    GatewaySettings,
+    HealthSettings,
+    IdentitySettings,
     Limits,
-    Outliers,
-    Placement,
-    Pool,
+    OutlierSettings,
+    PlacementSettings,
+    PoolSettings,
+    Setting,
     Settings,
     Timeouts,
-    Tokens,
+    TokenSettings,
+    all_settings,
 )
 
 __all__ = [
     "TABLES",
-    "Discovery",
-    "Fallback",
-    "Gateway",
-    "Health",
-    "Identity",
+    "DiscoverySettings",
+    "FallbackSettings",
+    "GatewaySettings",
+    "HealthSettings",
+    "IdentitySettings",
     "Limits",
-    "Mistake",
-    "MistakesError",
-    "Outliers",
-    "Placement",
-    "Pool",
+    "OutlierSettings",
+    "PlacementSettings",
+    "PoolSettings",
+    "Problem",
+    "ProblemsError",
+    "Setting",
     "Settings",
     "Timeouts",
-    "Tokens",
+    "TokenSettings",
     "affinity",
+    "all_settings",
     "balancer",
     "discovery",
-    "endpoint",
     "identity",
     "monitor",
     "proxies",

@@ -1,4 +1,4 @@
-"""What does a whole ``hashring.toml`` look like?  Every key, its words and its default."""
+"""A complete ``hashring.toml``: every key with its help and its default."""
 
 from __future__ import annotations
 
@@ -9,69 +9,49 @@ from typing import Any
 
 from hashring import placement as placements
 from hashring import strategies
-from hashring.config import kinds, names
-from hashring.config.settings import TABLES, keys
-
-__all__ = ["as_toml", "example"]
+from hashring.config import named
+from hashring.config.settings import TABLES
+from hashring.validators import options_of
 
 _WIDTH = 96
 
-_PLAIN = frozenset(
-    kind.shape
-    for kind in (
-        kinds.COUNT,
-        kinds.FLAG,
-        kinds.LIST,
-        kinds.SECONDS,
-        kinds.TEXT,
-        kinds.WHOLE,
-        kinds.optional(kinds.PATH, ""),
-        kinds.optional(kinds.TEXT, ""),
-        names.PLACEMENT,
-        names.SOURCES,
-        kinds.optional(names.SOURCE_URL, ""),
-        names.STRATEGY,
-    )
-)
-"""Kinds that the words and the default show well enough."""
-
 _CHOICES: Mapping[str, Callable[[], list[str]]] = {
-    "placement.name": lambda: [*placements.names(), names.NO_PLACEMENT],
+    "placement.name": lambda: [*placements.names(), named.NO_PLACEMENT],
     "fallback.strategy": strategies.names,
 }
 
 _HEAD = """\
-# The settings of `hashring serve FILE`; `hashring check FILE` says what is wrong with them.
+# The settings of `hashring serve FILE`. `hashring check FILE` lists their problems.
 #
-# A line that begins with "#:" is a key at its default: take the "#:" away to change it. Each plain
-# key may come from the environment too (HASHRING_GATEWAY_LISTEN), and some from the command line,
-# which wins. Times are in seconds, sizes in bytes; paths are seen from where it is started. The
-# file is read again when it changes; one with mistakes changes nothing.
+# A line that begins with "#:" is a key at its default: remove the "#:" to change it. A key can also
+# be set by an environment variable (HASHRING_GATEWAY_LISTEN), and some keys by an option of the
+# command line, which wins. Times are in seconds, sizes in bytes; paths are relative to the working
+# directory. A change of this file is applied while the gateway runs, unless it has problems.
 """
 
 _HOSTS = """\
-# The hosts: ADDRESS:PORT, or a table. A name is an identity: under the same name another address
-# may serve, and no client moves. A host of weight 2 gets twice as many clients.
+# The hosts: ADDRESS:PORT, or a table. The name is the identity of a host: with the same name and
+# another address, no client moves. A host of weight 2 gets twice as many clients.
 hosts = [
     "127.0.0.1:9001",
     { name = "web2", address = "127.0.0.1:9002" },
     { name = "web3", address = "127.0.0.1:9003", weight = 2 },
 ]
-# Further fields of a host: id (a number) and guid (a text), as HAProxy has them; meta (a table).
+# Further fields of a host: id (a number) and guid (a text), as in HAProxy; meta (a table).
 """
 
 _NOTES = {
-    "discovery": "# A URL with a password belongs into HASHRING_DISCOVERY_URL, not into a file; "
-    "docs/discovery.md\n# has all sources and their options. The source owns the list: what it "
-    "says replaces pool.hosts.\n",
-    "tokens": "# Without a secret one is made for the run, and its tokens end with it.\n"
-    "# `openssl rand -hex 32 > hashring.secret` makes one; all gateways of a pool share it.\n",
-    "placement": "# With a secret, nobody outside can tell which client IDs meet on one host.\n",
+    "discovery": "# Put a URL with a password into HASHRING_DISCOVERY_URL, not into a file. "
+    "docs/discovery.md\n# lists the sources and their options. The list of the source replaces "
+    "pool.hosts.\n",
+    "tokens": "# Without a secret, one is made for the run, and all tokens end with the run.\n"
+    "# `openssl rand -hex 32 > hashring.secret` makes one for all gateways of a pool.\n",
+    "placement": "# With a secret, outsiders cannot compute which client IDs share a host.\n",
 }
 
 
 def as_toml(value: Any) -> str:
-    """A value as TOML spells it.
+    """A value in the spelling of TOML.
 
     >>> as_toml(True), as_toml(2.0), as_toml("a"), as_toml(("a", "b"))
     ('true', '2', '"a"', '["a", "b"]')
@@ -86,7 +66,7 @@ def as_toml(value: Any) -> str:
 
 
 def example() -> str:
-    """A commented file that ``check`` accepts, with every key there is.
+    """A file with comments that ``hashring check`` accepts, with every key.
 
     >>> "[gateway]" in example()
     True
@@ -95,24 +75,25 @@ def example() -> str:
 
 
 def _table(name: str) -> str:
-    words = (TABLES[name].__doc__ or "").splitlines()[0]
-    text = f"# {words}\n[{name}]\n" + (_HOSTS if name == "pool" else "") + _NOTES.get(name, "")
-    for key, (kind, default, help_) in keys(TABLES[name]).items():
-        shape = "" if kind.shape in _PLAIN else kind.shape
-        choices = _CHOICES.get(f"{name}.{key}", list)()
-        said = f"{help_} One of {', '.join(choices)}." if choices else help_
-        text += "\n" + _comment(said, shape) + f"#: {key} = {as_toml(default)}\n"
+    summary = (TABLES[name].__doc__ or "").splitlines()[0]
+    text = f"# {summary}\n[{name}]\n" + (_HOSTS if name == "pool" else "") + _NOTES.get(name, "")
+    for each in options_of(TABLES[name]):
+        choices = _CHOICES.get(f"{name}.{each.name}", list)()
+        words = f"{each.help} One of {', '.join(choices)}." if choices else each.help
+        if each.check.shape.startswith(('"', "true or false or")):
+            words += f" One of {each.check.shape.replace(' or ', ', ')}."
+        default = each.check.off if each.default is None else each.default
+        text += "\n" + _comment(words) + f"#: {each.name} = {as_toml(default)}\n"
     if name == "placement":
-        text += "".join(_options())
+        text += "".join(_ring_options())
     return text
 
 
-def _options() -> Iterator[str]:
-    yield "\n" + _comment("The options of the ring; another placement has others.", "")
-    for option, default in placements.options("ring").items():
-        yield f"#: {option} = {as_toml(default)}\n"
+def _ring_options() -> Iterator[str]:
+    yield "\n" + _comment("The options of the ring. Other placements have other options.")
+    for name, default in placements.options("ring").items():
+        yield f"#: {name} = {as_toml(default)}\n"
 
 
-def _comment(words: str, shape: str) -> str:
-    said = f"{words} ({shape})" if shape else words
-    return "".join(f"# {line}\n" for line in wrap(said, _WIDTH - 2, break_on_hyphens=False))
+def _comment(words: str) -> str:
+    return "".join(f"# {line}\n" for line in wrap(words, _WIDTH - 2, break_on_hyphens=False))

@@ -1,4 +1,4 @@
-"""How does what was said become settings?  Every value checked, every mistake collected."""
+"""Settings from a file, the environment and the command line; all problems are collected."""
 
 from __future__ import annotations
 
@@ -8,31 +8,28 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from hashring import placement as placements
-from hashring.config.building import trial
+from hashring.config.factory import find_conflicts
 from hashring.config.hosts import hosts_of
-from hashring.config.kinds import suggestion
-from hashring.config.mistakes import Mistake, MistakesError
-from hashring.config.names import NO_PLACEMENT
-from hashring.config.secrets import secret_in
+from hashring.config.named import NO_PLACEMENT
+from hashring.config.problems import Problem, ProblemsError
+from hashring.config.secrets import read_secret
 from hashring.config.settings import (
     TABLES,
-    Health,
-    Outliers,
-    Placement,
-    Pool,
+    PlacementSettings,
+    PoolSettings,
     Settings,
-    Tokens,
-    keys,
+    TokenSettings,
 )
-from hashring.config.sources import Found, Values, from_environment, from_file, from_options
+from hashring.config.values import Found, Values, from_environment, from_file, from_options
 from hashring.errors import HashringError
-
-__all__ = ["DEFAULT", "read"]
+from hashring.text import suggestion
+from hashring.validators import options_of
 
 T = TypeVar("T")
 DEFAULT = "default"
 
-_PLAIN = ("discovery", "fallback", "identity", "gateway", "timeouts", "limits")  # all checked alone
+_INDEPENDENT = ("discovery", "fallback", "identity", "gateway", "timeouts", "limits")
+"""Tables whose keys can be checked one by one."""
 
 
 def read(
@@ -44,9 +41,9 @@ def read(
 ) -> Settings:
     """The settings of a file, the environment and the command line; later ones win.
 
-    ``options`` are what the command line says (``gateway.listen`` -> value), ``names`` what it
-    calls them. Cost: that of one build of the pool, for what cannot be built is a mistake too.
-    Raises ``MistakesError`` with every mistake that was found.
+    ``options`` are those of the command line (``gateway.listen`` -> value), ``names`` their names
+    there. Cost: that of building the pool once, because a pool that cannot be built is a problem
+    too. Raises ``ProblemsError`` with every problem.
 
     >>> settings = read(options={"pool.hosts": ["127.0.0.1:9001"]}, names={"pool.hosts": "--host"})
     >>> settings.pool.hosts, settings.origins["pool.hosts"]
@@ -62,8 +59,8 @@ def read(
 class _Reading:
     def __init__(self, values: Values, environ: Mapping[str, str], file: str | None) -> None:
         self.values, self.environ, self.file = values, environ, file
-        self.mistakes = list(values.mistakes)
-        self.doubtful: set[str] = set()  # tables with a default in the place of a mistake
+        self.problems = list(values.problems)
+        self.skipped: set[str] = set()  # tables with a default in the place of an invalid value
 
     def settings(self) -> Settings:
         made = {name: self._plain(name) for name in TABLES}
@@ -71,14 +68,14 @@ class _Reading:
             pool=self._pool(made["pool"]),
             placement=self._placement(made["placement"]),
             tokens=self._tokens(made["tokens"]),
-            health=self._health(made["health"], made["health.outliers"]),
-            **{n: made[n] for n in _PLAIN},
+            health=replace(made["health"], outliers=made["health.outliers"]),
+            **{name: made[name] for name in _INDEPENDENT},
             origins=self._origins(),
         )
-        for key, what in list(trial(settings, self.doubtful)):
-            self._tell(key, what, at=self._nearest(key, what))
-        if self.mistakes:
-            raise MistakesError(self.mistakes)
+        for key, what in list(find_conflicts(settings, self.skipped)):
+            self._report(key, what, at=self._nearest(key, what))
+        if self.problems:
+            raise ProblemsError(self.problems)
         return settings
 
     def _origins(self) -> dict[str, str]:
@@ -91,32 +88,32 @@ class _Reading:
 
     def _plain(self, name: str) -> Any:
         good = {}
-        for key, (kind, _, _) in keys(TABLES[name]).items():
-            found = self.values.get(f"{name}.{key}")
+        for each in options_of(TABLES[name]):
+            found = self.values.get(f"{name}.{each.name}")
             if found is not None:
                 try:
-                    good[key] = kind(found.value)
+                    good[each.name] = each.check(found.value)
                 except HashringError as error:
-                    self._tell(f"{name}.{key}", str(error))
-                    self.doubtful.add(name.partition(".")[0])
+                    self._report(f"{name}.{each.name}", str(error))
+                    self.skipped.add(name.partition(".")[0])
         return TABLES[name](**good)
 
-    def _pool(self, pool: Pool) -> Pool:
+    def _pool(self, pool: PoolSettings) -> PoolSettings:
         found = self.values.get("pool.hosts", Found((), self.file or ""))
-        before = len(self.mistakes)
-        hosts = hosts_of(found, lambda path, what: self._tell_inside("pool.hosts", path, what))
-        source = self.values.get("discovery.url")  # if that is wrong, it is told of already
+        before = len(self.problems)
+        hosts = hosts_of(found, lambda path, what: self._report_inside("pool.hosts", path, what))
+        source = self.values.get("discovery.url")  # an invalid one is reported already
         named = source is not None and source.value != ""
-        if not hosts and not named and len(self.mistakes) == before:
+        if not hosts and not named and len(self.problems) == before:
             hint = "give --host, --discover or FILE"
             if self.file:
                 hint = 'write hosts = ["127.0.0.1:9001"] in [pool], or url in [discovery]'
-            self._tell("pool.hosts", f"no host is named, so nobody could serve: {hint}")
+            self._report("pool.hosts", f"there is no host: {hint}")
         return replace(pool, hosts=hosts)
 
-    def _placement(self, settled: Placement) -> Placement:
+    def _placement(self, settled: PlacementSettings) -> PlacementSettings:
         known = {} if settled.name == NO_PLACEMENT else placements.options(settled.name)
-        own = keys(Placement)
+        own = [each.name for each in options_of(PlacementSettings)]
         given = {}
         for key, found in self.values.items():
             table, _, option = key.partition(".")
@@ -125,49 +122,47 @@ class _Reading:
             if option in known:
                 given[option] = found.value
             elif option in placements.SECRETS:
-                self._tell(key, "a secret is never written here: give key_secret_file or _env")
+                self._report(
+                    key, "secrets are not written here, give key_secret_file or key_secret_env"
+                )
             else:
                 near = suggestion(option, [*known, *own])
-                self._tell(key, f"placement {settled.name!r} has no such option: {near}")
+                self._report(key, f"placement {settled.name!r} has no such option: {near}")
         secret = self._secret(
             "placement.key_secret", settled.key_secret_file, settled.key_secret_env
         )
         return replace(settled, options=given, key_secret=secret)
 
-    def _tokens(self, tokens: Tokens) -> Tokens:
+    def _tokens(self, tokens: TokenSettings) -> TokenSettings:
         if not tokens.enabled:
             return tokens
         first = self._secret("tokens.secret", tokens.secret_file, tokens.secret_env)
         older = self._secret("tokens.old_secret", tokens.old_secret_file, tokens.old_secret_env)
         if older is not None and not (tokens.secret_file or tokens.secret_env):
-            self._tell(
+            self._report(
                 "tokens.old_secret_file" if tokens.old_secret_file else "tokens.old_secret_env",
-                "is the secret before tokens.secret_file or secret_env, and neither is named",
+                "needs the present secret too: give tokens.secret_file or tokens.secret_env",
             )
         return replace(tokens, secrets=tuple(s for s in (first, older) if s is not None))
 
-    def _secret(self, key: str, file: str, variable: str) -> bytes | None:
-        return secret_in(
-            file, variable, self.environ, lambda k, what: self._tell(f"{key}_{k}", what)
+    def _secret(self, key: str, file: str | None, variable: str | None) -> bytes | None:
+        return read_secret(
+            file, variable, self.environ, lambda k, what: self._report(f"{key}_{k}", what)
         )
 
-    @staticmethod
-    def _health(health: Health, outliers: Outliers) -> Health:
-        return replace(health, outliers=outliers)
-
     def _nearest(self, key: str, what: str) -> str:
-        """``key``, or if nobody said that one, a key beside it that ``what`` speaks of."""
+        """``key`` if it was given, else a given key of the same table that ``what`` names."""
         table = key.rpartition(".")[0]
         words = {f"{table}.{word.strip(',:')}" for word in what.split()}
         return key if key in self.values else min(words & self.values.keys(), default=key)
 
-    def _tell(self, key: str, what: str, at: str | None = None) -> None:
-        self._tell_inside(key, (), what, at)
+    def _report(self, key: str, what: str, at: str | None = None) -> None:
+        self._report_inside(key, (), what, at)
 
-    def _tell_inside(
+    def _report_inside(
         self, key: str, path: tuple[str | int, ...], what: str, at: str | None = None
     ) -> None:
         found = self.values.get(at or key)
         where, line = (self.file or "", 0) if found is None else found.inside(*path)
         shown = key + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path)
-        self.mistakes.append(Mistake(where, shown, what, line))
+        self.problems.append(Problem(where, shown, what, line))

@@ -1,4 +1,4 @@
-"""Where is a secret?  In a file or the environment, and never in what is printed."""
+"""Secrets, read from a file or the environment; no message contains one."""
 
 from __future__ import annotations
 
@@ -7,38 +7,36 @@ from pathlib import Path
 
 from hashring.errors import ConfigError
 
-__all__ = ["SHORTEST", "secret_in"]
-
-SHORTEST = 16
-"""128 random bits cannot be guessed."""
-
-_LONGEST = 4096  # a key is short; a file given by mistake is not
+_SHORTEST = 16  # bytes: 128 random bits cannot be guessed
+_LONGEST = 4096  # bytes: more is another file, given by mistake
 
 
-def secret_in(
-    file: str, variable: str, environ: Mapping[str, str], tell: Callable[[str, str], None]
+def read_secret(
+    file: str | None,
+    variable: str | None,
+    environ: Mapping[str, str],
+    report: Callable[[str, str], None],
 ) -> bytes | None:
-    """The secret of a file or else a variable; None where neither is named.
+    """The secret of a file or of a variable, without the end of its line; None for neither.
 
-    A line's end behind it is no part of it. ``tell("file" or "env", what)`` hears what is wrong.
+    ``report("file" or "env", what)`` is called for a problem.
 
-    >>> secret_in("", "S", {"S": "sixteen or more random bytes"}, print)
+    >>> read_secret(None, "S", {"S": "sixteen or more random bytes"}, print)
     b'sixteen or more random bytes'
     """
     if file and variable:
-        tell("env", "a file is named too: name one of the two")
+        report("env", "a file is given too: give one of the two")
         return None
-    if not file and not variable:
-        return None
-    kind = "file" if file else "env"
     try:
-        return _checked(_read(file) if file else _looked_up(variable, environ))
+        if file:
+            return _check(_from_file(file))
+        return _check(_from_variable(variable, environ)) if variable else None
     except ConfigError as error:
-        tell(kind, str(error))
+        report("file" if file else "env", str(error))
         return None
 
 
-def _read(file: str) -> bytes:
+def _from_file(file: str) -> bytes:
     try:
         with Path(file).open("rb") as source:
             return source.read(_LONGEST + 1)
@@ -47,18 +45,18 @@ def _read(file: str) -> bytes:
         raise ConfigError(f"{file!r} cannot be read: {why}") from None
 
 
-def _looked_up(variable: str, environ: Mapping[str, str]) -> bytes:
+def _from_variable(variable: str, environ: Mapping[str, str]) -> bytes:
     found = environ.get(variable)
     if found is None:
         raise ConfigError(f"the variable {variable!r} is not set")
     return found.encode("utf-8", "surrogateescape")
 
 
-def _checked(secret: bytes) -> bytes:
+def _check(secret: bytes) -> bytes:
     secret = secret.removesuffix(b"\n").removesuffix(b"\r")
-    if not SHORTEST <= len(secret) <= _LONGEST:
+    if not _SHORTEST <= len(secret) <= _LONGEST:
         raise ConfigError(
-            f"a secret has {SHORTEST} to {_LONGEST} bytes, this one has "
+            f"a secret must have {_SHORTEST} to {_LONGEST} bytes, this one has "
             f"{'more' if len(secret) > _LONGEST else len(secret)}: "
             "`openssl rand -hex 32` makes one"
         )

@@ -1,262 +1,367 @@
-"""Which settings are there?  One frozen class for each table of the file; a field is a key.
+"""All settings: one frozen class for each table of the file, one field for each key.
 
-A field carries what the rest of the room reads: its default, what may stand there, and the words
-that explain it. To add a key, add a field: ``init``, ``check`` and ``--show-config`` know it then.
+A key is declared once, by ``option``: its default, validator and help. Options of other rooms
+(probe rules, outlier rules, the balancer's) are declared beside their user and appear here by
+``inherit_option``. ``hashring init``, ``check``, ``--show-config`` and the guide read this module.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
-from hashring.config import kinds, names
-from hashring.config.kinds import Kind, choice, optional
+from hashring.balancer.options import BalancerOptions
+from hashring.config import named
 from hashring.discovery import GRACE, QUIET, WAIT
+from hashring.health import OutlierRules, Rules
 from hashring.hosts import Host
-
-__all__ = [
-    "TABLES",
-    "Discovery",
-    "Fallback",
-    "Gateway",
-    "Health",
-    "Identity",
-    "Limits",
-    "Outliers",
-    "Placement",
-    "Pool",
-    "Settings",
-    "Timeouts",
-    "Tokens",
-    "keys",
-]
+from hashring.validators import (
+    BYTES,
+    COUNT,
+    FLAG,
+    FRACTION,
+    LISTEN_ADDRESS,
+    LOOPBACK_ADDRESS,
+    NUMBER,
+    PATH,
+    PORT,
+    SECONDS,
+    SECONDS_OR_ZERO,
+    TEXT,
+    TEXTS,
+    WHOLE,
+    check_options,
+    choice,
+    inherit_option,
+    option,
+    optional,
+    options_of,
+)
 
 _MONTH = 30 * 24 * 3600.0
+_NO_LIMIT = optional(SECONDS, 0, "no limit")
+_FILE = optional(PATH, "")
+_VARIABLE = optional(TEXT, "")
 
 
 def _nothing() -> Mapping[str, Any]:
     return MappingProxyType({})
 
 
-def _key(default: Any, kind: Kind, words: str) -> Any:
-    return field(default=default, metadata={"kind": kind, "help": words})
+@dataclass(frozen=True, slots=True)
+class PoolSettings:
+    """The hosts, and how much load each of them takes."""
+
+    hosts: tuple[Host, ...] = ()  # read by rules of its own: names, or tables of a host's fields
+    capacity: int | None = inherit_option(BalancerOptions, "capacity")
+    load_factor: float | None = inherit_option(BalancerOptions, "load_factor")
+    load_floor: int = inherit_option(BalancerOptions, "load_floor")
 
 
 @dataclass(frozen=True, slots=True)
-class Pool:
-    """Who serves."""
-
-    hosts: tuple[Host, ...] = ()  # read by its own rules: names, or tables of a host's fields
-    capacity: int = _key(0, kinds.WHOLE, "The most hosts there may be; 0: any number.")
-    load_factor: float = _key(
-        0.0,
-        optional(kinds.ABOVE_1, 0),
-        "A host gets at most this multiple of its fair share of the requests in flight.",
-    )
-    load_floor: int = _key(1, kinds.COUNT, "What a host serves at once without harm.")
-
-
-@dataclass(frozen=True, slots=True)
-class Discovery:
-    """Who says who serves: with a source, the pool's hosts serve until it answers."""
+class DiscoverySettings:
+    """The source of the list of hosts; pool.hosts serve until it answers."""
 
     # it may hold a password, so no repr shows it
-    url: str = field(
-        default="",
+    url: str | None = option(
+        None,
+        check=optional(named.SOURCE_URL, ""),
+        help="URL of the source, such as etcd://10.0.0.1:2379/services/web or file:hosts.toml. "
+        "Empty means no source.",
         repr=False,
-        metadata={
-            "kind": optional(names.SOURCE_URL, ""),
-            "help": "The source, such as etcd://10.0.0.1:2379/services/web or file:hosts.toml.",
-        },
     )
-    grace: float = _key(
+    grace: float = option(
         GRACE,
-        kinds.SECONDS_OR_NONE,
-        "Seconds for which an answer with less than half of the hosts is held.",
+        check=SECONDS_OR_ZERO,
+        help="Seconds for which a list with less than half of the hosts is held back. 0 means "
+        "that it is applied immediately.",
     )
-    quiet: float = _key(
-        QUIET, kinds.SECONDS_OR_NONE, "Seconds of silence after which a change is believed."
+    quiet: float = option(
+        QUIET,
+        check=SECONDS_OR_ZERO,
+        help="Seconds without a further change after which a change is applied. 0 means "
+        "immediately.",
     )
-    wait: float = _key(
-        WAIT, kinds.SECONDS_OR_NONE, "Seconds that the gateway's start waits for the first answer."
+    wait: float = option(
+        WAIT,
+        check=SECONDS_OR_ZERO,
+        help="Seconds for which the start waits for the first list. 0 means that it does not wait.",
     )
 
 
 @dataclass(frozen=True, slots=True)
-class Placement:
-    """Who owns a client."""
+class PlacementSettings:
+    """Which host owns a client."""
 
-    name: str = _key(
-        "ring", names.PLACEMENT, "Its name; with none every request goes by the strategy."
+    name: str = option(
+        "ring",
+        check=named.PLACEMENT,
+        help="Name of the placement. With none, the strategy places every request.",
     )
     options: Mapping[str, Any] = field(default_factory=_nothing)
-    key_secret_file: str = _key("", optional(kinds.PATH, ""), "The secret's file (ring only).")
-    key_secret_env: str = _key("", optional(kinds.TEXT, ""), "Or the variable that holds it.")
+    key_secret_file: str | None = option(
+        None, check=_FILE, help="File with the secret of a keyed ring. Empty means no secret."
+    )
+    key_secret_env: str | None = option(
+        None, check=_VARIABLE, help="Environment variable with that secret, instead of a file."
+    )
     key_secret: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Fallback:
-    """Who serves an anonymous request."""
+class FallbackSettings:
+    """Which host serves a request without a client ID."""
 
-    strategy: str = _key("round-robin", names.STRATEGY, "Its name.")
-    new_clients: str = _key(
-        "walk",
-        choice("walk", "fallback"),
-        "Who places a client that has no host yet: the placement (walk), or the strategy, by load.",
-    )
-    slow_start: float = _key(
-        0.0, kinds.SECONDS_OR_NEVER, "Seconds in which a host that has just come warms; 0: none."
+    strategy: str = option("round-robin", check=named.STRATEGY, help="Name of the strategy.")
+    new_clients: str = inherit_option(BalancerOptions, "new_clients")
+    slow_start: float = option(
+        0.0,
+        check=SECONDS_OR_ZERO,
+        help="Seconds over which a new host's share of these requests grows to its full share. "
+        "0 means a full share immediately.",
     )
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
-    """Which client a request is from, when it carries no token."""
+class IdentitySettings:
+    """The client ID of a request without a token."""
 
-    sources: tuple[str, ...] = _key(
+    sources: tuple[str, ...] = option(
         (),
-        names.SOURCES,
-        "Where an ID may stand, the first found counts: cookie:NAME, header:NAME, query:NAME, "
-        "path:NUMBER, json:FIELD, prompt, address.",
+        check=named.SOURCES,
+        help="Where a client ID is read, the first one found counts: cookie:NAME, header:NAME, "
+        "query:NAME, path:NUMBER, json:FIELD, prompt, address. Empty means tokens only.",
     )
 
 
 @dataclass(frozen=True, slots=True)
-class Tokens:
+class TokenSettings:
     """The cookie that keeps a client on its host."""
 
-    enabled: bool = _key(True, kinds.FLAG, "Whether clients get one.")
-    secret_file: str = _key("", optional(kinds.PATH, ""), "The file of the secret that signs.")
-    secret_env: str = _key("", optional(kinds.TEXT, ""), "Or the variable that holds it.")
-    old_secret_file: str = _key(
-        "", optional(kinds.PATH, ""), "While a secret is replaced: the file of the one before it."
+    enabled: bool = option(True, check=FLAG, help="Whether clients get a token.")
+    secret_file: str | None = option(
+        None,
+        check=_FILE,
+        help="File with the secret that signs tokens. Empty means a secret for this run only.",
     )
-    old_secret_env: str = _key("", optional(kinds.TEXT, ""), "Or the variable that holds it.")
-    cookie: str = _key("hashring", kinds.TEXT, "The cookie's name.")
-    cookie_secure: bool | str = _key(
+    secret_env: str | None = option(
+        None, check=_VARIABLE, help="Environment variable with that secret, instead of a file."
+    )
+    old_secret_file: str | None = option(
+        None,
+        check=_FILE,
+        help="File with the previous secret, while it is being replaced. Empty means none.",
+    )
+    old_secret_env: str | None = option(
+        None,
+        check=_VARIABLE,
+        help="Environment variable with the previous secret, instead of a file.",
+    )
+    cookie: str = option("hashring", check=TEXT, help="Name of the cookie.")
+    cookie_secure: bool | str = option(
         "auto",
-        choice(True, False, "auto"),
-        "Secure cookies: always (and named __Host-...), never, or where the request came by TLS.",
+        check=choice(True, False, "auto"),
+        help="The Secure attribute: always (with the name prefix __Host-), never, or for requests "
+        "that came over TLS.",
     )
-    max_age: float = _key(_MONTH, kinds.SECONDS, "Seconds for which one is good: 30 days.")
+    max_age: float = option(_MONTH, check=SECONDS, help="Seconds for which a token is valid.")
     secrets: tuple[bytes, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Outliers:
-    """When failing requests take a host out, and for how long."""
+class OutlierSettings:
+    """Hosts that fail requests are ejected for a while: no new clients go there."""
 
-    enabled: bool = _key(True, kinds.FLAG, "Whether they do.")
-    failures: int = _key(5, kinds.COUNT, "So many in a row do.")
-    base: float = _key(30.0, kinds.SECONDS, "Seconds out, times the number of such times.")
-    cap: float = _key(300.0, kinds.SECONDS, "But no more seconds than this.")
-    share: float = _key(0.1, kinds.FRACTION, "The part of the hosts that may be out, at least one.")
-
-
-@dataclass(frozen=True, slots=True)
-class Health:
-    """Which hosts are up."""
-
-    probe: str = _key(
-        "tcp", choice("http", "tcp", "none"), "What asks a host: a request, a connection, nobody."
-    )
-    path: str = _key("/", kinds.TEXT, "What an http probe asks for.")
-    port: int = _key(0, kinds.WHOLE, "The port to ask; 0: that of the host's address.")
-    interval: float = _key(5.0, kinds.SECONDS, "Seconds from one probe of a host to the next.")
-    timeout: float = _key(2.0, kinds.SECONDS, "Seconds that a probe may take.")
-    fall: int = _key(3, kinds.COUNT, "Failures in a row after which a host is down.")
-    rise: int = _key(2, kinds.COUNT, "Successes in a row after which it is up again.")
-    fast: float = _key(1.0, kinds.SECONDS, "The interval while a verdict is in the making.")
-    when_all_down: str = _key(
-        "route", choice("route", "refuse"), "With every host down: try them all the same, or 503."
-    )
-    panic: float = _key(
-        0.0, kinds.FRACTION, "Do so while less than this fraction of the hosts would be left."
-    )
-    outliers: Outliers = field(default_factory=Outliers)
+    enabled: bool = option(True, check=FLAG, help="Whether failing hosts are ejected.")
+    failures: int = inherit_option(OutlierRules, "failures")
+    base: float = inherit_option(OutlierRules, "base")
+    cap: float = inherit_option(OutlierRules, "cap")
+    share: float = inherit_option(OutlierRules, "share")
 
 
 @dataclass(frozen=True, slots=True)
-class Gateway:
-    """The listening side."""
+class HealthSettings:
+    """Probes of the hosts."""
 
-    listen: str = _key("127.0.0.1:8080", kinds.ENDPOINT, "Where clients connect.")
-    admin: str = _key(
-        "", optional(kinds.LOOPBACK, ""), "Where /healthz, /readyz and /state are told."
+    probe: str = option(
+        "tcp",
+        check=choice("http", "tcp", "none"),
+        help="How a host is probed: by a GET request, by a connection, or not at all.",
     )
-    access_log: str = _key(
-        "off", choice("off", "text", "json"), "A line for each request; client IDs are hashed."
+    path: str = option("/", check=TEXT, help="Path of an http probe.")
+    port: int | None = option(
+        None,
+        check=optional(PORT, 0),
+        help="Port of the probes. 0 means the port of the host's address.",
     )
-    host_header: str = _key(
-        "keep", choice("keep", "set"), "The Host that a backend sees: the client's, or its own."
+    interval: float = inherit_option(Rules, "interval")
+    timeout: float = inherit_option(Rules, "timeout")
+    fall: int = inherit_option(Rules, "fall")
+    rise: int = inherit_option(Rules, "rise")
+    fast: float = inherit_option(Rules, "fast")
+    jitter: float = inherit_option(Rules, "jitter")
+    when_all_down: str = option(
+        "route",
+        check=choice("route", "refuse"),
+        help="With no host up: route to all of them, or refuse requests with status 503.",
     )
-    trusted_proxies: tuple[str, ...] = _key(
-        (), kinds.LIST, "Networks, or 'unix', whose Forwarded and X-Forwarded-* are believed."
+    panic: float = option(
+        0.0,
+        check=FRACTION,
+        help="Fraction of the hosts; when_all_down applies while fewer are up. 0 means only with "
+        "no host up.",
     )
-    trusted_header: str = _key(
+    outliers: OutlierSettings = field(default_factory=OutlierSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class GatewaySettings:
+    """The listener, the log and the end of the gateway."""
+
+    listen: str = option(
+        "127.0.0.1:8080", check=LISTEN_ADDRESS, help="Address on which clients connect."
+    )
+    admin: str | None = option(
+        None,
+        check=optional(LOOPBACK_ADDRESS, ""),
+        help="Admin listener (/healthz, /readyz, /state), on loopback. Empty means none.",
+    )
+    access_log: str = option(
+        "off",
+        check=choice("off", "text", "json"),
+        help="Format of the access log on stdout: one line per request, with hashed client IDs.",
+    )
+    host_header: str = option(
+        "keep",
+        check=choice("keep", "set"),
+        help="Host header of requests to hosts: the client's, or the address of the host.",
+    )
+    trusted_proxies: tuple[str, ...] = option(
+        (),
+        check=TEXTS,
+        help="Networks (or unix, for a socket) of proxies whose Forwarded and X-Forwarded-* "
+        "headers are accepted. Empty means none.",
+    )
+    trusted_header: str = option(
         "both",
-        choice("both", "forwarded", "x-forwarded-for"),
-        "Which of these headers your proxies set; with both, two that differ name nobody.",
+        check=choice("both", "forwarded", "x-forwarded-for"),
+        help="Which of these headers the proxies set. With both, headers that contradict each "
+        "other give no address.",
     )
-    shutdown_grace: float = _key(
-        30.0, kinds.SECONDS, "Seconds that requests in flight may take after SIGTERM."
+    shutdown_grace: float = option(
+        30.0,
+        check=SECONDS,
+        help="Seconds that requests in flight may take after SIGTERM, once linger is over.",
     )
-    linger: float = _key(
-        1.0, kinds.SECONDS_OR_NEVER, "Seconds before that in which it answers and is not ready."
+    linger: float = option(
+        1.0,
+        check=SECONDS_OR_ZERO,
+        help="Seconds after SIGTERM in which requests are served while /readyz reports 503. 0 "
+        "means that no further request is served.",
     )
-    watch: bool = _key(True, kinds.FLAG, "Read this file again when it changes.")
+    watch: bool = option(True, check=FLAG, help="Whether a change of this file is applied.")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Timeouts:
-    """How long, in seconds."""
+    """Timeouts in seconds, of requests and of connections; None is no limit.
 
-    connect: float = _key(2.0, kinds.SECONDS, "To connect to a host.")
-    first_byte: float = _key(60.0, kinds.SECONDS_OR_NEVER, "From a request's end to its answer.")
-    idle: float = _key(60.0, kinds.SECONDS_OR_NEVER, "Without a byte either way.")
-    total: float = _key(0.0, kinds.SECONDS_OR_NEVER, "For all of a request.")
-    # below the 5 s after which many servers hang up, or a request may meet a closing connection
-    keep_alive: float = _key(4.0, kinds.SECONDS, "That an unused connection to a host is kept.")
-    head: float = _key(10.0, kinds.SECONDS, "For a client to send the head of a request.")
-    client_idle: float = _key(30.0, kinds.SECONDS, "That a client's unused connection is kept.")
+    >>> Timeouts(connect=0)
+    Traceback (most recent call last):
+    hashring.errors.ConfigError: connect must be seconds above 0, got 0
+    """
 
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How much, and how often."""
-
-    head: int = _key(64 * 1024, kinds.COUNT, "Bytes of a request's head.")
-    headers: int = _key(100, kinds.COUNT, "Headers of a request.")
-    body: int = _key(0, kinds.BYTES, "Bytes of a request's body, which is never held whole.")
-    message: int = _key(4 << 20, kinds.COUNT, "Bytes of a WebSocket message, which is.")
-    retries: int = _key(2, kinds.WHOLE, "Further hosts that a request may try, where that is safe.")
-    retry_share: float = _key(
-        0.2, kinds.FRACTION, "The retries that all requests together may make: this part of them,"
+    # in one network a connection takes a millisecond: a host that takes 2 s is unreachable
+    connect: float = option(2.0, check=SECONDS, help="Seconds for connecting to a host.")
+    # nginx has 60 s for first_byte and idle
+    first_byte: float | None = option(
+        60.0,
+        check=_NO_LIMIT,
+        help="Seconds from the end of a request to the first byte of the response. 0 means no "
+        "limit.",
     )
-    retry_rate: float = _key(10.0, kinds.NUMBER, "and so many a second.")
+    idle: float | None = option(
+        60.0,
+        check=_NO_LIMIT,
+        help="Seconds without a byte in either direction. 0 means no limit.",
+    )
+    # a stream may last for days
+    total: float | None = option(
+        None, check=_NO_LIMIT, help="Seconds for a whole request. 0 means no limit."
+    )
+    # below the 5 s after which uvicorn and Node close one, or a request meets a closing connection
+    keep_alive: float = option(
+        4.0, check=SECONDS, help="Seconds for which an unused connection to a host is kept."
+    )
+    # a client that sends its head byte by byte holds a descriptor
+    head: float = option(
+        10.0, check=SECONDS, help="Seconds in which a client must send the head of a request."
+    )
+    client_idle: float = option(
+        30.0, check=SECONDS, help="Seconds for which a client's unused connection is kept."
+    )
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Limits of size and of retries; None is no limit.
+
+    >>> Limits(retries=-1)
+    Traceback (most recent call last):
+    hashring.errors.ConfigError: retries must be an int of 0 or more, got -1
+    """
+
+    # eight times what browsers send
+    head: int = option(64 * 1024, check=BYTES, help="Bytes of the head of a request.")
+    headers: int = option(100, check=COUNT, help="Headers of a request.")  # as Apache
+    body: int | None = option(
+        None,
+        check=optional(BYTES, 0, "no limit"),
+        help="Bytes of the body of a request, which is streamed. 0 means no limit.",
+    )
+    message: int = option(
+        4 << 20, check=BYTES, help="Bytes of a WebSocket message, which is held in memory."
+    )
+    # after two hosts that failed a request, a third rarely serves it
+    retries: int = option(
+        2, check=WHOLE, help="Further hosts that a failed request may try, where that is safe."
+    )
+    # the budget's numbers are Finagle's: a pool that fails as a whole is not asked twice as much
+    retry_share: float = option(
+        0.2, check=FRACTION, help="Retries of all requests together, as a fraction of the requests."
+    )
+    retry_rate: float = option(
+        10.0, check=NUMBER, help="Retries a second that are allowed in addition to that fraction."
+    )
+
+    def __post_init__(self) -> None:
+        check_options(self)
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that a gateway is made of.
+    """All settings of a gateway.
 
-    ``origins`` says of each key (``gateway.listen``) where its value came from.
+    ``origins`` has the source of each key that is not at its default (``gateway.listen`` ->
+    ``hashring.toml:3``).
 
     >>> Settings().timeouts.connect
     2.0
     """
 
-    pool: Pool = field(default_factory=Pool)
-    discovery: Discovery = field(default_factory=Discovery)
-    placement: Placement = field(default_factory=Placement)
-    fallback: Fallback = field(default_factory=Fallback)
-    identity: Identity = field(default_factory=Identity)
-    tokens: Tokens = field(default_factory=Tokens)
-    health: Health = field(default_factory=Health)
-    gateway: Gateway = field(default_factory=Gateway)
+    pool: PoolSettings = field(default_factory=PoolSettings)
+    discovery: DiscoverySettings = field(default_factory=DiscoverySettings)
+    placement: PlacementSettings = field(default_factory=PlacementSettings)
+    fallback: FallbackSettings = field(default_factory=FallbackSettings)
+    identity: IdentitySettings = field(default_factory=IdentitySettings)
+    tokens: TokenSettings = field(default_factory=TokenSettings)
+    health: HealthSettings = field(default_factory=HealthSettings)
+    gateway: GatewaySettings = field(default_factory=GatewaySettings)
     timeouts: Timeouts = field(default_factory=Timeouts)
     limits: Limits = field(default_factory=Limits)
     origins: Mapping[str, str] = field(default_factory=_nothing, compare=False)
@@ -264,15 +369,15 @@ class Settings:
 
 TABLES: Mapping[str, type] = MappingProxyType(
     {
-        "pool": Pool,
-        "discovery": Discovery,
-        "placement": Placement,
-        "fallback": Fallback,
-        "identity": Identity,
-        "tokens": Tokens,
-        "health": Health,
-        "health.outliers": Outliers,
-        "gateway": Gateway,
+        "pool": PoolSettings,
+        "discovery": DiscoverySettings,
+        "placement": PlacementSettings,
+        "fallback": FallbackSettings,
+        "identity": IdentitySettings,
+        "tokens": TokenSettings,
+        "health": HealthSettings,
+        "health.outliers": OutlierSettings,
+        "gateway": GatewaySettings,
         "timeouts": Timeouts,
         "limits": Limits,
     }
@@ -280,15 +385,23 @@ TABLES: Mapping[str, type] = MappingProxyType(
 """The tables of the file, in the order of the example."""
 
 
-def keys(table: type) -> dict[str, tuple[Kind, Any, str]]:
-    """What each plain key of a table takes, its default and its words.
+class Setting(NamedTuple):
+    """One key: its table, name, accepted values, default in the spelling of a file, and help."""
 
-    >>> kind, default, words = keys(Gateway)["listen"]
-    >>> kind.shape, default, words
-    ('ADDRESS:PORT', '127.0.0.1:8080', 'Where clients connect.')
+    section: str
+    name: str
+    type: str
+    default: Any
+    help: str
+
+
+def all_settings() -> Iterator[Setting]:
+    """Every key of every table, in the order of the example; ``pool.hosts`` has rules of its own.
+
+    >>> [each for each in all_settings() if each.name == "listen"][0][:4]
+    ('gateway', 'listen', 'ADDRESS:PORT', '127.0.0.1:8080')
     """
-    return {
-        each.name: (each.metadata["kind"], each.default, each.metadata["help"])
-        for each in fields(table)
-        if "kind" in each.metadata
-    }
+    for section, table in TABLES.items():
+        for each in options_of(table):
+            default = each.check.off if each.default is None else each.default
+            yield Setting(section, each.name, each.check.shape, default, each.help)

@@ -14,12 +14,11 @@ from __future__ import annotations
 
 from hashring.export._cookies import haproxy_cookie, nginx_cookie
 from hashring.export._export import export, proxies
-from hashring.export._routing import Bridge, Checks, Ejection, Routing
+from hashring.export._routing import Bridge, Checks, Routing
 
 __all__ = [
     "Bridge",
     "Checks",
-    "Ejection",
     "Routing",
     "export",
     "haproxy_cookie",

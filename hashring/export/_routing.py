@@ -11,11 +11,11 @@ from typing import Any, Literal
 
 from hashring import placement as placements
 from hashring.errors import ConfigError
+from hashring.health import OutlierRules, Rules
 from hashring.hosts import Host, HostsLike, as_hosts
 from hashring.net import parse_address
 from hashring.placement import Table
-
-__all__ = ["Bridge", "Checks", "Ejection", "Routing", "endpoint", "network"]
+from hashring.validators import inherit_option
 
 _MOST = 256  # HAProxy's highest weight, the lowest of the proxies'
 _HOST = re.compile(r"[A-Za-z0-9_.:\-]+")
@@ -54,26 +54,16 @@ def network(text: str, proxy: str) -> IPv4Network | IPv6Network:
 
 @dataclass(frozen=True, slots=True)
 class Checks:
-    """How a host is probed; times in seconds. The defaults are those of ``hashring.health``."""
+    """How a host is probed, as by ``hashring.health``."""
 
     probe: Literal["http", "tcp"] = "tcp"
     path: str = "/"
     port: int | None = None
-    interval: float = 5.0
-    timeout: float = 2.0
-    fall: int = 3
-    rise: int = 2
-    fast: float = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Ejection:
-    """When failing requests take a host out; as ``hashring.health.OutlierRules``."""
-
-    failures: int = 5
-    base: float = 30.0
-    cap: float = 300.0
-    share: float = 0.1
+    interval: float = inherit_option(Rules, "interval")
+    timeout: float = inherit_option(Rules, "timeout")
+    fall: int = inherit_option(Rules, "fall")
+    rise: int = inherit_option(Rules, "rise")
+    fast: float = inherit_option(Rules, "fast")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +111,7 @@ class Routing:
     identity: Iterable[str] = ()
     listen: str = "127.0.0.1:8080"
     checks: Checks | None = Checks()  # frozen
-    ejection: Ejection | None = Ejection()
+    ejection: OutlierRules | None = field(default_factory=OutlierRules)
     panic: float = 0.0
     load_factor: float | None = None
     retries: int = 2

@@ -6,8 +6,9 @@ import ipaddress
 from collections.abc import Iterator
 from typing import Any
 
-from hashring.export._routing import Checks, Ejection, Routing, endpoint, network
+from hashring.export._routing import Checks, Routing, endpoint, network
 from hashring.export._yaml import Noted, dumped
+from hashring.health import OutlierRules
 from hashring.hosts import Host
 
 __all__ = ["BRIDGE", "READS", "TITLE", "config", "notes"]
@@ -231,7 +232,7 @@ def _check(checks: Checks) -> dict[str, Any]:
     return {**found, "http_health_check": {"path": checks.path, "expected_statuses": statuses}}
 
 
-def _outliers(rules: Ejection) -> dict[str, Any]:
+def _outliers(rules: OutlierRules) -> dict[str, Any]:
     return {
         "split_external_local_origin_errors": Noted(
             True, "A failure is a connection that fails, not an answer of 5xx, as in Python."

@@ -8,7 +8,8 @@ from ipaddress import ip_address
 
 from hashring.errors import ConfigError
 from hashring.export._cookies import nginx_cookie
-from hashring.export._routing import Ejection, Routing, endpoint, network
+from hashring.export._routing import Routing, endpoint, network
+from hashring.health import OutlierRules
 from hashring.hosts import Host
 
 __all__ = ["BRIDGE", "READS", "TITLE", "config", "notes"]
@@ -180,7 +181,7 @@ def _better(host: Host, port: int) -> str:
     return f"{stem}:{port}"
 
 
-def _fails(rules: Ejection | None) -> str:
+def _fails(rules: OutlierRules | None) -> str:
     if rules is None:
         return "max_fails=0"
     return f"max_fails={rules.failures} fail_timeout={max(1, round(rules.base))}s"

@@ -12,10 +12,10 @@ read, ``server.py`` runs it, ``admin.py`` tells how it is.
 
 from __future__ import annotations
 
+from hashring.config.settings import Limits, Timeouts
 from hashring.gateway.access import AccessLog, Entry
 from hashring.gateway.admin import Admin, state
 from hashring.gateway.app import Gateway
-from hashring.gateway.options import Limits, Timeouts
 from hashring.gateway.server import run, serve
 from hashring.gateway.upstream import Upstream
 

@@ -8,8 +8,8 @@ from functools import lru_cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from hashring.config.settings import Limits, Timeouts
 from hashring.errors import ConfigError, requires_extra
-from hashring.gateway.options import Limits, Timeouts
 from hashring.gateway.upstream import (
     Answer,
     Closed,

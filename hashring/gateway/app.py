@@ -8,11 +8,11 @@ from typing import Any
 
 from hashring.affinity import Source, TokenAffinity, TrustedProxies
 from hashring.balancer import LoadBalancer
+from hashring.config.settings import Limits, Timeouts
 from hashring.discovery import Discovery
 from hashring.gateway.access import AccessLog, Entry
 from hashring.gateway.asgi import Receive, Scope, Send
 from hashring.gateway.exchange import Exchange
-from hashring.gateway.options import Limits, Timeouts
 from hashring.gateway.parts import Parts
 from hashring.gateway.upstream import Upstream
 from hashring.gateway.watch import Watch

@@ -11,12 +11,11 @@ from hashring import config
 from hashring import placement as placements
 from hashring.balancer import LoadBalancer
 from hashring.config import Settings
-from hashring.config.names import NO_PLACEMENT
+from hashring.config.named import NO_PLACEMENT
 from hashring.discovery import HOLDER as SOURCE
 from hashring.discovery import Notice
 from hashring.gateway.access import AccessLog
 from hashring.gateway.app import Gateway
-from hashring.gateway.options import Limits, Timeouts
 from hashring.hosts import Host
 from hashring.net import split_address
 from hashring.pool import MACHINE_HOLDERS
@@ -43,8 +42,8 @@ def assembled(settings: Settings) -> Gateway:
         health=config.monitor(settings, lb),
         discovery=discovery,
         trusted=config.proxies(settings),
-        timeouts=_timeouts(settings),
-        limits=_limits(settings),
+        timeouts=settings.timeouts,
+        limits=settings.limits,
         keep_host=settings.gateway.host_header == "keep",
         access_log=None if log == "off" else AccessLog(log, key=_log_key(settings)),
         placement=_placement(settings),
@@ -85,32 +84,6 @@ def _placement(settings: Settings) -> tuple[str, Mapping[str, Any]] | None:
     return place.name, {**placements.options(place.name), **place.options}
 
 
-def _timeouts(settings: Settings) -> Timeouts:
-    given = settings.timeouts
-    return Timeouts(
-        connect=given.connect,
-        first_byte=given.first_byte or None,
-        idle=given.idle or None,
-        total=given.total or None,
-        keep_alive=given.keep_alive,
-        head=given.head,
-        client_idle=given.client_idle,
-    )
-
-
-def _limits(settings: Settings) -> Limits:
-    given = settings.limits
-    return Limits(
-        head=given.head,
-        headers=given.headers,
-        body=given.body or None,
-        message=given.message,
-        retries=given.retries,
-        retry_share=given.retry_share,
-        retry_rate=given.retry_rate,
-    )
-
-
 def _log_key(settings: Settings) -> bytes | None:
     """Routers that share the tokens' secret write one hash for one client."""
     return settings.tokens.secrets[0] if settings.tokens.secrets else None
@@ -119,9 +92,9 @@ def _log_key(settings: Settings) -> bytes | None:
 def only_hosts_differ(old: Settings, new: Settings) -> bool:
     """Whether a change of the hosts is all that leads from ``old`` to ``new``.
 
-    >>> from hashring.config import Pool
+    >>> from hashring.config import PoolSettings
     >>> from hashring.hosts import Host
-    >>> only_hosts_differ(Settings(), Settings(pool=Pool(hosts=(Host("a:1"),))))
+    >>> only_hosts_differ(Settings(), Settings(pool=PoolSettings(hosts=(Host("a:1"),))))
     True
     """
     return replace(new, pool=replace(new.pool, hosts=old.pool.hosts)) == old
@@ -130,9 +103,9 @@ def only_hosts_differ(old: Settings, new: Settings) -> bool:
 def same_hosts(old: Settings, new: Settings) -> bool:
     """Whether the hosts are the same in every field: two are equal when only their names are.
 
-    >>> from hashring.config import Pool
+    >>> from hashring.config import PoolSettings
     >>> from hashring.hosts import Host
-    >>> one, two = (Settings(pool=Pool(hosts=(Host("a:1", weight),))) for weight in (1, 2))
+    >>> one, two = (Settings(pool=PoolSettings(hosts=(Host("a:1", weight),))) for weight in (1, 2))
     >>> one == two, same_hosts(one, two)
     (True, False)
     """

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from hashring.affinity import Source, TokenAffinity, TrustedProxies
 from hashring.balancer import LoadBalancer
+from hashring.config.settings import Limits, Timeouts
 from hashring.errors import ConfigError
 from hashring.gateway.aiohttp_upstream import AiohttpUpstream
 from hashring.gateway.asgi import Scope
 from hashring.gateway.budget import RetryBudget
-from hashring.gateway.options import Limits, Timeouts
 from hashring.gateway.upstream import Upstream
 from hashring.gateway.watch import Rounds
 

@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 from hashring.affinity import TokenAffinity
 from hashring.balancer import LoadBalancer
 from hashring.config import Settings
+from hashring.config.settings import Limits, Timeouts
 from hashring.discovery import Discovery
 from hashring.errors import HashringError
 from hashring.gateway.app import Gateway
@@ -29,7 +30,6 @@ from hashring.gateway.assembly import (
     same_hosts,
     settled_hosts,
 )
-from hashring.gateway.options import Limits, Timeouts
 from hashring.health import HealthMonitor
 
 __all__ = ["Reloadable"]

@@ -7,9 +7,9 @@ from typing import Any, Protocol
 
 from hashring.affinity import TokenAffinity
 from hashring.balancer import LoadBalancer
+from hashring.config.settings import Limits, Timeouts
 from hashring.discovery import Discovery
 from hashring.gateway.asgi import Receive, Scope, Send
-from hashring.gateway.options import Limits, Timeouts
 from hashring.health import HealthMonitor
 
 __all__ = ["Served"]

@@ -14,8 +14,8 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from hashring.config.settings import Limits, Timeouts
 from hashring.gateway.exchange import CUT
-from hashring.gateway.options import Limits, Timeouts
 from hashring.gateway.target import TARGET
 
 __all__ = ["StrictProtocol", "strict_protocol"]

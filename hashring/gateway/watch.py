@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Literal, TypeAlias
 
+from hashring.config.settings import Timeouts
 from hashring.gateway.asgi import Message, Receive, Send
 from hashring.gateway.body import Body
-from hashring.gateway.options import Timeouts
 
 __all__ = ["Rounds", "Watch", "Why"]
 

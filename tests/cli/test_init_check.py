@@ -29,7 +29,7 @@ h.toml:4: pool.hosts[1].wieght: a host has no such field: did you mean 'weight'?
 h.toml:7: placemnt: there is no such table: did you mean 'placement'?
 h.toml:11: fallback.strategy: there is no strategy 'round_robin': did you mean 'round-robin'?
 h.toml:14: gateway.lisen: there is no such key: did you mean 'listen'?
-hashring: 4 mistakes
+hashring: 4 problems
 """
 
 VALUES = """\
@@ -60,33 +60,33 @@ probe = "htpp"
 connect = 3
 """
 VALUES_SAID = """\
-h.toml:5: pool.hosts[1]: host 'web1' is there already (h.toml:1): a name is an identity
+h.toml:5: pool.hosts[1]: there is already a host 'web1' (h.toml:1): use another name
 h.toml:7: pool.hosts[1].address: must be ADDRESS:PORT, such as '127.0.0.1:8080', got '127.0.0.1'
 h.toml:8: pool.hosts[1].weight: must be a finite number above 0, got 0
 h.toml:11: placement.vnodes: must be an int from 1 to 2^20, got 0
-h.toml:14: tokens.secret: there is no such key: a secret is never written here: name its file by \
-secret_file, or its variable by secret_env
+h.toml:14: tokens.secret: there is no such key: secrets are not written here, give secret_file or \
+secret_env
 h.toml:15: tokens.secret_file: 'missing.secret' cannot be read: No such file or directory
 h.toml:18: gateway.listen: must be ADDRESS:PORT, such as '127.0.0.1:8080', got 8080
-h.toml:19: gateway.admin: must be on loopback, such as '127.0.0.1:9090', got '0.0.0.0:9090': it \
-has no password
+h.toml:19: gateway.admin: must be ADDRESS:PORT on loopback, or "" for none, got '0.0.0.0:9090': \
+it has no password
 h.toml:22: health.probe: must be "http" or "tcp" or "none", got 'htpp': did you mean 'http'?
 h.toml:25: limits.connect: there is no such key: did you mean [timeouts]?
-hashring: 10 mistakes
+hashring: 10 problems
 """
 
-NOBODY = """\
+NO_HOST = """\
 [gateway]
 listen = "127.0.0.1:8080"
 
 [discovry]
 url = "dns:web.test"
 """
-NOBODY_SAID = """\
+NO_HOST_SAID = """\
 h.toml:4: discovry: there is no such table: did you mean 'discovery'?
-h.toml: pool.hosts: no host is named, so nobody could serve: write hosts = ["127.0.0.1:9001"] in \
-[pool], or url in [discovery]
-hashring: 2 mistakes
+h.toml: pool.hosts: there is no host: write hosts = ["127.0.0.1:9001"] in [pool], or url in \
+[discovery]
+hashring: 2 problems
 """
 
 SOURCE = """\
@@ -97,17 +97,17 @@ debounce = 1
 """
 SOURCE_SAID = """\
 h.toml:2: discovery.url: there is no source 'etdc': did you mean 'etcd'?
-h.toml:3: discovery.grace: must be seconds, 0 for none, got 'long'
-h.toml:4: discovery.debounce: there is no such key: there are grace, quiet, url, wait
-hashring: 3 mistakes
+h.toml:3: discovery.grace: must be 0 or more seconds, got 'long'
+h.toml:4: discovery.debounce: there is no such key: known are grace, quiet, url, wait
+hashring: 3 problems
 """
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [(TYPING, TYPING_SAID), (VALUES, VALUES_SAID), (NOBODY, NOBODY_SAID), (SOURCE, SOURCE_SAID)],
+    [(TYPING, TYPING_SAID), (VALUES, VALUES_SAID), (NO_HOST, NO_HOST_SAID), (SOURCE, SOURCE_SAID)],
 )
-def test_all_mistakes_are_told_at_once(run: Run, text: str, said: str) -> None:
+def test_all_problems_are_reported(run: Run, text: str, said: str) -> None:
     Path("h.toml").write_text(text)
     done = run("check", "h.toml")
     assert done.stderr == said
@@ -141,7 +141,7 @@ def test_every_key_of_the_example_has_words_before_it(run: Run) -> None:
         assert before.startswith(("# ", "#: ")), before
 
 
-def test_what_a_file_holds_cannot_write_to_the_terminal(run: Run) -> None:
+def test_a_file_cannot_write_to_the_terminal(run: Run) -> None:
     Path("h.toml").write_text('"a\\u001b[31mb" = 1\n')
     done = run("check", "h.toml")
     assert "\x1b" not in done.stderr
@@ -157,10 +157,10 @@ def test_a_file_that_is_not_there_is_a_bad_config(run: Run) -> None:
 def test_serve_without_hosts_is_a_bad_config(run: Run) -> None:
     done = run("serve")
     assert done.exit_code == 3
-    assert "no host is named, so nobody could serve: give --host, --discover or FILE" in done.stderr
+    assert "there is no host: give --host, --discover or FILE" in done.stderr
 
 
-def test_a_mistake_on_the_command_line_names_the_option(run: Run) -> None:
+def test_a_problem_on_the_command_line_names_the_option(run: Run) -> None:
     done = run("serve", "--host", "127.0.0.1:9001=two", "--listen", "8080", "--admin", "1.1.1.1:1")
     assert done.exit_code == 3
     assert [line.partition(": ")[0] for line in done.stderr.splitlines()[:-1]] == [
@@ -168,7 +168,7 @@ def test_a_mistake_on_the_command_line_names_the_option(run: Run) -> None:
         "command line --host",
         "command line --listen",
     ]
-    assert "pool.hosts[0]: the weight 'two' is no finite number above 0" in done.stderr
+    assert "pool.hosts[0]: weight must be a finite number above 0, got 'two'" in done.stderr
 
 
 def test_show_config_says_where_each_value_came_from(

@@ -48,7 +48,7 @@ def state(running: Serving) -> dict[str, object]:
 
 def test_without_a_file_hosts_and_an_address_are_enough() -> None:
     with hosts("a", "b") as (one, two), serving("--host", one, "--host", f"{two}=2") as running:
-        sessions = [Session(running.address) for _ in range(12)]
+        sessions = [Session(running.address) for _ in range(40)]
         for _ in range(3):
             for session in sessions:
                 session.ask()

@@ -1,4 +1,4 @@
-"""Do the file, the environment and the command line become the right settings, or all mistakes?"""
+"""Settings from the file, the environment and the command line, or all their problems."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import TypeAlias
 
 import pytest
 
-from hashring.config import MistakesError, Settings, balancer, monitor, read
+from hashring.config import ProblemsError, Settings, all_settings, balancer, monitor, read
+from hashring.config.effective import effective
 from hashring.config.example import example
-from hashring.config.settings import TABLES, keys
-from hashring.config.shown import shown
+from hashring.config.settings import TABLES
 from hashring.hosts import Host
 
 Write: TypeAlias = Callable[..., str]
@@ -30,13 +30,13 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
     return written
 
 
-def mistakes(file: str | None, **environ: str) -> list[str]:
-    with pytest.raises(MistakesError) as caught:
+def problems(file: str | None, **environ: str) -> list[str]:
+    with pytest.raises(ProblemsError) as caught:
         read(file, environ=environ)
-    return list(map(str, caught.value.mistakes))
+    return list(map(str, caught.value.problems))
 
 
-# -- values and where they come from ------------------------------------------------------------
+# -- values and their origins -------------------------------------------------------------------
 
 
 def test_the_example_is_the_defaults_and_three_hosts(write: Write) -> None:
@@ -48,16 +48,16 @@ def test_the_example_is_the_defaults_and_three_hosts(write: Write) -> None:
             assert getattr(settings, at) == getattr(Settings(), at)
 
 
-def test_every_key_of_the_example_is_its_default_when_it_is_switched_on(write: Write) -> None:
+def test_each_key_of_the_example_uncommented_is_its_default(write: Write) -> None:
     file = write(example().replace("#: ", ""))
     settings = read(file, environ={})
     switched = {key for key in settings.origins if not key.startswith("pool.hosts")}
-    assert switched >= {f"{name}.{key}" for name, table in TABLES.items() for key in keys(table)}
+    assert switched >= {f"{each.section}.{each.name}" for each in all_settings()}
     assert settings.limits == Settings().limits
     assert settings.placement.options == {"vnodes": 512, "seed": 0}
 
 
-def test_later_sources_win_and_each_value_knows_its_own(write: Write) -> None:
+def test_later_sources_win_and_each_value_has_its_origin(write: Write) -> None:
     file = write(
         HOSTS + '[gateway]\nlisten = "127.0.0.1:1"\nadmin = "127.0.0.1:2"\n[limits]\nbody=5'
     )
@@ -69,7 +69,7 @@ def test_later_sources_win_and_each_value_knows_its_own(write: Write) -> None:
     )
     assert settings.gateway.listen == "127.0.0.1:3"
     assert settings.limits.body == 6
-    origins = {line.key: line.origin for line in shown(settings)}
+    origins = {line.key: line.origin for line in effective(settings)}
     assert origins["gateway.listen"] == "command line --listen"
     assert origins["gateway.admin"] == "h.toml:5"
     assert origins["limits.body"] == "environment HASHRING_LIMITS_BODY"
@@ -93,7 +93,7 @@ def test_hosts_may_come_from_the_environment() -> None:
     assert settings.pool.hosts[1].weight == 2.0
 
 
-def test_variables_that_an_orchestrator_sets_are_left_alone(write: Write) -> None:
+def test_variables_of_an_orchestrator_are_ignored(write: Write) -> None:
     others = {"HASHRING_SERVICE_HOST": "10.0.0.1", "HASHRING_PORT": "tcp://10.0.0.1:80"}
     assert read(write(HOSTS), environ=others) == read(write(HOSTS), environ={})
 
@@ -111,7 +111,7 @@ def test_secrets_are_read_and_never_shown(write: Write) -> None:
     assert settings.tokens.secrets == (SECRET.encode(), b"older-" + SECRET.encode())
     assert settings.placement.key_secret == b"older-" + SECRET.encode()
     assert SECRET not in repr(settings)
-    assert SECRET not in str(list(shown(settings)))
+    assert SECRET not in str(list(effective(settings)))
     balancer(settings)
 
 
@@ -120,39 +120,42 @@ def test_secrets_are_read_and_never_shown(write: Write) -> None:
     [
         ('secret_file = "none"', "h.toml:4: tokens.secret_file: 'none' cannot be read: No such"),
         ('secret_env = "NONE"', "h.toml:4: tokens.secret_env: the variable 'NONE' is not set"),
-        ('secret_env = "SHORT"', "h.toml:4: tokens.secret_env: a secret has 16 to 4096 bytes"),
+        (
+            'secret_env = "SHORT"',
+            "h.toml:4: tokens.secret_env: a secret must have 16 to 4096 bytes",
+        ),
         (
             'secret = "typed here"',
-            "h.toml:4: tokens.secret: there is no such key: a secret is",
+            "h.toml:4: tokens.secret: there is no such key: secrets are",
         ),
-        ('old_secret_env = "LONG"', "h.toml:4: tokens.old_secret_env: is the secret before"),
+        ('old_secret_env = "LONG"', "h.toml:4: tokens.old_secret_env: needs the present secret"),
     ],
 )
-def test_a_bad_secret_is_told_without_it(write: Write, table: str, said: str) -> None:
-    found = mistakes(write(f"{HOSTS}[tokens]\n{table}\n"), SHORT="short", LONG=SECRET)
+def test_a_bad_secret_is_reported_without_it(write: Write, table: str, said: str) -> None:
+    found = problems(write(f"{HOSTS}[tokens]\n{table}\n"), SHORT="short", LONG=SECRET)
     assert len(found) == 1
     assert found[0].startswith(said)
     assert not {"typed here", "short", SECRET} & set(found[0].replace("'", " ").split())
 
 
-# -- mistakes -----------------------------------------------------------------------------------
+# -- problems -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "h.toml: pool.hosts: no host is named"),
-        ("[pool]\nhosts = []", "h.toml:2: pool.hosts: no host is named"),
+        ("", "h.toml: pool.hosts: there is no host"),
+        ("[pool]\nhosts = []", "h.toml:2: pool.hosts: there is no host"),
         (
             '[discovery]\nkind = "dns"\n' + HOSTS,
-            "h.toml:2: discovery.kind: there is no such key: there are grace",
+            "h.toml:2: discovery.kind: there is no such key: known are grace",
         ),
         ("pool = 3\n" + "[x]", "h.toml:1: pool: is a table: write [pool]"),
         (HOSTS + "[health]\noutliers = 3", "h.toml:4: health.outliers: is a table"),
         ('[pool]\nhosts = "a:1"', "h.toml:2: pool.hosts: must be a list of hosts, got 'a:1': did"),
         ('[pool]\nhosts = ["web1"]', "h.toml:2: pool.hosts[0]: must be ADDRESS:PORT"),
         ('[pool]\nhosts = ["a:99999"]', "h.toml:2: pool.hosts[0]: must be ADDRESS:PORT"),
-        ('[pool]\nhosts = ["a:0"]', "h.toml:2: pool.hosts[0]: nobody serves at port 0"),
+        ('[pool]\nhosts = ["a:0"]', "h.toml:2: pool.hosts[0]: must be ADDRESS:PORT"),
         ("[pool]\nhosts = [3]", "h.toml:2: pool.hosts[0]: a host is a text or a table, got 3"),
         (
             '[pool]\nhosts = [\n"a:1",\n{name="b", address="a:2", wieght=2}]',
@@ -160,7 +163,7 @@ def test_a_bad_secret_is_told_without_it(write: Write, table: str, said: str) ->
         ),
         (
             '[[pool.hosts]]\nname="a"\naddress="a:1"\n[[pool.hosts]]\nname="a"\naddress="a:2"',
-            "h.toml:4: pool.hosts[1]: host 'a' is there already (h.toml:1)",
+            "h.toml:4: pool.hosts[1]: there is already a host 'a' (h.toml:1)",
         ),
         (HOSTS + "[health]\ninterval = 1", "h.toml:4: health.timeout: must be at most interval"),
         (
@@ -172,7 +175,7 @@ def test_a_bad_secret_is_told_without_it(write: Write, table: str, said: str) ->
             HOSTS + '[placement]\nname = "modulo"\nvnodes = 5',
             "h.toml:5: placement.vnodes: placement 'modulo' has no such option",
         ),
-        (HOSTS + "capacity = true", "h.toml:3: pool.capacity: must be a whole number of 0 or"),
+        (HOSTS + "capacity = true", "h.toml:3: pool.capacity: must be an int of at least 1, or 0"),
         (HOSTS + "load_factor = 1", "h.toml:3: pool.load_factor: must be a number above 1"),
         (HOSTS + "[timeouts]\nconnect = nan", "h.toml:4: timeouts.connect: must be seconds above"),
         (HOSTS + "[timeouts]\nconnect = '2s'", "h.toml:4: timeouts.connect: must be seconds above"),
@@ -188,59 +191,61 @@ def test_a_bad_secret_is_told_without_it(write: Write, table: str, said: str) ->
             HOSTS + '[identity]\nsources = ["coockie:sid"]',
             "h.toml:4: identity.sources: there is no source 'coockie:sid': did you mean 'cookie'?",
         ),
-        (HOSTS + '[identity]\nsources = ["cookie"]', "h.toml:4: identity.sources: 'cookie' names"),
+        (HOSTS + '[identity]\nsources = ["cookie"]', "h.toml:4: identity.sources: 'cookie' needs"),
         (HOSTS + '[identity]\nsources = ["path:x"]', "h.toml:4: identity.sources: path takes the"),
         (HOSTS + '[tokens]\ncookie = "a b"', "h.toml:4: tokens.cookie: a cookie's name is of"),
-        (HOSTS + "x = [", "h.toml:3: this is no TOML"),
+        (HOSTS + "x = [", "h.toml:3: not valid TOML"),
     ],
 )
-def test_a_mistake_has_its_line_key_and_hint(write: Write, text: str, said: str) -> None:
-    found = mistakes(write(text))
+def test_a_problem_has_its_line_key_and_hint(write: Write, text: str, said: str) -> None:
+    found = problems(write(text))
     assert found[0].startswith(said), found[0]
     assert len(found) == (3 if text.startswith("pool = 3") else 1)
 
 
-def test_what_a_capacity_cannot_hold_is_a_mistake(write: Write) -> None:
-    (found,) = mistakes(write('[pool]\nhosts = ["a:1", "b:1"]\ncapacity = 1\n'))
+def test_more_hosts_than_the_capacity_are_a_problem(write: Write) -> None:
+    (found,) = problems(write('[pool]\nhosts = ["a:1", "b:1"]\ncapacity = 1\n'))
     assert found.startswith("h.toml:3: pool.capacity: ")
 
 
-def test_one_mistake_in_a_table_does_not_hide_another_nor_invent_one(write: Write) -> None:
-    # the timeout falls back to 2 s, which is over this interval: that is nobody's mistake
-    found = mistakes(
+def test_one_problem_neither_hides_nor_invents_another(write: Write) -> None:
+    # the timeout falls back to 2 s, which is over this interval: not a problem of the file
+    found = problems(
         write(HOSTS + '[health]\ntimeout = "1"\ninterval = 1\n[placement]\nvnodes = 0')
     )
     assert [one.split(":")[2] for one in found] == [" health.timeout", " placement.vnodes"]
 
 
-def test_a_mistake_in_the_environment_names_the_variable(write: Write) -> None:
-    (found,) = mistakes(write(HOSTS), HASHRING_LIMITS_RETRIES="many")
-    assert found.startswith("environment HASHRING_LIMITS_RETRIES: limits.retries: must be a whole")
+def test_a_problem_of_the_environment_names_the_variable(write: Write) -> None:
+    (found,) = problems(write(HOSTS), HASHRING_LIMITS_RETRIES="many")
+    assert found.startswith(
+        "environment HASHRING_LIMITS_RETRIES: limits.retries: must be an int of"
+    )
 
 
 @pytest.mark.parametrize(
     ("data", "said"),
-    [(b"\xff\xfe", "h.toml:1: this is no UTF-8"), (b"a = 1\n\xff", "h.toml:2: this is no UTF-8")],
+    [(b"\xff\xfe", "h.toml:1: not valid UTF-8"), (b"a = 1\n\xff", "h.toml:2: not valid UTF-8")],
 )
-def test_what_is_no_text_is_told(write: Write, data: bytes, said: str) -> None:
+def test_a_file_that_is_not_utf8_is_refused(write: Write, data: bytes, said: str) -> None:
     Path(write("")).write_bytes(data)
-    assert mistakes("h.toml") == [said]
+    assert problems("h.toml") == [said]
 
 
-def test_a_file_that_is_not_there_is_told(write: Write) -> None:
+def test_a_missing_file_is_reported(write: Write) -> None:
     write("")
-    assert mistakes("nope.toml") == ["nope.toml: cannot be read: No such file or directory"]
-    assert mistakes(".") == [".: cannot be read: Is a directory"]
+    assert problems("nope.toml") == ["nope.toml: cannot be read: No such file or directory"]
+    assert problems(".") == [".: cannot be read: Is a directory"]
 
 
-def test_a_byte_order_mark_is_no_mistake(write: Write) -> None:
+def test_a_byte_order_mark_is_accepted(write: Write) -> None:
     Path(write("")).write_bytes(b"\xef\xbb\xbf" + HOSTS.encode())
     assert len(read("h.toml", environ={}).pool.hosts) == 1
 
 
-def test_deep_nesting_is_told(write: Write) -> None:
-    (found,) = mistakes(write("a = " + "[" * 5000 + "]" * 5000))
-    assert "nested too deep" in found
+def test_deep_nesting_is_reported(write: Write) -> None:
+    (found,) = problems(write("a = " + "[" * 5000 + "]" * 5000))
+    assert "nested too deeply" in found
 
 
 # -- objects ------------------------------------------------------------------------------------

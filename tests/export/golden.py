@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from hashring.export import Bridge, Checks, Ejection, Routing, export
+from hashring.export import Bridge, Checks, Routing, export
+from hashring.health import OutlierRules
 from hashring.hosts import Host
 
 __all__ = ["FOLDER", "GOLDEN", "text_of"]
@@ -20,7 +21,7 @@ NAMED = [
 ]
 PLACES = ("header:X-Session", "cookie:my-sid", "query:user", "path:1", "path:-2", "address")
 HTTP = Checks("http", "/healthz", port=9000, interval=2.5, timeout=0.5, fall=2, rise=1)
-EJECTION = Ejection(failures=3, base=10, cap=60, share=0.25)
+EJECTION = OutlierRules(failures=3, base=10, cap=60, share=0.25)
 TRUSTED = ("10.1.0.0/16", "2001:db8:1::/48")
 
 GOLDEN: Mapping[str, tuple[str, Routing]] = {

@@ -13,7 +13,8 @@ from click.testing import CliRunner, Result
 from hashring.cli._app import app
 from hashring.cli.export import routing_of
 from hashring.errors import ConfigError
-from hashring.export import Bridge, Checks, Ejection, Routing, export
+from hashring.export import Bridge, Checks, Routing, export
+from hashring.health import OutlierRules
 from hashring.hosts import Host
 
 Run: TypeAlias = Callable[..., Result]
@@ -106,14 +107,14 @@ def test_what_cannot_be_is_one_line(run: Run, words: tuple[str, ...], code: int,
 def settings() -> SimpleNamespace:
     """The settings of a gateway at their defaults, but for what is not exported."""
     return SimpleNamespace(
-        pool=SimpleNamespace(hosts=(Host("10.0.0.1:80"),), load_factor=0.0),
+        pool=SimpleNamespace(hosts=(Host("10.0.0.1:80"),), load_factor=None),
         placement=SimpleNamespace(name="envoy-maglev", options={}, key_secret=None),
         identity=SimpleNamespace(sources=("header:x",)),
         tokens=SimpleNamespace(enabled=False),
         health=SimpleNamespace(
             probe="tcp",
             path="/",
-            port=0,
+            port=None,
             interval=5.0,
             timeout=2.0,
             fall=3,
@@ -135,7 +136,7 @@ def test_the_defaults_of_a_gateway_are_those_of_a_routing() -> None:
 def test_what_is_off_in_the_settings_is_off_in_the_proxy() -> None:
     quiet = settings()
     quiet.health.probe, quiet.health.outliers.enabled = "none", False
-    quiet.timeouts.idle = 0.0
+    quiet.timeouts.idle = None
     routing = routing_of(quiet)
     assert (routing.checks, routing.ejection, routing.idle) == (None, None, 86_400.0)
 
@@ -170,7 +171,7 @@ def test_from_a_file(run: Run) -> None:
         identity=["header:x-session", "address"],
         listen="127.0.0.1:8081",
         checks=Checks("http", "/healthz"),
-        ejection=Ejection(),
+        ejection=OutlierRules(),
         trusted=["10.1.0.0/16"],
     )
     assert done.exit_code == 0, done.output

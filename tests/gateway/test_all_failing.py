@@ -10,8 +10,7 @@ from collections import Counter
 import pytest
 
 from hashring import LoadBalancer
-from hashring.gateway import Gateway, Timeouts
-from hashring.gateway.options import Limits
+from hashring.gateway import Gateway, Limits, Timeouts
 from hashring.health import HealthMonitor, OutlierRules, Rules
 from tests.gateway.hosts import Script, head_of, scripted
 from tests.gateway.running import get, hang_up, opened, response, served

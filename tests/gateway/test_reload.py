@@ -8,18 +8,26 @@ from pathlib import Path
 
 import pytest
 
-from hashring.config import Fallback, Health, Pool, Settings, Tokens
+from hashring.config import (
+    FallbackSettings,
+    HealthSettings,
+    PoolSettings,
+    Settings,
+    TokenSettings,
+)
 from hashring.errors import ConfigError
 from hashring.gateway.assembly import assembled, carry_over
 from hashring.gateway.reload import Reloadable
 from hashring.hosts import Host, as_hosts
 
 A, B, C = as_hosts(["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"])
-QUIET = Health(probe="none", outliers=replace(Health().outliers, enabled=False))
+QUIET = HealthSettings(probe="none", outliers=replace(HealthSettings().outliers, enabled=False))
 BASE = Settings(
-    pool=Pool(hosts=(A, B)), tokens=Tokens(secrets=(b"sixteen or more random bytes",)), health=QUIET
+    pool=PoolSettings(hosts=(A, B)),
+    tokens=TokenSettings(secrets=(b"sixteen or more random bytes",)),
+    health=QUIET,
 )
-OTHER = replace(BASE, fallback=Fallback(strategy="random"))
+OTHER = replace(BASE, fallback=FallbackSettings(strategy="random"))
 
 
 def with_hosts(settings: Settings, *hosts: Host) -> Settings:

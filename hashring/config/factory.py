@@ -1,4 +1,4 @@
-"""What are the settings' objects?  The balancer, its tokens, identity and health."""
+"""Objects made of settings: the balancer, its tokens, identity, health and discovery."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from hashring import placement as placements
 from hashring import strategies
 from hashring.affinity import Source, TokenAffinity, Tokens, TrustedProxies
 from hashring.balancer import LoadBalancer
-from hashring.config import names
+from hashring.config import named
 from hashring.config.settings import Settings
 from hashring.errors import HashringError, PoolFullError
 from hashring.health import HealthMonitor, HttpProbe, OutlierRules, Rules, SlowStart, TcpProbe
 from hashring.hosts import Host
-
-__all__ = ["affinity", "balancer", "discovery", "identity", "monitor", "proxies", "trial"]
+from hashring.validators import inherited
 
 
 def balancer(settings: Settings) -> LoadBalancer:
@@ -30,8 +29,8 @@ def balancer(settings: Settings) -> LoadBalancer:
         settings.pool.hosts,
         placement=_recipe(settings),
         fallback=fallback,
-        capacity=settings.pool.capacity or None,
-        load_factor=settings.pool.load_factor or None,
+        capacity=settings.pool.capacity,
+        load_factor=settings.pool.load_factor,
         load_floor=settings.pool.load_floor,
         new_clients=settings.fallback.new_clients,
     )
@@ -41,7 +40,7 @@ def balancer(settings: Settings) -> LoadBalancer:
 
 
 def discovery(settings: Settings, lb: LoadBalancer) -> sources.Discovery | None:
-    """What keeps the pool of ``lb`` as a source says; None where the hosts are the file's."""
+    """Keeps the pool of ``lb`` equal to the list of a source; None without a source."""
     given = settings.discovery
     if not given.url:
         return None
@@ -51,7 +50,7 @@ def discovery(settings: Settings, lb: LoadBalancer) -> sources.Discovery | None:
 
 
 def affinity(settings: Settings, lb: LoadBalancer) -> TokenAffinity | None:
-    """What keeps clients by tokens; None where tokens are off. It needs ``tokens.secrets``."""
+    """Keeps clients by tokens; None where tokens are off. It needs ``tokens.secrets``."""
     tokens = settings.tokens
     if not tokens.enabled:
         return None
@@ -61,18 +60,18 @@ def affinity(settings: Settings, lb: LoadBalancer) -> TokenAffinity | None:
 
 
 def proxies(settings: Settings) -> TrustedProxies:
-    """The proxies whose word is taken. Raises ``ConfigError`` for what is no network."""
-    believed: Any = settings.gateway.trusted_header
-    return TrustedProxies(settings.gateway.trusted_proxies, headers=believed)
+    """The proxies whose headers are accepted. Raises ``ConfigError`` for an invalid network."""
+    header: Any = settings.gateway.trusted_header
+    return TrustedProxies(settings.gateway.trusted_proxies, headers=header)
 
 
 def identity(settings: Settings) -> Source | None:
-    """What reads the client ID of a request; None: nothing does."""
-    return names.identity(settings.identity.sources, proxies(settings))
+    """Reads the client ID of a request; None without sources."""
+    return named.identity(settings.identity.sources, proxies(settings))
 
 
 def monitor(settings: Settings, lb: LoadBalancer) -> HealthMonitor | None:
-    """What holds hosts down by probes and failing requests; None where both are off."""
+    """Marks hosts down by probes and failing requests; None where both are off."""
     health = settings.health
     if health.probe == "none" and not health.outliers.enabled:
         return None
@@ -87,32 +86,32 @@ def monitor(settings: Settings, lb: LoadBalancer) -> HealthMonitor | None:
     )
 
 
-def trial(settings: Settings, doubtful: Collection[str] = ()) -> Iterator[tuple[str, str]]:
-    """``(key, what)`` for each part that cannot be made of values that are good by themselves.
+def find_conflicts(settings: Settings, skipped: Collection[str] = ()) -> Iterator[tuple[str, str]]:
+    """``(key, what)`` for each object that cannot be made of values that are valid one by one.
 
-    ``doubtful`` tables hold defaults where mistakes were: what is made of them says nothing.
+    ``skipped`` tables had problems, so that they have defaults in the place of values.
     """
     parts: tuple[tuple[str, Callable[[Settings], object]], ...] = (
         ("health", _rules),
         ("health", _probe),
         ("health.outliers", _outliers),
         ("gateway.trusted_proxies", proxies),
-        ("tokens", _tokens_trial),
-        ("placement", _balancer_trial),
+        ("tokens", _try_tokens),
+        ("placement", _try_balancer),
     )
     for key, make in parts:
-        if key.partition(".")[0] in doubtful:
+        if key.partition(".")[0] in skipped:
             continue
         try:
             make(settings)
         except HashringError as error:
-            yield _blamed(key, error)
+            yield _key_of(key, error)
 
 
-_SOMEBODY = Host("127.0.0.1:80")  # an address as every placement takes it
+_ANY_HOST = Host("127.0.0.1:80")  # an address that every placement accepts
 
-# what a balancer is given that the placement's table does not hold
-_OF_THE_POOL = {
+# options of the balancer that are not in the table of the placement
+_POOL_KEYS = {
     "capacity": "pool.capacity",
     "load_factor": "pool.load_factor",
     "load_floor": "pool.load_floor",
@@ -120,55 +119,54 @@ _OF_THE_POOL = {
 }
 
 
-def _blamed(part: str, error: HashringError) -> tuple[str, str]:
-    """The key that an error is about, and what it says of it."""
+def _key_of(part: str, error: HashringError) -> tuple[str, str]:
+    """The key that an error is about, and its message without that key."""
     if isinstance(error, PoolFullError):
         return "pool.capacity", str(error)
     option = getattr(error, "option", None)
     if option is None or part == "gateway.trusted_proxies":
         return part, str(error)
-    key = _OF_THE_POOL.get(option, f"{part}.{option}")
+    key = _POOL_KEYS.get(option, f"{part}.{option}")
     return key, str(error).removeprefix(f"{option} ")
 
 
 def _recipe(settings: Settings) -> placements.Recipe | None:
     place = settings.placement
-    if place.name == names.NO_PLACEMENT:
+    if place.name == named.NO_PLACEMENT:
         return None
     secret = {} if place.key_secret is None else {"key_secret": place.key_secret}
     return placements.recipe(place.name, **place.options, **secret)
 
 
 def _rules(settings: Settings) -> Rules:
-    health = settings.health
-    return Rules(health.interval, health.timeout, health.fall, health.rise, health.fast)
+    return inherited(Rules, settings.health)
 
 
 def _outliers(settings: Settings) -> OutlierRules | None:
     rules = settings.health.outliers
     if not rules.enabled:
         return None
-    return OutlierRules(rules.failures, rules.base, rules.cap, rules.share)
+    return inherited(OutlierRules, rules)
 
 
-async def _nobody_asks(host: Host) -> None:
-    """The probe of a pool whose requests alone say who is well."""
+async def _no_probe(host: Host) -> None:
+    """The probe of a pool in which only requests decide on health."""
 
 
 def _probe(settings: Settings) -> Any:
     health = settings.health
     if health.probe == "http":
-        return HttpProbe(health.path, port=health.port or None)
-    return TcpProbe(port=health.port or None) if health.probe == "tcp" else _nobody_asks
+        return HttpProbe(health.path, port=health.port)
+    return TcpProbe(port=health.port) if health.probe == "tcp" else _no_probe
 
 
-def _balancer_trial(settings: Settings) -> None:
-    if not settings.pool.hosts:  # a source will name some, and no host tries no option
-        settings = replace(settings, pool=replace(settings.pool, hosts=(_SOMEBODY,)))
+def _try_balancer(settings: Settings) -> None:
+    if not settings.pool.hosts:  # a source will name them
+        settings = replace(settings, pool=replace(settings.pool, hosts=(_ANY_HOST,)))
     balancer(settings)
 
 
-def _tokens_trial(settings: Settings) -> None:
+def _try_tokens(settings: Settings) -> None:
     if settings.tokens.enabled:
-        made = Tokens(settings.tokens.secrets or b"any secret, for the trial")
+        made = Tokens(settings.tokens.secrets or b"any secret of sixteen bytes")
         TokenAffinity(LoadBalancer(), made, cookie=settings.tokens.cookie)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hashring.config.lines import Path, error_line, key_lines
+from hashring.config.toml_lines import Path, error_line, key_lines
 
 BARE = "abcdefgh-_0123456789"
 AWKWARD = "#[]{}=,.\"' \té"

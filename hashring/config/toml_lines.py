@@ -1,6 +1,6 @@
-"""On which line does each key of a TOML file stand?  ``tomllib`` tells only of a file it refuses.
+"""The line of each key of a TOML file; ``tomllib`` reports lines of syntax errors only.
 
-The scanner reads what ``tomllib`` has accepted, so it need not know what is wrong, only where
+The scanner reads a text that ``tomllib`` has accepted, so it checks nothing: it only finds where
 keys, strings and brackets begin and end.
 """
 
@@ -11,8 +11,6 @@ import tomllib
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TypeAlias
-
-__all__ = ["Path", "error_line", "key_lines"]
 
 Path: TypeAlias = tuple[str | int, ...]
 

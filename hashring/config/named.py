@@ -1,4 +1,4 @@
-"""Which words name a placement, a strategy, a source of client IDs?"""
+"""Validators of names: of placements, strategies, sources of hosts and sources of client IDs."""
 
 from __future__ import annotations
 
@@ -18,27 +18,23 @@ from hashring.affinity.identity import (
     prompt_prefix,
     query,
 )
-from hashring.config.kinds import LIST, Kind, suggestion
 from hashring.errors import ConfigError
-
-__all__ = ["NO_PLACEMENT", "PLACEMENT", "SOURCES", "SOURCE_URL", "STRATEGY", "identity"]
+from hashring.text import shown, suggestion
+from hashring.validators import TEXTS, Validator
 
 NO_PLACEMENT = "none"
-"""The name of no placement: every request goes to the strategy."""
+"""The name that stands for no placement: every request goes to the strategy."""
 
 
 def _placement(value: Any) -> str:
-    known = [*placement.names(), NO_PLACEMENT]
-    if not isinstance(value, str) or value not in known:
-        raise ConfigError(f"there is no placement {value!r}: {suggestion(value, known)}")
-    return value
+    if value != NO_PLACEMENT:
+        placement.module(value)
+    return str(value)
 
 
 def _strategy(value: Any) -> str:
-    known = strategies.names()
-    if not isinstance(value, str) or value not in known:
-        raise ConfigError(f"there is no strategy {value!r}: {suggestion(value, known)}")
-    return value
+    strategies.find(value)
+    return str(value)
 
 
 def _path_part(number: str) -> Source:
@@ -67,13 +63,12 @@ def _source(text: str, proxies: TrustedProxies) -> Source:
     if text == "prompt":
         return prompt_prefix()
     if word in _NAMED:
-        raise ConfigError(f"{text!r} names nothing: write it as '{word}:NAME'")
-    known = [*_NAMED, *_BARE]
-    raise ConfigError(f"there is no source {text!r}: {suggestion(word, known)}")
+        raise ConfigError(f"{text!r} needs a name: write '{word}:NAME'")
+    raise ConfigError(f"there is no source {text!r}: {suggestion(word, [*_NAMED, *_BARE])}")
 
 
 def identity(sources: tuple[str, ...], proxies: TrustedProxies) -> Source | None:
-    """What reads client IDs, in the order of ``sources``; None for nothing.
+    """A reader of client IDs that tries ``sources`` in order; None without sources.
 
     Raises ``ConfigError``.
 
@@ -85,22 +80,19 @@ def identity(sources: tuple[str, ...], proxies: TrustedProxies) -> Source | None
 
 
 def _sources(value: Any) -> tuple[str, ...]:
-    texts: tuple[str, ...] = LIST(value)
+    texts = TEXTS(value)
     identity(texts, TrustedProxies(()))
     return texts
 
 
 def _source_url(value: Any) -> str:
     if not isinstance(value, str) or ":" not in value:
-        raise ConfigError(f"must be a URL such as 'file:hosts.toml', got {value!r}")
-    scheme, known = value.partition(":")[0].lower(), discovery.names()
-    if scheme not in known:
-        raise ConfigError(f"there is no source {scheme!r}: {suggestion(scheme, known)}")
-    discovery.source(value)  # its own words for what is wrong behind the scheme
+        raise ConfigError(f"must be a URL such as 'file:hosts.toml', got {shown(value)}")
+    discovery.source(value)
     return value
 
 
-PLACEMENT = Kind("the name of a placement, or 'none'", _placement)
-STRATEGY = Kind("the name of a strategy", _strategy)
-SOURCES = Kind("a list of sources", _sources)
-SOURCE_URL = Kind("the URL of a source", _source_url)
+PLACEMENT = Validator("the name of a placement, or 'none'", _placement)
+STRATEGY = Validator("the name of a strategy", _strategy)
+SOURCES = Validator("a list of sources", _sources)
+SOURCE_URL = Validator("the URL of a source", _source_url)
