@@ -56,3 +56,15 @@ def shown(value: object) -> str:
     except Exception:  # an int of more than 4,300 digits, or a repr that fails
         return f"<{type(value).__name__}>"
     return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
+
+
+def printable(text: bytes | str, limit: int = 60) -> str:
+    r"""``text`` from outside, at most ``limit`` characters, with control characters escaped.
+
+    >>> printable(b"a\xff\x1b[31m")
+    'a\\xff\\x1b[31m'
+    """
+    if isinstance(text, bytes):
+        text = text[: 4 * limit].decode("utf-8", "backslashreplace")
+    safe = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[: limit + 1])
+    return safe if len(safe) <= limit else safe[: limit - 3] + "..."

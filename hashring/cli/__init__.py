@@ -1,8 +1,8 @@
-"""What can be done from a shell?  One file per command; a file's name is the command's name.
+"""The command line. One file per command; a file's name is the command's name.
 
 To add one, add a file ``my_own.py`` with a ``command`` (a ``click.Command``); it is then
 ``hashring my-own``. Files that begin with an underscore are shared parts. A command imports what
-is heavy inside its function, so that ``hashring --help`` stays quick.
+is slow to import inside its function, so that ``hashring --help`` stays quick.
 """
 
 from __future__ import annotations

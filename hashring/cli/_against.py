@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from hashring.config import Settings
     from hashring.placement import Table
 
-__all__ = ["Compared", "Difference", "Ours", "compared", "ours_of"]
-
 _SAMPLE = 10_000
 """Keys: a share of them is off by half a percent at most (one sigma), which is enough to decide."""
 

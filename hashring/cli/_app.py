@@ -1,4 +1,4 @@
-"""How does a command start and end?  Commands found by file name, every error one line."""
+"""The command group: commands found by file name, every error on one line."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ from typing import Any
 import click
 
 from hashring.errors import ConfigError, HashringError, NoHostsError
-
-__all__ = ["App", "app"]
+from hashring.text import printable
 
 _PACKAGE = __name__.rpartition(".")[0]
 _FOLDER = Path(__file__).parent
-_LONGEST = 1000  # characters of an error: names in it are other people's text
+_LONGEST = 1000  # characters of an error: names in it come from outside
 INTERRUPTED = 130  # what a shell reports for a command that Ctrl-C ended: 128 + SIGINT
 
 
@@ -39,7 +38,7 @@ class App(click.Group):
         return found
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Run and exit; what went wrong is one line on stderr."""
+        """Run and exit; an error is one line on stderr."""
         _never_fail_to_print()
         kwargs["standalone_mode"] = False
         try:
@@ -50,7 +49,7 @@ class App(click.Group):
             code = _say(error.format_message(), error.exit_code)
         except HashringError as error:
             code = _say(str(error), _exit_code(error))
-        except OSError as error:  # logs have errors of their own, so this is the writing
+        except OSError as error:  # reading logs has errors of its own, so this is writing
             _drop_stdout()
             code = _say(f"cannot write: {error.strerror or error}", 1)
         except (click.Abort, KeyboardInterrupt):
@@ -58,7 +57,7 @@ class App(click.Group):
         sys.exit(code if isinstance(code, int) else 0)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; a reader that has seen enough (``| head``) is no failure."""
+        """Run the command; a reader that has closed its end (``| head``) is not an error."""
         try:
             super().invoke(ctx)
             sys.stdout.flush()
@@ -68,7 +67,7 @@ class App(click.Group):
 
 
 def _never_fail_to_print() -> None:
-    """A name that the terminal's encoding lacks is shown escaped, not as a traceback."""
+    """Show characters that the terminal's encoding lacks escaped, not as a traceback."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             with contextlib.suppress(ValueError, OSError):
@@ -76,7 +75,7 @@ def _never_fail_to_print() -> None:
 
 
 def _drop_stdout() -> None:
-    """Let Python flush stdout at its end without a complaint: what is left goes nowhere."""
+    """Discard what is left, so that Python's flush at exit does not fail."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -92,9 +91,8 @@ def _usage(error: click.UsageError) -> int:
 
 
 def _say(message: str, code: int) -> int:
-    from hashring.analysis._formats import show
 
-    line = show(" ".join(message.split()), _LONGEST)
+    line = printable(" ".join(message.split()), _LONGEST)
     click.echo(f"hashring: {line}", err=True)
     return code
 
@@ -119,7 +117,12 @@ def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     epilog="Exit codes: 0 ok, 1 failure, 2 usage, 3 bad config, 4 no host.",
 )
 @click.option(
-    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show it."
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_version,
+    help="Show the version and exit.",
 )
 def app() -> None:
-    """Where do clients go, and who moves when the hosts change?"""
+    """Sticky sessions by consistent hashing: plan, check and serve."""

@@ -1,9 +1,9 @@
-"""What does ``--json`` print?  One object on stdout, in ASCII; everything else goes to stderr.
+"""The output of ``--json``: one object on stdout, in ASCII; everything else goes to stderr.
 
 Every command: ``schema`` (1), ``command``; those of one placement also ``fingerprint``,
 ``placement``, ``options``. Shares are
-fractions of 1; a name that is null is what the placement leaves to the fallback; an ``arc`` is an
-exact share of all possible keys, null where the placement has no circle.
+fractions of 1; a host that is null stands for the fallback; an ``arc`` is an exact share of all
+possible keys, null where the placement has no circle.
 
 ``route``   ``keys``: ``key, host, position, vnode, walk`` (the first three hosts).
 ``spread``  ``log``; ``clients, requests, unrouted_clients, unrouted_requests``; ``hosts``: ``host,
@@ -48,15 +48,13 @@ from typing import Any
 
 import click
 
-from hashring.cli._options import Pool
+from hashring.cli._options import PoolOptions
 
-__all__ = ["SCHEMA", "emit"]
-
-SCHEMA = 1  # grows when a key goes or changes its meaning, not when one comes
+SCHEMA = 1  # grows when a key is removed or changes its meaning, not when one is added
 
 
-def emit(command: str, pool: Pool | None, *parts: Mapping[str, Any]) -> None:
-    """Print one report, its ``parts`` side by side; ``pool`` None is a report about no hosts."""
+def emit(command: str, pool: PoolOptions | None, *parts: Mapping[str, Any]) -> None:
+    """Print one report, its ``parts`` side by side; ``pool`` is None for a report without hosts."""
     report: dict[str, Any] = {"schema": SCHEMA, "command": command}
     if pool is not None:
         report |= {"placement": pool.placement, "options": pool.settings()}

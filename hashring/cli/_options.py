@@ -1,4 +1,4 @@
-"""Which options do commands share?  Hosts and placement, logs and their format, ``--json``."""
+"""Options that commands share: hosts and placement, logs and their format, ``--json``."""
 
 from __future__ import annotations
 
@@ -16,34 +16,20 @@ from hashring.hosts import Host, as_hosts
 if TYPE_CHECKING:
     from hashring.analysis import Change, Clients, Membership
 
-__all__ = [
-    "Pool",
-    "change_of",
-    "change_options",
-    "json_option",
-    "log_options",
-    "named_weights",
-    "names",
-    "placement_options",
-    "pool_options",
-    "read_logs",
-    "usage",
-]
-
 Function: TypeAlias = Callable[..., Any]
 _FORMATS = ("auto", "combined", "jsonl", "ids")  # as analysis has them, whose import is slow
 
 
 @dataclass(frozen=True)
-class Pool:
-    """What ``--hosts``, ``--placement`` and the options of the placement say."""
+class PoolOptions:
+    """The hosts, the placement and its options."""
 
     hosts: tuple[Host, ...]
     placement: str
     options: dict[str, Any]
 
     def membership(self, hosts: tuple[Host, ...] | None = None, **more: bytes) -> Membership:
-        """``hosts``, else those given, under the placement; what cannot be is a usage error.
+        """``hosts``, else those given, under the placement; an invalid one is a usage error.
 
         ``more`` are options of the placement that are not shown.
         """
@@ -63,7 +49,7 @@ class Pool:
 
 @contextmanager
 def usage(kind: type[HashringError] = HashringError) -> Iterator[None]:
-    """Inside, every error of hashring (of this ``kind``) is about what was typed: exit 2."""
+    """Inside, errors of hashring (of this ``kind``) are usage errors: exit 2."""
     try:
         yield
     except kind as error:
@@ -71,7 +57,7 @@ def usage(kind: type[HashringError] = HashringError) -> Iterator[None]:
 
 
 def names(given: Iterable[str]) -> tuple[str, ...]:
-    """The names in values that repeat and hold commas.
+    """The names in repeated values that are lists with commas.
 
     >>> names(["a, b", "c"])
     ('a', 'b', 'c')
@@ -88,6 +74,11 @@ def named_weights(given: Iterable[str], option: str) -> tuple[Host, ...]:
     """
     pairs: list[tuple[str, float]] = []
     for part in names(given):
+        if len(part.split()) > 1:
+            raise click.UsageError(
+                f"{option} {part!r}: separate the hosts by commas",
+                click.get_current_context(silent=True),
+            )
         name, sign, weight = part.rpartition("=")
         try:
             pairs.append((name, float(weight)) if sign else (part, 1.0))
@@ -96,25 +87,34 @@ def named_weights(given: Iterable[str], option: str) -> tuple[Host, ...]:
                 f"{option} {part}: the weight {weight!r} is not a number",
                 click.get_current_context(silent=True),
             ) from None
+    if not pairs and option == "--hosts":
+        raise click.UsageError("--hosts has no host", click.get_current_context(silent=True))
     with usage():
         return as_hosts(pairs)
 
 
-def pool_options(function: Function) -> Function:
-    """The options that say who serves; ``function`` gets them as one ``pool``."""
-
-    @click.option(
+def hosts_option(function: Function) -> Function:
+    """``--hosts``, for ``named_weights``."""
+    return click.option(
         "--hosts",
+        "--host",
+        "hosts",
         required=True,
         multiple=True,
         metavar="A,B=2,...",
-        help="The hosts, each with its weight where that is not 1. Repeatable.",
-    )
+        help="Hosts, each with its weight if that is not 1. Repeatable.",
+    )(function)
+
+
+def pool_options(function: Function) -> Function:
+    """Hosts and placement; ``function`` gets them as one ``pool``."""
+
+    @hosts_option
     @click.option(
-        "--vnodes", type=click.IntRange(min=1), help="Vnodes per host of weight 1 (ring)."
+        "--vnodes", type=click.IntRange(min=1), help="Vnodes of a host of weight 1 (ring)."
     )
     @click.option("--seed", type=click.IntRange(0, (1 << 32) - 1), help="Seed of the hash (ring).")
-    @click.option("--placement", default="ring", show_default=True, help="The placement's name.")
+    @click.option("--placement", default="ring", show_default=True, help="Name of the placement.")
     @click.option(
         "--option",
         "given",
@@ -133,17 +133,15 @@ def pool_options(function: Function) -> Function:
         **kwargs: Any,
     ) -> Any:
         found = named_weights(hosts, "--hosts")
-        if not found:
-            raise click.UsageError("--hosts names no host", click.get_current_context())
         options = placement_options(placement, given)
         options |= {k: v for k, v in (("vnodes", vnodes), ("seed", seed)) if v is not None}
-        return function(*args, pool=Pool(found, placement, options), **kwargs)
+        return function(*args, pool=PoolOptions(found, placement, options), **kwargs)
 
     return with_pool
 
 
 def placement_options(placement: str, given: Iterable[str]) -> dict[str, Any]:
-    """The options of ``placement`` in texts ``K=V``; what cannot be is a usage error."""
+    """The options of ``placement`` in texts ``K=V``; an invalid one is a usage error."""
     from hashring.placement import options
 
     with usage():
@@ -171,16 +169,16 @@ def _value(text: str) -> Any:
 
 
 def log_options(function: Function) -> Function:
-    """The logs and what they hold; ``function`` gets ``logs``, ``log_format`` and ``key``."""
+    """The logs and their format; ``function`` gets ``logs``, ``log_format`` and ``key``."""
     for decorate in (
-        click.option("--key", metavar="FIELD", help="The client's field in JSON lines (a.b)."),
+        click.option("--key", metavar="FIELD", help="Field of the client in JSON lines (a.b)."),
         click.option(
             "--format",
             "log_format",
             type=click.Choice(_FORMATS),
             default="auto",
             show_default=True,
-            help="What a line of the logs is.",
+            help="Format of the logs.",
         ),
         click.argument("logs", nargs=-1, required=True, metavar="LOG..."),
     ):
@@ -191,9 +189,13 @@ def log_options(function: Function) -> Function:
 def change_options(function: Function) -> Function:
     """``--add``, ``--remove`` and ``--weight``, for ``change_of``."""
     for decorate in (
-        click.option("--weight", multiple=True, metavar="C=2,...", help="New weights. Repeatable."),
-        click.option("--remove", multiple=True, metavar="B,...", help="Hosts that leave."),
-        click.option("--add", multiple=True, metavar="D,E=2,...", help="Hosts that come."),
+        click.option(
+            "--weight", multiple=True, metavar="C=2,...", help="New weights of hosts. Repeatable."
+        ),
+        click.option(
+            "--remove", multiple=True, metavar="B,...", help="Hosts to remove. Repeatable."
+        ),
+        click.option("--add", multiple=True, metavar="D,E=2,...", help="Hosts to add. Repeatable."),
     ):
         function = decorate(function)
     return function
@@ -206,7 +208,7 @@ def change_of(
     *,
     new_secret: bool = False,
 ) -> Change | None:
-    """The change that the options of ``change_options`` say; None where they say none."""
+    """The change of the options of ``change_options``; None without one."""
     from hashring.analysis import Change
 
     if not names((*add, *remove, *weight)) and not new_secret:

@@ -1,4 +1,4 @@
-"""How far is the reading?  A bar on stderr, on a terminal, for logs that take a while."""
+"""A progress bar on stderr, on a terminal, for logs that take a while."""
 
 from __future__ import annotations
 
@@ -7,16 +7,14 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["reading"]
-
-_WORTH = 16 << 20  # 16 MiB are read in a tenth of a second; below that a bar would only flicker
+_SMALLEST = 16 << 20  # bytes: read in a tenth of a second, in which a bar would only flicker
 
 
 @contextmanager
 def reading(sources: Iterable[str]) -> Iterator[Callable[[int], None] | None]:
-    """What to tell each number of bytes read; None where nobody would see a bar."""
+    """A function to call with each number of bytes read; None without a bar."""
     total = _size(sources)
-    if not sys.stderr.isatty() or (total is not None and total < _WORTH):
+    if not sys.stderr.isatty() or (total is not None and total < _SMALLEST):
         yield None
         return
     from rich.console import Console
@@ -29,7 +27,7 @@ def reading(sources: Iterable[str]) -> Iterator[Callable[[int], None] | None]:
 
 
 def _size(sources: Iterable[str]) -> int | None:
-    """How many bytes there are; None where a pipe cannot say."""
+    """The number of bytes; None for a pipe, which has no size."""
     total = 0
     for source in sources:
         path = Path(source)
@@ -38,5 +36,5 @@ def _size(sources: Iterable[str]) -> int | None:
                 return None
             total += path.stat().st_size
         except (OSError, ValueError):
-            return 0  # the reader will say what is wrong with it
+            return 0  # the reader will report the error
     return total

@@ -1,4 +1,4 @@
-"""How does a report look?  Numbers right-aligned, bars as wide as the terminal lets them be."""
+"""Reports on a terminal: numbers to the right, bars in the width that is left."""
 
 from __future__ import annotations
 
@@ -13,35 +13,16 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from hashring.analysis._formats import show
 from hashring.analysis._rich import table as sheet_table
-from hashring.analysis.sheets import named as name_of
-from hashring.analysis.sheets import percent
-from hashring.cli._facts import kind_lines, log_parts, placement_text
+from hashring.analysis.sheets import named
+from hashring.text import printable
 
 if TYPE_CHECKING:
     from hashring.analysis import Clients, Report
-    from hashring.cli._options import Pool
+    from hashring.cli._options import PoolOptions
 
-__all__ = [
-    "Bar",
-    "HostRow",
-    "arrow",
-    "host_table",
-    "legend",
-    "log_line",
-    "name_of",
-    "page",
-    "percent",
-    "placement_line",
-    "print_report",
-    "sheet",
-    "sheet_table",
-    "show",
-]
-
-_BAR = 8  # columns a bar gets before names give way: an eighth is still seen
-_NAME = 12  # columns a name keeps in any case
+_BAR = 8  # columns of a bar before names are shortened
+_NAME = 12  # columns of a name in any case
 _BLOCKS = ("█", "▓", "░")  # a share up to its fair one, above it, and what is missing to it
 _ASCII = ("#", "+", ".")
 
@@ -50,7 +31,7 @@ _ASCII = ("#", "+", ".")
 def page() -> Iterator[Console]:
     """A console whose text goes to stdout at the end: in colour on a terminal, plain elsewhere.
 
-    Nothing is ever read as markup: names of hosts and clients are other people's text.
+    Nothing is read as markup: names of hosts and clients come from outside.
     """
     out = Console(file=sys.stdout, markup=False, highlight=False, emoji=False)
     with out.capture() as captured:
@@ -70,8 +51,48 @@ def arrow(before: int, after: int, width: int) -> str:
     return f"{before:>{width},} -> {after:>{width},}"
 
 
+def facts(pool: PoolOptions, hosts: str, clients: Clients) -> list[str]:
+    """The lines under the title of a page."""
+    read = "".join(log_parts(clients))
+    return [placement_text(pool, hosts), read, *kind_lines(clients), *clients.warnings]
+
+
+def log_parts(clients: Clients) -> tuple[str, str, str]:
+    """The sources, format and used lines; the unused lines; the clients."""
+    sources = ", ".join(printable(source, 40) for source in clients.sources[:3])
+    more = len(clients.sources) - 3
+    sources += f" and {more:,} more" if more > 0 else ""
+    bad = f"{clients.unreadable:,} unreadable"
+    if clients.first_unreadable is not None:
+        where = _line(clients, clients.first_unreadable, clients.first_unreadable_in)
+        bad += f" (the first is {where})"
+    before = f"{sources}: {clients.format}, {clients.used:,} lines used, "
+    return before, bad, f", {len(clients.counts):,} clients"
+
+
+def kind_lines(clients: Clients) -> list[str]:
+    """Why lines were not used: each kind, its number, and the place of the first."""
+    return [
+        f"{bad.lines:,} {bad.kind}, "
+        + "the first is " * (bad.lines > 1)
+        + _line(clients, bad.first, bad.source)
+        for bad in clients.kinds
+    ]
+
+
+def _line(clients: Clients, number: int, source: str | None) -> str:
+    several = len(clients.sources) > 1
+    return f"line {number:,}" + (f" of {printable(source or '', 40)}" if several else "")
+
+
+def placement_text(pool: PoolOptions, hosts: str) -> str:
+    """The hosts, the placement and its options."""
+    settings = ", ".join(f"{k}={v}" for k, v in pool.settings().items())
+    return f"{hosts}, placement {pool.placement}" + (f" ({settings})" if settings else "")
+
+
 def log_line(clients: Clients) -> Text:
-    """What was read: sources, format, lines used and not used, clients; then why not used."""
+    """The sources, format, used and unused lines and clients; then why lines were not used."""
     before, bad, after = log_parts(clients)
     text = Text(before)
     text.append(bad, style="yellow" if clients.unreadable else "")
@@ -81,13 +102,13 @@ def log_line(clients: Clients) -> Text:
     return text
 
 
-def placement_line(pool: Pool, hosts: str) -> Text:
-    """Which hosts, under which placement, with which options."""
+def placement_line(pool: PoolOptions, hosts: str) -> Text:
+    """The hosts, the placement and its options."""
     return Text(placement_text(pool, hosts))
 
 
 def print_report(title: str, about: Sequence[str | Text], report: Report) -> None:
-    """A whole report: its title, what it was made of, its tables, and its sentence."""
+    """A whole report: its title, facts, tables and summary."""
     with page() as out:
         out.print(title, style="bold")
         for line in about:
@@ -114,7 +135,7 @@ def sheet(*columns: str, left: int = 1) -> Table:
 
 
 def host_table(out: Console, heads: tuple[str, ...], rows: list[HostRow]) -> Table:
-    """One line a host: its name, its numbers under ``heads``, a bar in the width that is left."""
+    """One line per host: its name, its numbers under ``heads``, a bar in the width that is left."""
     fixed = sum(
         2 + max(len(head), *(len(row.cells[column]) for row in rows))
         for column, head in enumerate(heads)
@@ -126,13 +147,13 @@ def host_table(out: Console, heads: tuple[str, ...], rows: list[HostRow]) -> Tab
     table.columns[0].min_width = min(longest, _NAME)  # where all is too wide, numbers give way
     table.add_column("", ratio=1)
     for row in rows:
-        name = name_of(row.host, max(_NAME, room - 2))
+        name = named(row.host, max(_NAME, room - 2))
         table.add_row(Text(f"{row.sign} {name}", style=row.style), *row.cells, row.bar)
     return table
 
 
 def legend(out: Console, what: str) -> Text:
-    """What the signs of a bar mean."""
+    """The meaning of the signs of a bar."""
     full, over, under = _signs(out.encoding)
     return Text(f"{full} {what}  {over} above its fair share  {under} below it", style="dim")
 

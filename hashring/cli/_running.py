@@ -12,8 +12,6 @@ from urllib.parse import urlsplit
 from hashring.errors import ConfigError, HashringError
 from hashring.hosts import Host
 
-__all__ = ["Running", "asked", "running_of"]
-
 _PATIENCE = 5.0
 """Seconds for an answer from this machine that takes a millisecond."""
 

@@ -1,4 +1,4 @@
-"""How do commands ask a source?  By its URL and options, or by those of the settings."""
+"""Sources of hosts for commands: by URL and options, or by the settings."""
 
 from __future__ import annotations
 
@@ -18,13 +18,11 @@ if TYPE_CHECKING:
     from hashring.config import Settings
     from hashring.discovery import Notice
 
-__all__ = ["balancer_of", "source_options"]
-
 Function: TypeAlias = Callable[..., Any]
 
 
 def source_options(function: Function) -> Function:
-    """The source that is asked; ``function`` gets ``source`` and ``within``, in seconds."""
+    """A source; ``function`` gets ``source`` and ``within``, in seconds."""
 
     @click.argument("url", metavar="SOURCE_URL")
     @click.option(
@@ -32,14 +30,14 @@ def source_options(function: Function) -> Function:
         "given",
         multiple=True,
         metavar="K=V",
-        help="An option of the source, as in its URL after the '?'. Repeatable.",
+        help="An option of the source, as in the query of its URL. Repeatable.",
     )
     @click.option(
         "--within",
         type=click.FloatRange(0, min_open=True),
         default=10.0,  # a resolver tries for 5 s, and a registry elects a leader in less
         show_default=True,
-        help="Seconds to wait for the first answer.",
+        help="Seconds to wait for the first list.",
     )
     @wraps(function)
     def with_source(*args: Any, url: str, given: tuple[str, ...], **kwargs: Any) -> Any:
@@ -59,34 +57,34 @@ def source_options(function: Function) -> Function:
 
 
 def balancer_of(settings: Settings) -> LoadBalancer:
-    """The balancer that ``serve`` would have; with a source, once that has answered.
+    """The balancer that ``serve`` would have; with a source, after its first list.
 
-    Raises ``DiscoveryError`` when it does not in the time that the settings give it.
+    Raises ``DiscoveryError`` without a list in the time of the settings.
     """
     from hashring.config import balancer
 
     lb = balancer(settings)
     if settings.discovery.url:
-        # what goes wrong is an error of one line: without a handler, logging would print it too
+        # an error is printed as one line; without a handler, logging would print it too
         logging.getLogger("hashring").addHandler(logging.NullHandler())
-        asyncio.run(_answered(settings, lb))
+        asyncio.run(_first_list(settings, lb))
     return lb
 
 
-async def _answered(settings: Settings, lb: LoadBalancer) -> None:
+async def _first_list(settings: Settings, lb: LoadBalancer) -> None:
     from hashring.config import discovery
 
     following = discovery(settings, lb)
     assert following is not None
-    against: list[str] = []  # why an answer is not the pool's
+    refused: list[str] = []  # why a list was not applied
 
-    def told(notice: Notice) -> None:
+    def on_notice(notice: Notice) -> None:
         if notice.kind in ("held", "refused"):
-            against.append(notice.text)
+            refused.append(notice.text)
 
-    following.subscribe(told)
+    following.subscribe(on_notice)
     async with following:
         if following.membership is None:
             silent = f"no answer within {settings.discovery.wait:g} s"
-            why = following.trouble or (against[-1] if against else silent)
+            why = following.trouble or (refused[-1] if refused else silent)
             raise DiscoveryError(f"{following.source}: {why}", source=str(following.source))

@@ -1,4 +1,4 @@
-"""``hashring advise``: which placement, and how many vnodes?"""
+"""``hashring advise``: a placement and a number of vnodes for a target balance."""
 
 from __future__ import annotations
 
@@ -7,41 +7,40 @@ import click
 from hashring.cli._json import emit
 from hashring.cli._options import json_option, usage
 from hashring.cli._pictures import Pictures, picture_options
-
-__all__ = ["command"]
+from hashring.text import plural
 
 
 @click.command("advise")
 @click.option(
-    "--hosts", type=click.IntRange(min=1), required=True, metavar="N", help="How many hosts."
+    "--hosts", type=click.IntRange(min=1), required=True, metavar="N", help="Number of hosts."
 )
 @click.option(
     "--peak",
     type=float,
     default=1.1,
     show_default=True,
-    help="How much the busiest host may have, as a multiple of the mean.",
+    help="Share of the busiest host, as a multiple of the mean.",
 )
 @click.option(
     "--export",
     type=click.Choice(["envoy", "haproxy", "nginx"]),  # as advise has them, whose import is slow
-    help="The proxy that shall one day place the same.",
+    help="Proxy that the placement must be exportable to.",
 )
 @picture_options
 @json_option
 def command(hosts: int, peak: float, export: str | None, draw: Pictures, as_json: bool) -> None:
-    """Which placement and how many vnodes keep the busiest host below a peak.
+    """Recommend a placement and a number of vnodes.
 
-    The peak is of all possible keys; hot clients come on top (see spread). What moves when a host
-    is added is measured on 10,000 keys.
+    The peak is that of all possible keys; clients with many requests add to it (see spread). The
+    keys that move when a host is added are measured on 10,000 keys.
     """
     from hashring.analysis import advise
 
     draw.check()
     with usage():
         report = advise(peak, hosts, export=export)
-    title = f"Advice for {hosts:,} hosts and a peak/mean of {peak:g}"
-    facts = [f"the same routing in {export} one day" if export else "no proxy to export to"]
+    title = f"Advice for {plural(hosts, 'host')} and a peak/mean of {peak:g}"
+    facts = [f"can be exported to {export}" if export else "not limited to what a proxy can do"]
     draw.write(report, title=title, facts=facts)
     if as_json:
         return emit("advise", None, report.to_dict())

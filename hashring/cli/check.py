@@ -1,4 +1,4 @@
-"""``hashring check``: what is wrong with this configuration?"""
+"""``hashring check``: the problems of a configuration."""
 
 from __future__ import annotations
 
@@ -8,35 +8,38 @@ import click
 
 from hashring.cli._json import emit
 from hashring.cli._options import json_option
+from hashring.text import printable
 
 if TYPE_CHECKING:
     from hashring.cli._against import Compared
     from hashring.config import ProblemsError, Settings
 
-__all__ = ["command", "tell"]
-
 BAD_CONFIG = 3
-_LONGEST = 500  # characters of one mistake: what a file holds is other people's text
+_LONGEST = 500  # characters of one problem: the text of a file comes from outside
 
 
 @click.command("check")
 @click.argument("file", metavar="FILE")
-@click.option("--against", metavar="URL", help="A gateway's admin listener: what differs there?")
+@click.option(
+    "--against", metavar="URL", help="Compare with the running gateway of this admin listener."
+)
 @json_option
 def command(file: str, against: str | None, as_json: bool) -> None:
-    """Say what is wrong with FILE: the line, the key and a hint for each mistake.
+    """List the problems of a configuration file.
 
-    The environment counts as it would for `hashring serve`. Exits 0 or 3.
+    Each problem has its line, key and a hint. The environment counts as for `hashring serve`.
+    Exits with 0, or 3 if there is a problem.
 
-    With --against it also says what a running gateway has that FILE has not, and which part of all
-    keys would move if that gateway were as FILE says; exits 1 when anything differs.
+    With --against, the differences between FILE and a running gateway are listed, with the share
+    of all keys that would move if the gateway had the settings of FILE; exits with 1 if anything
+    differs.
     """
     from hashring.config import ProblemsError, balancer, read
 
     try:
         settings = read(file)
     except ProblemsError as error:
-        tell(error)
+        print_problems(error)
         raise SystemExit(BAD_CONFIG) from None
     if against is not None:
         _compare(file, settings, against, as_json)
@@ -63,10 +66,10 @@ def _compare(file: str, settings: Settings, url: str, as_json: bool) -> None:
     found = compared(ours, running)
     if as_json:
         facts = _facts(file, settings, ours.fingerprint)
-        told = {"against": url, "fingerprint_there": running.fingerprint}
+        more = {"against": url, "fingerprint_there": running.fingerprint}
         listed = [difference._asdict() for difference in found.differences]
         moved = {"moved": found.moved, "moved_now": found.moved_now}
-        emit("check", None, facts, told, {"equal": not listed, "differences": listed, **moved})
+        emit("check", None, facts, more, {"equal": not listed, "differences": listed, **moved})
     else:
         _print(file, ours.fingerprint, url, running.fingerprint, found)
     if found.differences:
@@ -74,31 +77,29 @@ def _compare(file: str, settings: Settings, url: str, as_json: bool) -> None:
 
 
 def _print(file: str, mark: str, url: str, mark_there: str, found: Compared) -> None:
-    from hashring.analysis._formats import show
     from hashring.text import plural
 
     width = max(len(file), len(url))
-    click.echo(f"{file:<{width}}  {mark}\n{url:<{width}}  {show(mark_there)}")
+    click.echo(f"{file:<{width}}  {mark}\n{url:<{width}}  {printable(mark_there)}")
     if not found.differences:
         click.echo("equal: every key goes to the same host")
         return
     click.echo(f"{plural(len(found.differences), 'difference')} (file | gateway)")
     for part, ours, theirs in found.differences:
-        click.echo(f"  {show(part, 80)}: {show(ours, 80)} | {show(theirs, 80)}")
+        click.echo(f"  {printable(part, 80)}: {printable(ours, 80)} | {printable(theirs, 80)}")
     if found.moved is None or found.moved_now is None:
-        click.echo("how many keys would move cannot be told")
+        click.echo("the number of keys that would move is unknown")
         return
     now = "" if found.moved == found.moved_now else f" ({found.moved_now:.1%} as hosts are up now)"
     click.echo(f"{found.moved:.1%} of all keys would move{now}")
 
 
-def tell(error: ProblemsError) -> None:
-    """Each mistake on a line of stderr, and how many there are."""
-    from hashring.analysis._formats import show
+def print_problems(error: ProblemsError) -> None:
+    """Print each problem on a line of stderr, then their number."""
     from hashring.text import plural
 
     for problem in error.problems:
-        click.echo(show(str(problem), _LONGEST), err=True)
+        click.echo(printable(str(problem), _LONGEST), err=True)
     click.echo(f"hashring: {plural(len(error.problems), 'problem')}", err=True)
 
 
@@ -109,6 +110,6 @@ def _summary(settings: Settings) -> str:
     if settings.discovery.url:
         from hashring.discovery import source
 
-        told = f"the hosts of {source(settings.discovery.url)}"
-        hosts = f"{told}, and {hosts} until it answers" if settings.pool.hosts else told
-    return f"{hosts}, placement {settings.placement.name}, listens at {settings.gateway.listen}"
+        listed = f"the hosts of {source(settings.discovery.url)}"
+        hosts = f"{listed}, and {hosts} until it answers" if settings.pool.hosts else listed
+    return f"{hosts}, placement {settings.placement.name}, listens on {settings.gateway.listen}"

@@ -1,4 +1,4 @@
-"""``hashring compare``: which placement suits the clients of a log?"""
+"""``hashring compare``: placements side by side, by the clients of a log."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from hashring.cli._json import emit
 from hashring.cli._options import (
     change_of,
     change_options,
+    hosts_option,
     json_option,
     log_options,
     named_weights,
@@ -19,27 +20,22 @@ from hashring.cli._options import (
     usage,
 )
 from hashring.cli._pictures import Pictures, picture_options
-
-__all__ = ["command"]
+from hashring.text import plural, printable
 
 
 @click.command("compare")
 @log_options
-@click.option(
-    "--hosts",
-    required=True,
-    multiple=True,
-    metavar="A,B=2,...",
-    help="The hosts, each with its weight where that is not 1. Repeatable.",
-)
+@hosts_option
 @click.option(
     "--placements",
     multiple=True,
     metavar="P,Q,...",
-    help="The placements, each with options as P:K=V:K=V; else ten usual ones.",
+    help="Placements, each with its options as P:K=V:K=V. Default: ten usual ones.",
 )
 @change_options
-@click.option("--lose", metavar="B", help="The host whose death is looked at.")
+@click.option(
+    "--lose", metavar="B", help="Host whose failure is examined. Default: the busiest one."
+)
 @picture_options
 @json_option
 def command(
@@ -55,28 +51,26 @@ def command(
     draw: Pictures,
     as_json: bool,
 ) -> None:
-    """Placements side by side, by the clients of LOG...
+    """Compare placements by the clients of a log.
 
-    How even each is, what a change of hosts moves (and moves between hosts that stay), and who
-    inherits the clients of a host that dies. A LOG is a file, plain or gzip, or - for standard
-    input.
+    Shows how even each placement is, which clients a change of hosts moves (and how many of them
+    between unchanged hosts), and which hosts get the clients of a host that fails. LOG is a file,
+    plain or gzip, or - for standard input.
     """
     from hashring.analysis import compare
-    from hashring.cli._facts import log_parts, shortened
+    from hashring.cli._render import log_parts
 
     found = named_weights(hosts, "--hosts")
-    if not found:
-        raise click.UsageError("--hosts names no host", click.get_current_context())
     change = change_of(add, remove, weight)
     wanted = _placements(placements)
     draw.check()
     with usage():
-        # on no client at all: what cannot be is said before the log is read
+        # with no client at all: invalid options are reported before the log is read
         compare({}, found, change, placements=wanted[:1], lose=lose)
     clients = read_logs(logs, log_format, key)
     report = compare(clients.counts, found, change, placements=wanted, lose=lose)
-    title = f"Placements compared: {shortened(report.change or 'no change', 200)}"
-    count = f"{len(found):,} hosts"
+    title = f"Placements compared: {printable(report.change or 'no change', 200)}"
+    count = plural(len(found), "host")
     draw.write(report, title=title, facts=[count, "".join(log_parts(clients))])
     if as_json:
         said = {"change": None if change is None else change.to_dict(), "log": clients.to_dict()}

@@ -1,4 +1,4 @@
-"""``hashring demo``: what happens to sessions while the pool changes?"""
+"""``hashring demo``: sessions while hosts join, drain and fail."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
     from rich.live import Live
 
     from hashring.gateway.demo import Stage
 
-__all__ = ["command"]
-
+_COLOURS = {"up": "green", "draining": "yellow", "down": "red"}
 _INTERRUPTED = 130  # what a shell reports for a command that Ctrl-C ended: 128 + SIGINT
 
 
@@ -27,19 +26,20 @@ _INTERRUPTED = 130  # what a shell reports for a command that Ctrl-C ended: 128 
     type=click.IntRange(1, 500),
     default=200,
     show_default=True,
-    help="How many keep a session.",
+    help="Number of clients with a session.",
 )
-@click.option("--stay", is_flag=True, help="Leave it running at the end, until Ctrl-C.")
+@click.option("--stay", is_flag=True, help="Keep running at the end, until Ctrl-C.")
 def command(clients: int, stay: bool) -> None:
-    """Four hosts, a gateway and 200 clients; a host joins, one drains, one is killed and returns.
+    """Watch sessions while hosts join, drain and fail.
 
-    The hosts are processes on free ports of 127.0.0.1 that count in memory how often each session
-    has called: what a request at the wrong host loses is seen at once. Exits 0 if no session broke
-    that could be kept and no request failed, else 1.
+    Starts a gateway, clients and four hosts on free ports of 127.0.0.1. A host joins, one drains,
+    one is killed and returns. Each host counts in memory the requests of each session, so that a
+    request at the wrong host is noticed. Exits 0 if every session that could be kept was kept and
+    no request failed, else 1.
     """
     from rich.console import Console
 
-    for name in ("hashring", "uvicorn"):  # a host that dies is the story's to tell
+    for name in ("hashring", "uvicorn"):  # the scenario itself reports a killed host
         logging.getLogger(name).addHandler(logging.NullHandler())
     out = Console(markup=False, highlight=False, emoji=False)
     began = time.monotonic()
@@ -81,7 +81,7 @@ async def _perform(out: Console, size: int, stay: bool, began: float) -> int:
 
 
 async def _until_stopped(stage: Stage, story: Any, live: Live | None) -> None:
-    """Wait for the story or for a signal; redraw the view, if there is one, all the while."""
+    """Wait for the scenario or for a signal; redraw the view, if there is one, meanwhile."""
     tasks = [asyncio.create_task(story), asyncio.create_task(stage.stop.wait())]
     drawing = asyncio.create_task(_draw(stage, live)) if live is not None else None
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -97,19 +97,46 @@ def _view(out: Console, stage: Stage) -> AbstractContextManager[Live | None]:
         return nullcontext()
     from rich.live import Live
 
-    from hashring.cli._stage import picture
+    return Live(_picture(stage, 0.0), console=out, auto_refresh=False, transient=True)
 
-    return Live(picture(stage, 0.0), console=out, auto_refresh=False, transient=True)
+
+def _picture(stage: Stage, rate: float) -> RenderableType:
+    """The present step, each host with its state and sessions, the counts so far."""
+    from rich.console import Group
+    from rich.text import Text
+
+    from hashring.cli._render import Bar, sheet
+
+    lb, crowd = stage.gateway.lb, stage.crowd
+    sessions = crowd.sessions
+    table = sheet("host", "state", "sessions", "answered", "anonymous", left=2)
+    table.expand = True
+    table.add_column("", ratio=1)
+    most = max([*sessions.values(), 1])
+    for host in lb.hosts:
+        state = lb.state(host)
+        count = sessions[host.name]
+        table.add_row(
+            host.name,
+            Text(state, style=_COLOURS[state]),
+            f"{count:,}",
+            f"{crowd.served[host.name]:,}",
+            f"{crowd.anonymous[host.name]:,}",
+            Bar(count, count, most),
+        )
+    failed = sum(crowd.failures.values())
+    line = Text(f"{rate:,.0f} requests/s, {crowd.requests:,} so far, ")
+    line.append(f"{failed:,} failed", style="red" if failed else "")
+    line.append(f", {crowd.broken:,} sessions broken")
+    return Group(Text(""), Text(stage.story.now, style="bold"), table, line)
 
 
 async def _draw(stage: Stage, live: Live) -> None:
-    from hashring.cli._stage import picture
-
     before, at = stage.crowd.requests, time.monotonic()
     while True:
         await asyncio.sleep(0.25)
         now = time.monotonic()
-        live.update(picture(stage, (stage.crowd.requests - before) / (now - at)), refresh=True)
+        live.update(_picture(stage, (stage.crowd.requests - before) / (now - at)), refresh=True)
         before, at = stage.crowd.requests, now
 
 

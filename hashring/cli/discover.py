@@ -1,4 +1,4 @@
-"""``hashring discover``: who is in, according to a source, and who comes and goes?"""
+"""``hashring discover``: the hosts that a source lists, and their changes."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from hashring.cli._json import SCHEMA
 from hashring.cli._options import json_option, usage
 from hashring.cli._sources import source_options
 from hashring.errors import DiscoveryError, NoHostsError
+from hashring.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,24 +22,27 @@ if TYPE_CHECKING:
     from hashring import LoadBalancer
     from hashring.discovery import Discovery, Membership, Notice, Source
 
-__all__ = ["command", "differences"]
-
 
 @click.command("discover")
 @source_options
-@click.option("--watch", is_flag=True, help="Go on and print each change, until interrupted.")
-@click.option("--placement", default="ring", show_default=True, help="What the fingerprint is of.")
+@click.option("--watch", is_flag=True, help="Print each change until interrupted.")
+@click.option(
+    "--placement",
+    default="ring",
+    show_default=True,
+    help="Placement that the fingerprint is computed for.",
+)
 @json_option
 def command(source: Source, within: float, watch: bool, placement: str, as_json: bool) -> None:
-    """Who is in, according to SOURCE_URL: every host with its address and weight.
+    """Print the hosts that a source lists, with address and weight.
 
-    Shows what a router would have in its pool: an answer that says that most hosts are gone is
-    held for its grace time, and a source that is down changes nothing. With --json each membership
-    is one line on stdout; what else happens is told on stderr.
+    Shows the pool that a router with SOURCE_URL would have: a list without most of the hosts is
+    held back for the grace time, and a source that is down changes nothing. With --json each list
+    is one line on stdout; other events are printed on stderr.
     """
     from hashring import LoadBalancer
 
-    # every notice is printed here: without a handler, logging would print the bad ones once more
+    # every notice is printed here; without a handler, logging would print some of them again
     logging.getLogger("hashring").addHandler(logging.NullHandler())
     with usage():
         lb = LoadBalancer(placement=placement)
@@ -53,20 +57,20 @@ async def _follow(
 
     discovery = Discovery(source, lb, wait=within)
     unread: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    hears = show.hears(discovery)
+    print_notice = show.listener(discovery)
 
     refused: list[str] = []
 
-    def told(notice: Notice) -> None:
+    def on_notice(notice: Notice) -> None:
         if notice.kind == "refused":
             refused.append(f"{source}: {notice.text}")
         try:
-            hears(notice)
-        except OSError as error:  # what a listener raises is only logged, and this ends us
+            print_notice(notice)
+        except OSError as error:  # an error of a listener is only logged, and this one ends us
             if not unread.done():
                 unread.set_exception(error)
 
-    discovery.subscribe(told)
+    discovery.subscribe(on_notice)
     async with discovery:
         if watch or unread.done():
             await unread
@@ -75,20 +79,20 @@ async def _follow(
             why = discovery.trouble or (refused[-1] if refused else silent)
             raise DiscoveryError(why, source=str(source))
         if not lb.hosts:
-            raise NoHostsError(f"{source} says that nobody is in")
+            raise NoHostsError(f"{source} lists no host")
 
 
 class _Text:
-    """Changes for people: who came (+), went (-), or is another than before (~)."""
+    """Changes for people: added (+), removed (-) and changed (~) hosts."""
 
     def __init__(self, lb: LoadBalancer) -> None:
         self._lb = lb
         self._before: Membership | None = None
 
-    def hears(self, discovery: Discovery) -> Callable[[Notice], None]:
-        """What prints the notices of ``discovery``."""
+    def listener(self, discovery: Discovery) -> Callable[[Notice], None]:
+        """Returns a function that prints the notices of ``discovery``."""
 
-        def told(notice: Notice) -> None:
+        def on_notice(notice: Notice) -> None:
             membership = discovery.membership
             if notice.kind == "changed" and membership is not None:
                 self.changed(notice, membership)
@@ -96,7 +100,7 @@ class _Text:
             else:
                 click.echo(f"{_now()} {_one_line(str(notice))}", err=True)
 
-        return told
+        return on_notice
 
     def changed(self, notice: Notice, membership: Membership) -> None:
         """Print one change."""
@@ -107,7 +111,7 @@ class _Text:
 
 
 class _Json(_Text):
-    """Memberships for programs: one line each, complete, flushed."""
+    """Memberships for programs: one complete line each, flushed."""
 
     def changed(self, notice: Notice, membership: Membership) -> None:
         """Print one membership."""
@@ -133,7 +137,7 @@ class _Json(_Text):
 
 
 def differences(before: Membership | None, after: Membership) -> Iterator[str]:
-    """One line for each host that came, went or changed.
+    """One line for each host that was added, removed or changed.
 
     >>> from hashring.discovery import Entry, gather
     >>> old, new = gather([Entry("a"), Entry("b")]), gather([Entry("b", "10.0.0.2:80", 0)])
@@ -143,24 +147,23 @@ def differences(before: Membership | None, after: Membership) -> Iterator[str]:
     old = _described(before) if before is not None else {}
     new = _described(after)
     yield from (f"- {name}" for name in old if name not in new)
-    for name, said in new.items():
-        if old.get(name) != said:
-            yield f"{'~' if name in old else '+'} {said}"
+    for name, line in new.items():
+        if old.get(name) != line:
+            yield f"{'~' if name in old else '+'} {line}"
 
 
 def _described(membership: Membership) -> dict[str, str]:
-    said = {}
+    lines = {}
     for host in membership.hosts:
         drains = " draining" if host.name in membership.draining else ""
         text = f"{host.name} {host.address} weight {host.weight:g}{drains}"
-        said[_one_line(host.name)] = _one_line(text)
-    return said
+        lines[_one_line(host.name)] = _one_line(text)
+    return lines
 
 
 def _one_line(text: str) -> str:
-    from hashring.analysis._formats import show
 
-    return show(text, 1000)  # names are other people's text
+    return printable(text, 1000)  # names come from outside
 
 
 def _now() -> str:

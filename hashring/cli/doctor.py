@@ -1,4 +1,4 @@
-"""``hashring doctor``: can this source be read, what does it see, and what is wrong?"""
+"""``hashring doctor``: what a source lists, and what is wrong with it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ import click
 from hashring.cli._json import emit
 from hashring.cli._options import json_option
 from hashring.cli._sources import source_options
+from hashring.text import plural, printable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
 
     from hashring.discovery import Finding, Membership, Source
-
-__all__ = ["command", "judged"]
 
 _SHOWN = 5  # names in one line: enough to see which kind they are
 
@@ -28,26 +27,24 @@ _SHOWN = 5  # names in one line: enough to see which kind they are
 @source_options
 @json_option
 def command(source: Source, within: float, as_json: bool) -> int:
-    """What SOURCE_URL sees, and what is wrong: permissions, no hosts, draining hosts, clocks.
+    """Diagnose a source: permissions, hosts, drains, clocks.
 
-    Exits with 1 when there is an error among the findings.
+    Exits with 1 when a finding of SOURCE_URL is an error.
     """
-    findings = asyncio.run(_examined(source, within))
+    findings = asyncio.run(_examine(source, within))
     if as_json:
         listed = [finding._asdict() for finding in findings]
         emit("doctor", None, {"source": str(source), "findings": listed})
     else:
-        from hashring.analysis._formats import show
-
         click.echo(str(source))
         for finding in findings:
-            click.echo(f"  {finding.level:<8} {show(finding.text, 1000)}")
+            click.echo(f"  {finding.level:<8} {printable(finding.text, 1000)}")
     if any(finding.level == "error" for finding in findings):
         click.get_current_context().exit(1)
     return 0
 
 
-async def _examined(source: Source, within: float) -> list[Finding]:
+async def _examine(source: Source, within: float) -> list[Finding]:
     from hashring.discovery import Finding
     from hashring.errors import HashringError
 
@@ -68,21 +65,21 @@ async def _examined(source: Source, within: float) -> list[Finding]:
     except (HashringError, OSError) as error:
         known = any(finding.level == "error" for finding in findings)
         return findings if known else [*findings, Finding("error", str(error))]
-    return [*findings, *judged(membership, time.monotonic() - began)]
+    return [*findings, *judge(membership, time.monotonic() - began)]
 
 
 async def _first(source: Source) -> Membership:
-    # each source's watch() is a generator, which wants to be closed
+    # each source's watch() is a generator, which must be closed
     generator = cast("AsyncGenerator[Membership, None]", source.watch())
     async with aclosing(generator) as memberships:
         return await anext(memberships)
 
 
-def judged(membership: Membership, took: float) -> Iterator[Finding]:
-    """What is to be said of a membership, whatever the source.
+def judge(membership: Membership, took: float) -> Iterator[Finding]:
+    """The findings about a membership, from any source.
 
     >>> from hashring.discovery import Entry, gather
-    >>> for finding in judged(gather([Entry("a", "h:1"), Entry("b", "h:1", 0)], "7"), 0.01):
+    >>> for finding in judge(gather([Entry("a", "h:1"), Entry("b", "h:1", 0)], "7"), 0.01):
     ...     print(*finding)
     ok 2 hosts at revision 7 after 10 ms
     warning 1 of 2 hosts drain: b
@@ -92,7 +89,7 @@ def judged(membership: Membership, took: float) -> Iterator[Finding]:
 
     hosts = membership.hosts
     at = f" at revision {membership.revision}" if membership.revision else ""
-    count = f"{len(hosts)} {'host' if len(hosts) == 1 else 'hosts'}"
+    count = plural(len(hosts), "host")
     yield Finding("ok" if hosts else "error", f"{count}{at} after {1000 * took:.0f} ms")
     if membership.draining:
         level = "error" if not membership.usable else "warning"
@@ -106,4 +103,4 @@ def judged(membership: Membership, took: float) -> Iterator[Finding]:
         if times > 1:
             yield Finding("warning", f"{address} is the address of {times} hosts")
     for problem in membership.problems:
-        yield Finding("warning", f"left out: {problem}")
+        yield Finding("warning", f"ignored: {problem}")

@@ -1,9 +1,8 @@
-"""``hashring export``: which configuration makes a proxy route as this pool does?"""
+"""``hashring export``: a proxy's configuration with the same routing."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -11,44 +10,55 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hashring.cli._options import placement_options, usage
+from hashring.cli._options import named_weights, placement_options, usage
 from hashring.cli._sources import balancer_of
 from hashring.errors import ConfigError
 
 if TYPE_CHECKING:
     from hashring.export import Bridge, Routing
 
-__all__ = ["command", "routing_of"]
-
 BAD_CONFIG = 3
-_A_DAY = 86_400.0  # seconds: the proxies have no word for "without an idle limit"
-_POOL = ("hosts", "placement", "given", "places", "header", "cookie", "address")
+_A_DAY = 86_400.0  # seconds: the proxies cannot express "without an idle limit"
+_POOL = ("hosts", "placement", "given", "places")
 
 
 @click.command("export")
 @click.argument("proxy", metavar="PROXY")
-@click.option("--from", "file", metavar="FILE", help="The pool of a hashring.toml.")
-@click.option("--out", metavar="FILE", help="Write to FILE, not to stdout.")
 @click.option(
-    "--host", "hosts", multiple=True, metavar="ADDRESS:PORT[=WEIGHT]", help="A host. Repeatable."
+    "--from",
+    "file",
+    metavar="FILE",
+    help="Take hosts, placement and identity from a hashring.toml.",
 )
-@click.option("--placement", help="The placement's name.")
-@click.option("--option", "given", multiple=True, metavar="K=V", help="One of its options.")
+@click.option("--out", metavar="FILE", help="Write to FILE instead of stdout.")
+@click.option(
+    "--hosts",
+    "--host",
+    "hosts",
+    multiple=True,
+    metavar="ADDRESS:PORT[=WEIGHT],...",
+    help="Hosts. Repeatable.",
+)
+@click.option("--placement", help="Name of the placement.")
+@click.option(
+    "--option",
+    "given",
+    multiple=True,
+    metavar="K=V",
+    help="An option of the placement. Repeatable.",
+)
 @click.option(
     "--id",
     "places",
     multiple=True,
     metavar="PLACE",
-    help="Where a client ID stands: header:NAME, cookie:NAME, query:NAME, path:NUMBER, address. "
-    "Repeatable, the first found counts.",
+    help="Where a client ID is read: header:NAME, cookie:NAME, query:NAME, path:NUMBER, address. "
+    "Repeatable, the first one found counts.",
 )
-@click.option("--header", metavar="NAME", help="The same as --id header:NAME.")
-@click.option("--cookie", metavar="NAME", help="The same as --id cookie:NAME.")
-@click.option("--address", is_flag=True, help="The same as --id address.")
-@click.option("--listen", metavar="ADDRESS:PORT", help="Where the proxy listens.")
+@click.option("--listen", metavar="ADDRESS:PORT", help="Address on which the proxy listens.")
 @click.option("--bridge", metavar="COOKIE", help="Place by this sticky cookie (haproxy, nginx).")
 @click.option("--bridge-key", metavar="KEY", default="", help="HAProxy's dynamic-cookie-key.")
-@click.option("--without-tokens", is_flag=True, help="Forget the pool's tokens.")
+@click.option("--without-tokens", is_flag=True, help="Ignore tokens, which no proxy can read.")
 def command(
     proxy: str,
     file: str | None,
@@ -59,20 +69,20 @@ def command(
     without_tokens: bool,
     **given: Any,
 ) -> None:
-    """Print a configuration by which PROXY (envoy, haproxy, nginx) places clients as the pool does.
+    """Print a proxy's configuration with the same routing.
+
+    PROXY is envoy, haproxy or nginx.
 
     \b
     hashring export envoy --from hashring.toml --out envoy.yaml
-    hashring export haproxy --host 10.0.0.1:80 --host 10.0.0.2:80=2 \\
-        --placement haproxy-consistent --header x-session
+    hashring export haproxy --hosts 10.0.0.1:80,10.0.0.2:80=2 \\
+        --placement haproxy-consistent --id header:x-session
     """
     from hashring.export import Bridge, export, proxies
 
     if proxy not in proxies():
-        raise click.UsageError(
-            f"there is no export to {proxy!r}; there are {', '.join(proxies())}",
-            click.get_current_context(),
-        )
+        with usage():
+            export(proxy, None)  # type: ignore[arg-type]  # raises for the name
     bridged = None
     if bridge is not None:
         with usage():
@@ -98,41 +108,24 @@ def _write(text: str, out: str | None) -> None:
 def _nothing_else(given: dict[str, Any]) -> None:
     if any(given[name] for name in _POOL):
         raise click.UsageError(
-            "--from FILE says the hosts, the placement and the identity: change them there",
+            "the hosts, the placement and the identity are those of --from FILE: change them there",
             click.get_current_context(),
         )
 
 
 def _typed(given: dict[str, Any], further: dict[str, Any]) -> Routing:
-    """What the command line alone says; the rest is at its default."""
+    """A routing from the command line alone; the rest is at its default."""
     from hashring.export import Routing
 
     ctx = click.get_current_context()
     if not given["hosts"]:
-        raise click.UsageError("say who serves: --from FILE, or --host ADDRESS:PORT", ctx)
+        raise click.UsageError("give hosts: --from FILE, or --hosts ADDRESS:PORT,...", ctx)
     placement = given["placement"] or "ring"
-    hosts = [_host(text) for text in given["hosts"]]
+    hosts = named_weights(given["hosts"], "--hosts")
     options = placement_options(placement, given["given"])
-    # a bad name or address is what was typed; that a proxy cannot do it is not
+    # a bad name or address is a usage error; a limit of the proxy is not
     with usage():
-        return Routing(hosts, placement, options, identity=list(_places(given)), **further)
-
-
-def _host(text: str) -> tuple[str, float]:
-    name, sign, weight = text.partition("=")
-    try:
-        return name, float(weight) if sign else 1.0
-    except ValueError:
-        raise click.UsageError(
-            f"--host {text}: the weight {weight!r} is not a number", click.get_current_context()
-        ) from None
-
-
-def _places(given: dict[str, Any]) -> Iterator[str]:
-    yield from given["places"]
-    yield from (f"{kind}:{given[kind]}" for kind in ("header", "cookie") if given[kind])
-    if given["address"]:
-        yield "address"
+        return Routing(hosts, placement, options, identity=given["places"], **further)
 
 
 def _settings(file: str) -> Any:
@@ -140,10 +133,10 @@ def _settings(file: str) -> Any:
     try:
         settings = config.read(file)
     except config.ProblemsError as error:
-        import_module("hashring.cli.check").tell(error)
+        import_module("hashring.cli.check").print_problems(error)
         raise SystemExit(BAD_CONFIG) from None
     if settings.discovery.url:
-        hosts = balancer_of(settings).hosts  # as the source says now
+        hosts = balancer_of(settings).hosts  # those that the source lists now
         settings = replace(settings, pool=replace(settings.pool, hosts=hosts))
     return settings
 
@@ -151,10 +144,10 @@ def _settings(file: str) -> Any:
 def routing_of(
     settings: Any, *, without_tokens: bool = False, bridge: Bridge | None = None, **further: Any
 ) -> Routing:
-    """What the settings of a gateway say to a proxy. Raises ``ConfigError``.
+    """The routing of a gateway's settings. Raises ``ConfigError``.
 
-    A pool with tokens has an identity that no proxy reads, unless ``without_tokens``: its clients
-    then go where the placement says, though growth or a drain had left them elsewhere.
+    No proxy reads tokens. With ``without_tokens`` clients go to the owners of their IDs, also those
+    that growth or a drain had left on another host.
     """
     from hashring.export import Checks, Routing
     from hashring.health import OutlierRules
@@ -162,7 +155,9 @@ def routing_of(
 
     placement, health, limits = settings.placement, settings.health, settings.limits
     if placement.name == "none":
-        raise ConfigError("there is no placement to export: placement.name is none", option="name")
+        raise ConfigError(
+            "there is no placement to export: placement.name is 'none'", option="name"
+        )
     secret = {} if placement.key_secret is None else {"key_secret": placement.key_secret}
     sources = tuple(settings.identity.sources)
     tokens = settings.tokens.enabled and not without_tokens

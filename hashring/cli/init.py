@@ -1,12 +1,10 @@
-"""``hashring init``: what does a configuration look like?"""
+"""``hashring init``: a configuration with every key."""
 
 from __future__ import annotations
 
 import sys
 
 import click
-
-__all__ = ["command"]
 
 
 @click.command("init")

@@ -1,4 +1,4 @@
-"""``hashring placements``: which algorithms are there, and what does each promise?"""
+"""``hashring placements``: the algorithms and the guarantees of each."""
 
 from __future__ import annotations
 
@@ -15,16 +15,14 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-__all__ = ["GUARANTEES", "command", "listed", "markdown"]
-
 GUARANTEES = {
-    "minimal_move": ("moves", "adding or removing a host moves only keys to or from it"),
-    "order_free": ("order", "the order of hosts never matters"),
-    "weighted": ("weights", "shares follow weights"),
-    "monotone_weight": ("grows", "raising one weight moves keys only to that host"),
-    "stable_under_down": ("down", "with hosts down, a key goes on along its walk"),
+    "minimal_move": ("minimal", "adding or removing a host moves only keys to or from that host"),
+    "order_free": ("order-free", "the order of the hosts does not matter"),
+    "weighted": ("weighted", "shares follow weights"),
+    "monotone_weight": ("monotone", "raising a weight moves keys only to that host"),
+    "stable_under_down": ("stable", "a host that is down moves only its own keys"),
 }
-"""What a placement may promise: the head of its column, and what it means."""
+"""The guarantees: the head of the column, and the meaning of a tick in it."""
 
 _PROXIES = {"envoy": "Envoy", "haproxy": "HAProxy", "nginx": "nginx"}
 _SIGNS = ("✓", "·")
@@ -34,10 +32,13 @@ _ASCII = ("x", ".")
 @click.command("placements")
 @json_option
 @click.option(
-    "--markdown", "as_markdown", is_flag=True, help="The tables of docs/choosing-a-placement.md."
+    "--markdown",
+    "as_markdown",
+    is_flag=True,
+    help="Print the table of docs/choosing-a-placement.md.",
 )
 def command(as_json: bool, as_markdown: bool) -> None:
-    """Every placement: its guarantees, cost and source, and the proxy it exports to."""
+    """List the placements and what each one guarantees."""
     found = list(listed())
     if as_json:
         emit("placements", None, {"placements": found})
@@ -48,7 +49,7 @@ def command(as_json: bool, as_markdown: bool) -> None:
 
 
 def listed() -> Iterator[dict[str, Any]]:
-    """What each module says of itself; a file that says nothing promises nothing."""
+    """The declarations of each module; a placement without GUARANTEES guarantees nothing."""
     from hashring.placement import module, names, options
 
     for name in names():
@@ -64,7 +65,7 @@ def listed() -> Iterator[dict[str, Any]]:
 
 
 def _groups(found: Iterable[dict[str, Any]]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Placements by the proxy they export to, those of none last: the first question to ask."""
+    """Placements by the proxy they export to; those that export to no proxy come last."""
     rest = list(found)
     for proxy in sorted({proxy for each in rest for proxy in each["exports"]}):
         yield _PROXIES.get(proxy, proxy), [each for each in rest if proxy in each["exports"]]
@@ -83,25 +84,25 @@ def _print(found: list[dict[str, Any]]) -> None:
         signs = _signs(out.encoding)
         for proxy, members in _groups(found):
             title = f"Exports to {proxy}" if proxy else "Exports to no proxy"
-            heads = "".join(f"{head:^9}" for head, _ in GUARANTEES.values())
+            heads = "".join(f"{head:^11}" for head, _ in GUARANTEES.values())
             out.print(Text(f"{title:<{width}}{heads}", style="bold"))
             for each in members:
                 _print_one(out, each, width, signs)
             out.print()
         for name, (head, meaning) in GUARANTEES.items():
-            out.print(f"{head:<8} {name}: {meaning}", style="dim")
-        out.print(f"{len(found)} placements; {signs[0]} promised and tested, {signs[1]} not")
+            out.print(f"{head:<11}{meaning} ({name})", style="dim")
+        out.print(f"{len(found)} placements; {signs[0]} guaranteed and tested, {signs[1]} not")
 
 
 def _print_one(out: Console, each: dict[str, Any], width: int, signs: tuple[str, str]) -> None:
-    """A placement: its name and promises in one line, cost and source under it."""
+    """A placement: its name and guarantees on one line, cost and source below."""
     from rich.padding import Padding
     from rich.text import Text
 
     line = Text(f"  {each['name']:<{width - 2}}", style="cyan")
     for name in GUARANTEES:
-        held = name in each["guarantees"]
-        line.append(f"{signs[0] if held else signs[1]:^9}", style="green" if held else "dim")
+        kept = name in each["guarantees"]
+        line.append(f"{signs[0] if kept else signs[1]:^11}", style="green" if kept else "dim")
     out.print(line)
     for text in (each["cost"], each["source"]):
         if text:
@@ -117,7 +118,7 @@ def _signs(encoding: str) -> tuple[str, str]:
 
 
 def markdown(found: list[dict[str, Any]]) -> str:
-    """The table of the documentation, made of what the modules say.
+    """The table of the documentation.
 
     >>> ring = {"name": "ring", "guarantees": ["weighted"], "exports": [], "cost": "", "source": ""}
     >>> print(markdown([ring]).splitlines()[-1])
@@ -129,6 +130,6 @@ def markdown(found: list[dict[str, Any]]) -> str:
     ]
     for proxy, members in _groups(found):
         for each in members:
-            held = ("✓ |" if name in each["guarantees"] else "|" for name in GUARANTEES)
-            lines.append(f"| `{each['name']}` | {' '.join(held)} {proxy or 'none'} |")
+            ticks = ("✓ |" if name in each["guarantees"] else "|" for name in GUARANTEES)
+            lines.append(f"| `{each['name']}` | {' '.join(ticks)} {proxy or 'none'} |")
     return "\n".join(lines) + "\n"

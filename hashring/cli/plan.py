@@ -1,4 +1,4 @@
-"""``hashring plan``: what would a change of hosts do to the clients of a log?"""
+"""``hashring plan``: the clients of a log that a change of hosts moves."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import click
 
 from hashring.cli._json import emit
 from hashring.cli._options import (
-    Pool,
+    PoolOptions,
     change_of,
     change_options,
     json_option,
@@ -18,6 +18,7 @@ from hashring.cli._options import (
     usage,
 )
 from hashring.cli._pictures import Pictures, picture_options
+from hashring.text import plural, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from hashring.analysis import Plan
     from hashring.analysis.planned import HostPlan
 
-__all__ = ["command"]
-
 _FLOWS = 12  # most that are shown: a terminal is 24 lines high; --json has them all
 
 
@@ -35,15 +34,17 @@ _FLOWS = 12  # most that are shown: a terminal is 24 lines high; --json has them
 @log_options
 @pool_options
 @change_options
-@click.option("--new-secret", is_flag=True, help="The ring gets another key_secret (ring).")
-@click.option("--one-by-one", is_flag=True, help="Each host's change as a step of its own.")
+@click.option("--new-secret", is_flag=True, help="Replace the ring's key_secret.")
+@click.option(
+    "--one-by-one", is_flag=True, help="Show the change of each host as a step of its own."
+)
 @picture_options
 @json_option
 def command(
     logs: tuple[str, ...],
     log_format: str,
     key: str | None,
-    pool: Pool,
+    pool: PoolOptions,
     add: tuple[str, ...],
     remove: tuple[str, ...],
     weight: tuple[str, ...],
@@ -52,23 +53,23 @@ def command(
     draw: Pictures,
     as_json: bool,
 ) -> None:
-    """Who moves when the hosts change, by the clients of LOG...
+    """Show which clients of a log a change of hosts moves.
 
-    A LOG is a file, plain or gzip, or - for standard input.
+    LOG is a file, plain or gzip, or - for standard input.
     """
     from hashring.analysis import plan
     from hashring.analysis.change import STAND_IN_SECRET
-    from hashring.cli._facts import facts, shortened
+    from hashring.cli._render import facts
 
     change = change_of(add, remove, weight, new_secret=new_secret)
     if change is None:
         raise click.UsageError(
-            "say what changes, with --add, --remove, --weight or --new-secret",
+            "give a change: --add, --remove, --weight or --new-secret",
             click.get_current_context(),
         )
     if new_secret and one_by_one:
         raise click.UsageError(
-            "--new-secret is one step: plan it without --one-by-one", click.get_current_context()
+            "--new-secret is a single step: leave out --one-by-one", click.get_current_context()
         )
     draw.check()
     secret = {"key_secret": STAND_IN_SECRET} if new_secret else {}
@@ -81,18 +82,18 @@ def command(
         report = plan(clients.counts, before, steps=steps)
     else:
         report = plan(clients.counts, before, after)
-    hosts = f"{len(before.hosts):,} -> {len(after.hosts):,} hosts"
-    title = f"Plan: {shortened(str(change), 200)}"
+    hosts = f"{len(before.hosts):,} -> {plural(len(after.hosts), 'host')}"
+    title = f"Plan: {printable(str(change), 200)}"
     draw.write(report, title=title, facts=facts(pool, hosts, clients), ring=after.ring)
     if as_json:
         more = {"change": change.to_dict(), "log": clients.to_dict()}
-        # only who has the real secret can work out its fingerprint
+        # the fingerprint depends on the real secret
         unknown = {"fingerprint_after": None} if new_secret else {}
         return emit("plan", pool, more, report.to_dict(), unknown)
     from hashring.cli._render import log_line, page, placement_line
 
     with page() as out:
-        out.print(f"Plan: {shortened(str(change), 1000)}", style="bold")
+        out.print(f"Plan: {printable(str(change), 1000)}", style="bold")
         out.print(placement_line(pool, hosts))
         out.print(log_line(clients))
         out.print()
@@ -101,14 +102,15 @@ def command(
 
 
 _NEW_SECRET = (
-    "A new secret places every client anew. Those with a token or a pin stay where they are; for "
-    "all others plan it as a step of its own, when moving them is cheap."
+    "A new secret moves nearly all clients. Clients with a token or a pin stay on their hosts; "
+    "for all others, do it as a step of its own, when moving them is cheap."
 )
 
 
 def _print(out: Console, report: Plan, placement: str, new_secret: bool) -> None:
+    from hashring.analysis._rich import table as sheet_table
     from hashring.analysis.planned import comparison, flow_sheet, step_sheet
-    from hashring.cli._render import legend, sheet_table
+    from hashring.cli._render import legend
 
     out.print(_hosts(out, report))
     out.print(legend(out, "requests after"))
@@ -128,7 +130,7 @@ def _print(out: Console, report: Plan, placement: str, new_secret: bool) -> None
     out.print()
     after = "another, by the secret" if new_secret else report.fingerprint_after
     out.print(f"fingerprint {report.fingerprint} -> {after}", style="dim")
-    # into a pipe the sentence is one line, whatever its length: easy to grep for
+    # in a pipe the sentence is one line of any length, so that it is easy to find
     out.print(report.sentence(), style="bold", soft_wrap=not out.is_terminal)
     if new_secret:
         out.print(_NEW_SECRET, soft_wrap=not out.is_terminal)
@@ -136,7 +138,8 @@ def _print(out: Console, report: Plan, placement: str, new_secret: bool) -> None
 
 def _hosts(out: Console, report: Plan) -> Table:
     from hashring.analysis.planned import weight
-    from hashring.cli._render import Bar, HostRow, arrow, host_table, percent
+    from hashring.analysis.sheets import percent
+    from hashring.cli._render import Bar, HostRow, arrow, host_table
 
     clients, requests = (len(f"{n:,}") for n in (report.clients, report.requests))
     scale = max(max(host.share_after, host.fair_after) for host in report.hosts)

@@ -1,4 +1,4 @@
-"""``hashring route``: where does a key go, and why?"""
+"""``hashring route``: the host of each key, and why."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hashring.cli._json import emit
-from hashring.cli._options import Pool, json_option, pool_options
+from hashring.cli._options import PoolOptions, json_option, pool_options
+from hashring.text import printable
 
 if TYPE_CHECKING:
     from hashring.analysis import Membership
-
-__all__ = ["command"]
 
 _CIRCLE = 1 << 32  # positions are 32 bits
 _WALK = 3  # the owner and two more: who takes over, and who if both are down
@@ -25,10 +24,13 @@ _WALK = 3  # the owner and two more: who takes over, and who if both are down
 @click.command("route")
 @click.argument("keys", nargs=-1, required=True, metavar="KEY...")
 @pool_options
-@click.option("--explain", is_flag=True, help="Say why: position, vnode, next hosts.")
+@click.option("--explain", is_flag=True, help="Show why: position, vnode and the next hosts.")
 @json_option
-def command(keys: tuple[str, ...], pool: Pool, explain: bool, as_json: bool) -> None:
-    """Which host each KEY goes to."""
+def command(keys: tuple[str, ...], pool: PoolOptions, explain: bool, as_json: bool) -> None:
+    """Show the host of each key.
+
+    KEY is a client ID, or - to read one from each line of standard input.
+    """
     membership = pool.membership()
     routes = _routes([os.fsencode(key) for key in keys], membership)
     fingerprint = membership.table.fingerprint
@@ -38,7 +40,7 @@ def command(keys: tuple[str, ...], pool: Pool, explain: bool, as_json: bool) -> 
         _explain(routes, fingerprint)
     else:
         _list(routes)
-        sys.stdout.flush()  # a disk that is full is told of first, and alone
+        sys.stdout.flush()  # so that the error of a full disk comes first
         click.echo(f"fingerprint {fingerprint}", err=True)  # scripts cut the lines on stdout
 
 
@@ -58,24 +60,27 @@ def _routes(keys: list[bytes], membership: Membership) -> list[dict[str, Any]]:
 
 
 def _list(routes: list[dict[str, Any]]) -> None:
-    from hashring.cli._render import name_of, show
+    from hashring.analysis.sheets import named
 
-    shown = [show(route["key"]) for route in routes]
+    shown = [printable(route["key"]) for route in routes]
     width = max(map(len, shown))
     for key, route in zip(shown, routes, strict=True):
-        sys.stdout.write(f"{key:<{width}}  {name_of(route['host'])}\n")
+        sys.stdout.write(f"{key:<{width}}  {named(route['host'])}\n")
 
 
 def _explain(routes: list[dict[str, Any]], fingerprint: str) -> None:
-    from hashring.cli._render import name_of, page, show
+    from hashring.analysis.sheets import named
+    from hashring.cli._render import page
 
     with page() as out:
         for route in routes:
-            out.print(f"{show(route['key'])} -> {name_of(route['host'])}", style="bold")
+            out.print(f"{printable(route['key'])} -> {named(route['host'])}", style="bold")
             if route["position"] is not None:
                 at, vnode = route["position"], route["vnode"]
                 beyond = (vnode - at) % _CIRCLE
-                out.print(f"  position  {at:,}, {100 * at / _CIRCLE:.2f} % round the circle")
-                out.print(f"  vnode     {vnode:,}, {beyond:,} further: the first at or after")
-            out.print(f"  walk      {', '.join(name_of(host) for host in route['walk'])}")
+                out.print(f"  position  {at:,}, {100 * at / _CIRCLE:.2f} % around the circle")
+                out.print(
+                    f"  vnode     {vnode:,}, {beyond:,} further: the first one at or after it"
+                )
+            out.print(f"  walk      {', '.join(named(host) for host in route['walk'])}")
         out.print(f"fingerprint {fingerprint}", style="dim")

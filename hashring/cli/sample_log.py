@@ -1,4 +1,4 @@
-"""``hashring sample-log``: a made-up access log to try the other commands on."""
+"""``hashring sample-log``: a generated access log to try other commands on."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import sys
 
 import click
 
-__all__ = ["command"]
-
 
 @click.command("sample-log")
-@click.option("--lines", default=20_000, show_default=True, help="How many lines.")
-@click.option("--clients", type=int, help="How many clients; else a tenth of the lines.")
-@click.option("--seed", default=0, show_default=True, help="Equal seeds, equal bytes.")
+@click.option("--lines", default=20_000, show_default=True, help="Number of lines.")
+@click.option("--clients", type=int, help="Number of clients. Default: a tenth of the lines.")
+@click.option(
+    "--seed",
+    default=0,
+    show_default=True,
+    help="Seed of the generator: the same seed gives the same log.",
+)
 def command(lines: int, clients: int | None, seed: int) -> None:
-    """Write an access log in the combined format to stdout."""
+    """Write a generated access log for trying the commands."""
     from hashring.analysis import sample_log
     from hashring.cli._options import usage
 

@@ -1,4 +1,4 @@
-"""``hashring serve``: route requests to hosts."""
+"""``hashring serve``: run the gateway."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hashring.cli.check import BAD_CONFIG, tell
+from hashring.cli._options import names
+from hashring.cli.check import BAD_CONFIG, print_problems
+from hashring.text import plural, printable
 
 if TYPE_CHECKING:
     from hashring.config import Settings
     from hashring.gateway.served import Served
 
-__all__ = ["command"]
-
 _NAMES = {
-    "pool.hosts": "--host",
+    "pool.hosts": "--hosts",
     "discovery.url": "--discover",
     "gateway.listen": "--listen",
     "gateway.admin": "--admin",
@@ -32,27 +32,35 @@ _SECRET = 32  # bytes: as long as the hash that it keys
 @click.command("serve")
 @click.argument("file", metavar="[FILE]", required=False)
 @click.option(
+    "--hosts",
     "--host",
     "hosts",
     multiple=True,
-    metavar="ADDRESS:PORT[=WEIGHT]",
-    help="A host, instead of the file's. Repeatable.",
+    metavar="ADDRESS:PORT[=WEIGHT],...",
+    help="Hosts, instead of those of FILE. Repeatable.",
 )
-@click.option("--discover", metavar="URL", help="A source that says who serves.")
-@click.option("--listen", metavar="ADDRESS:PORT", help="Where clients connect.")
-@click.option("--admin", metavar="ADDRESS:PORT", help="Where its state is told; loopback only.")
+@click.option("--discover", metavar="URL", help="Source of the hosts, such as file:hosts.toml.")
+@click.option("--listen", metavar="ADDRESS:PORT", help="Address on which clients connect.")
 @click.option(
-    "--access-log", type=click.Choice(("off", "text", "json")), help="A line for each request."
+    "--admin",
+    metavar="ADDRESS:PORT",
+    help="Admin listener (/healthz, /readyz, /state), on loopback.",
 )
-@click.option("--show-config", is_flag=True, help="Say what is set, where that was said, and end.")
+@click.option(
+    "--access-log",
+    type=click.Choice(("off", "text", "json")),
+    help="Access log on stdout, one line per request.",
+)
+@click.option("--show-config", is_flag=True, help="Print the settings and their origins, and exit.")
 def command(file: str | None, show_config: bool, **given: Any) -> None:
-    """Serve the gateway of FILE, of the hosts given, or of a source, until SIGTERM or Ctrl-C.
+    """Run the gateway until SIGTERM or Ctrl-C.
 
     \b
-    hashring serve --host 127.0.0.1:9001 --host 127.0.0.1:9002=2 --listen 127.0.0.1:8080
+    hashring serve hashring.toml
+    hashring serve --hosts 127.0.0.1:9001,127.0.0.1:9002=2 --listen 127.0.0.1:8080
     hashring serve --discover etcd://127.0.0.1:2379/services/web
 
-    The file is read again when it changes and on SIGHUP; one with mistakes changes nothing.
+    FILE is read again when it changes and on SIGHUP; a file with problems changes nothing.
     """
     from hashring.config import ProblemsError
 
@@ -60,7 +68,7 @@ def command(file: str | None, show_config: bool, **given: Any) -> None:
     try:
         settings = read()
     except ProblemsError as error:
-        tell(error)
+        print_problems(error)
         raise SystemExit(BAD_CONFIG) from None
     if show_config:
         _show(settings)
@@ -69,17 +77,17 @@ def command(file: str | None, show_config: bool, **given: Any) -> None:
 
 
 def _reader(file: str | None, given: dict[str, Any]) -> Callable[[], Settings]:
-    """What reads the settings, now and at each reload; a secret made for this run stays."""
+    """Reads the settings, now and at each reload; a secret made for this run is kept."""
     from hashring.config import read
 
-    said = {
-        "pool.hosts": list(given["hosts"]) or None,
+    values = {
+        "pool.hosts": list(names(given["hosts"])) or None,
         "discovery.url": given["discover"],
         "gateway.listen": given["listen"],
         "gateway.admin": given["admin"],
         "gateway.access_log": given["access_log"],
     }
-    options = {key: value for key, value in said.items() if value is not None}
+    options = {key: value for key, value in values.items() if value is not None}
     made = secrets.token_bytes(_SECRET)
 
     def again() -> Settings:
@@ -92,14 +100,13 @@ def _reader(file: str | None, given: dict[str, Any]) -> Callable[[], Settings]:
 
 
 def _show(settings: Settings) -> None:
-    from hashring.analysis._formats import show
     from hashring.config.effective import effective
 
     lines = list(effective(settings))
     key = max(len(line.key) for line in lines)
     for line in lines:
-        # what is long stands out less than a column that it would widen
-        sys.stdout.write(f"{line.key:<{key}}  {show(line.value, 200):<28}  {line.origin}\n")
+        # a long value does not widen the column
+        sys.stdout.write(f"{line.key:<{key}}  {printable(line.value, 200):<28}  {line.origin}\n")
 
 
 def _serve(settings: Settings, read: Callable[[], Settings], file: str | None) -> None:
@@ -110,8 +117,8 @@ def _serve(settings: Settings, read: Callable[[], Settings], file: str | None) -
     tokens, gateway = settings.tokens, settings.gateway
     if tokens.enabled and not (tokens.secret_file or tokens.secret_env):
         logging.getLogger("hashring").warning(
-            "no token secret is given, so one is made for this run: at its end all tokens end, and "
-            "other gateways do not believe them (tokens.secret_file)"
+            "no token secret is set (tokens.secret_file), so one is made for this run: all tokens "
+            "end with it, and other gateways do not accept them"
         )
     live = Reloadable(settings, read, _watched(settings, file))
     try:
@@ -129,7 +136,7 @@ def _serve(settings: Settings, read: Callable[[], Settings], file: str | None) -
 
 
 def _watched(settings: Settings, file: str | None) -> list[str]:
-    """The file, and the secrets' files: a new secret is a change too."""
+    """The file and the files of secrets: a new secret is a change too."""
     if file is None or not settings.gateway.watch:
         return []
     tokens, placement = settings.tokens, settings.placement
@@ -139,9 +146,11 @@ def _watched(settings: Settings, file: str | None) -> list[str]:
 
 def _started(live: Served, listen: str, admin: str | None) -> None:
     log = logging.getLogger("hashring")
-    log.info("serving %d hosts at http://%s (%s)", len(live.lb), listen, live.lb.fingerprint)
+    log.info(
+        "serving %s at http://%s (%s)", plural(len(live.lb), "host"), listen, live.lb.fingerprint
+    )
     if admin is not None:
-        log.info("its state is at http://%s/state", admin)
+        log.info("admin listener at http://%s", admin)
 
 
 def _log_to_stderr() -> None:

@@ -1,4 +1,4 @@
-"""``hashring simulate``: what would sessions have lived through?"""
+"""``hashring simulate``: the sessions of a log under a change of hosts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 
 from hashring.cli._json import emit
 from hashring.cli._options import (
-    Pool,
+    PoolOptions,
     change_of,
     change_options,
     json_option,
@@ -19,11 +19,10 @@ from hashring.cli._options import (
 )
 from hashring.cli._pictures import Pictures, picture_options
 from hashring.errors import ConfigError
+from hashring.text import plural, printable
 
 if TYPE_CHECKING:
     from hashring.analysis import Arrivals
-
-__all__ = ["command"]
 
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _TIME = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*([smhd%]?)")
@@ -43,7 +42,7 @@ def _time(text: str, *, part: bool = False) -> tuple[float, bool]:
     found = _TIME.fullmatch(text.strip())
     if found is None or (found[2] == "%" and not part):
         some = "90, 90s, 30m, 12h or 2d" + (", or 50%" if part else "")
-        raise click.BadParameter(f"{text!r} is no time: write it as {some}")
+        raise click.BadParameter(f"{text!r} is not a time: write it as {some}")
     if found[2] == "%":
         return float(found[1]) / 100, True
     return float(found[1]) * _UNITS[found[2]], False
@@ -58,41 +57,41 @@ def _time(text: str, *, part: bool = False) -> tuple[float, bool]:
     callback=_moment,
     default="50%",
     show_default=True,
-    help="When the hosts change: 12h after the first line, or a part of the log.",
+    help="Time of the change: 12h after the first line, or 50% of the log.",
 )
 @click.option(
     "--service",
     callback=_seconds,
     default="1s",
     show_default=True,
-    help="How long a request is in flight, on average.",
+    help="Mean duration of a request.",
 )
 @click.option(
     "--session-gap",
     callback=_seconds,
     default="30m",
     show_default=True,
-    help="A session ends after so long without a request.",
+    help="Time without a request after which a session ends.",
 )
 @click.option(
     "--drain",
     callback=_seconds,
     default="30m",
     show_default=True,
-    help="How long hosts that leave keep known clients.",
+    help="Time for which hosts that leave keep known clients.",
 )
 @click.option("--load-factor", default=1.25, show_default=True, help="The c of bounded loads.")
 @click.option(
     "--load-floors",
     multiple=True,
     metavar="1,8,...",
-    help="What a host serves at once without harm: a scenario each.  [default: 1,8,32]",
+    help="Values of load_floor, one scenario each.  [default: 1,8,32]",
 )
 @picture_options
 @json_option
 def command(
     logs: tuple[str, ...],
-    pool: Pool,
+    pool: PoolOptions,
     add: tuple[str, ...],
     remove: tuple[str, ...],
     weight: tuple[str, ...],
@@ -105,13 +104,13 @@ def command(
     draw: Pictures,
     as_json: bool,
 ) -> None:
-    """Replay LOG... in time, and count the sessions that a change of hosts breaks.
+    """Replay a log and count the sessions that a change breaks.
 
-    Each scenario is a balancer of its own: the placement alone, remembered clients, drained
-    hosts, bounded loads. A LOG is in the combined format, whose lines have times.
+    Each scenario has a balancer of its own: the placement alone, remembered clients, drained
+    hosts, bounded loads. LOG is in the combined format, which has times.
     """
     from hashring.analysis import Service, scenarios, simulate
-    from hashring.cli._facts import facts, shortened
+    from hashring.cli._render import facts
 
     change = change_of(add, remove, weight)
     draw.check()
@@ -140,11 +139,11 @@ def command(
         service=model,
         session_gap=session_gap,
     )
-    title = "Simulation: " + shortened(str(change) if change is not None else "no change", 200)
+    title = "Simulation: " + printable(str(change) if change is not None else "no change", 200)
     if change is not None:
         title += f" after {when / 3600:.1f} h"
     assert arrivals.log is not None  # it was read from one
-    about = facts(pool, f"{len(pool.hosts):,} hosts", arrivals.log)
+    about = facts(pool, plural(len(pool.hosts), "host"), arrivals.log)
     about.append(f"fingerprint {membership.table.fingerprint}")
     draw.write(report, title=title, facts=about, counts=arrivals.log.counts)
     if as_json:

@@ -1,4 +1,4 @@
-"""``hashring spread``: who would serve how much of a log?"""
+"""``hashring spread``: the share of each host in the clients and requests of a log."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import click
 
 from hashring.cli._json import emit
 from hashring.cli._options import (
-    Pool,
+    PoolOptions,
     json_option,
     log_options,
     pool_options,
     read_logs,
 )
 from hashring.cli._pictures import Pictures, picture_options
+from hashring.text import plural, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
     from hashring.analysis import Spread
     from hashring.analysis.balance import Balance
-
-__all__ = ["command"]
 
 
 @click.command("spread")
@@ -35,22 +34,22 @@ def command(
     logs: tuple[str, ...],
     log_format: str,
     key: str | None,
-    pool: Pool,
+    pool: PoolOptions,
     draw: Pictures,
     as_json: bool,
 ) -> None:
-    """How evenly the clients of LOG... spread over the hosts.
+    """Show how the clients of a log spread over the hosts.
 
-    A LOG is a file, plain or gzip, or - for standard input.
+    LOG is a file, plain or gzip, or - for standard input.
     """
     from hashring.analysis import spread
-    from hashring.cli._facts import facts
+    from hashring.cli._render import facts
 
     draw.check()
     membership = pool.membership()
     clients = read_logs(logs, log_format, key)
     report = spread(clients.counts, membership)
-    hosts, title = f"{len(pool.hosts):,} hosts", "Spread of clients and requests"
+    hosts, title = plural(len(pool.hosts), "host"), "Spread of clients and requests"
     about = facts(pool, hosts, clients)
     draw.write(report, title=title, facts=about, counts=clients.counts, ring=membership.ring)
     if as_json:
@@ -87,7 +86,8 @@ def _print(out: Console, report: Spread) -> None:
 
 
 def _hosts(out: Console, report: Spread) -> Table:
-    from hashring.cli._render import Bar, HostRow, host_table, percent
+    from hashring.analysis.sheets import percent
+    from hashring.cli._render import Bar, HostRow, host_table
 
     exact = report.arc_balance is not None
     scale = max(max(host.request_share, host.fair) for host in report.hosts)
@@ -107,7 +107,8 @@ def _hosts(out: Console, report: Spread) -> Table:
 
 
 def _balance(report: Spread) -> Table:
-    from hashring.cli._render import percent, sheet
+    from hashring.analysis.sheets import percent
+    from hashring.cli._render import sheet
 
     def row(name: str, balance: Balance) -> tuple[str, str, str, str]:
         return name, f"{balance.peak:.3f}", percent(balance.cov), f"{balance.gini:.3f}"
@@ -121,7 +122,7 @@ def _balance(report: Spread) -> Table:
 
 
 def _theory(report: Spread) -> str:
-    from hashring.cli._render import percent
+    from hashring.analysis.sheets import percent
 
     text = f"of the clients' variation {percent(report.placement_cov)} is the placement's own"
     bands = [host.band for host in report.hosts if host.band is not None]
@@ -133,15 +134,16 @@ def _theory(report: Spread) -> str:
 
 
 def _hottest(out: Console, report: Spread) -> Table:
-    from hashring.cli._render import name_of, percent, sheet, show
+    from hashring.analysis.sheets import named, percent
+    from hashring.cli._render import sheet
 
     table = sheet("  hottest clients", "requests", "share")
     table.add_column("host", overflow="fold")
     for hot in report.hottest:
         table.add_row(
-            "  " + show(hot.client, out.width // 3),
+            "  " + printable(hot.client, out.width // 3),
             f"{hot.requests:,}",
             percent(hot.share),
-            name_of(hot.host, out.width // 4),
+            named(hot.host, out.width // 4),
         )
     return table

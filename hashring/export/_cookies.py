@@ -11,8 +11,6 @@ from hashring.hosts import HostLike, as_host
 from hashring.keys import text_bytes
 from hashring.placement._hashes import xxhash_module
 
-__all__ = ["haproxy_cookie", "nginx_cookie"]
-
 
 def haproxy_cookie(host: HostLike, key: str) -> str:
     """The value by which HAProxy's ``cookie NAME ... dynamic`` knows ``host``.

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from textwrap import wrap
 from typing import Any, NamedTuple
 
-__all__ = ["Noted", "dumped"]
-
 _WIDTH = 100  # columns of a comment with its indent
 
 

@@ -11,8 +11,6 @@ from hashring.export._yaml import Noted, dumped
 from hashring.health import OutlierRules
 from hashring.hosts import Host
 
-__all__ = ["BRIDGE", "READS", "TITLE", "config", "notes"]
-
 TITLE = "Envoy"
 READS = frozenset({"address", "cookie", "header", "path", "query"})
 BRIDGE = False

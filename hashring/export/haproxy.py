@@ -11,8 +11,6 @@ from hashring.export._routing import Bridge, Checks, Routing, network
 from hashring.hosts import Host
 from hashring.placement._haproxy_keys import with_ids
 
-__all__ = ["BRIDGE", "READS", "TITLE", "config", "notes"]
-
 TITLE = "HAProxy"
 READS = frozenset({"address", "cookie", "header", "path", "query"})
 BRIDGE = True

@@ -12,8 +12,6 @@ from hashring.export._routing import Routing, endpoint, network
 from hashring.health import OutlierRules
 from hashring.hosts import Host
 
-__all__ = ["BRIDGE", "READS", "TITLE", "config", "notes"]
-
 TITLE = "nginx"
 READS = frozenset({"address", "cookie", "header", "path", "query"})
 BRIDGE = True

@@ -226,7 +226,7 @@ def test_a_new_secret_moves_all_but_one_in_n(run: Run, log: str) -> None:
     assert sum(flow["arc"] for flow in found["flows"]) == pytest.approx(found["arc"])
     done = run(*args)
     assert "Plan: new secret" in done.stdout
-    assert "Those with a token or a pin stay where they are" in done.stdout
+    assert "Clients with a token or a pin stay on their hosts" in done.stdout
     assert run(*args).stdout == done.stdout, "no secret is drawn: a plan can be shown to others"
 
 

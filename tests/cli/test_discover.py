@@ -123,7 +123,7 @@ def test_what_cannot_be_written_is_an_error(hosts: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "code", "said"),
     [
-        ("static:", 4, "nobody is in"),
+        ("static:", 4, "lists no host"),
         ("file:missing", 1, "No such file"),
         ("nonsense", 2, "a source is a URL"),
         ("carrier-pigeon:web", 2, "there is no source 'carrier-pigeon'"),

@@ -128,7 +128,7 @@ def test_the_example_passes_as_it_is_and_with_every_key_switched_on(run: Run) ->
         done = run("check", "h.toml")
         assert done.exit_code == 0, done.stderr
         first, fingerprint = done.stdout.splitlines()
-        assert first == "h.toml: ok: 3 hosts, placement ring, listens at 127.0.0.1:8080"
+        assert first == "h.toml: ok: 3 hosts, placement ring, listens on 127.0.0.1:8080"
         assert fingerprint.endswith(".up")
 
 
@@ -165,7 +165,7 @@ def test_a_problem_on_the_command_line_names_the_option(run: Run) -> None:
     assert done.exit_code == 3
     assert [line.partition(": ")[0] for line in done.stderr.splitlines()[:-1]] == [
         "command line --admin",
-        "command line --host",
+        "command line --hosts",
         "command line --listen",
     ]
     assert "pool.hosts[0]: weight must be a finite number above 0, got 'two'" in done.stderr

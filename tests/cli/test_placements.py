@@ -38,7 +38,7 @@ def test_placements_reads_well(run: Run) -> None:
         assert rows, name
         assert all(row.count("✓") == promised for row in rows)
         assert all(row.count("·") == 5 - promised for row in rows)
-    assert f"{len(placement.names())} placements; ✓ promised and tested, · not" in lines
+    assert f"{len(placement.names())} placements; ✓ guaranteed and tested, · not" in lines
 
 
 def test_a_terminal_without_the_signs_gets_others(run: Run) -> None:

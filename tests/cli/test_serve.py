@@ -37,7 +37,7 @@ def assert_unharmed(sessions: list[Session]) -> None:
 
 
 def state(running: Serving) -> dict[str, object]:
-    line = running.hear("its state is at")
+    line = running.hear("admin listener at")
     address = line.partition("http://")[2].partition("/")[0]
     connection = http.client.HTTPConnection(address, timeout=10)
     connection.request("GET", "/state")
@@ -58,7 +58,7 @@ def test_without_a_file_hosts_and_an_address_are_enough() -> None:
             assert len(set(session.hosts)) == 1
         assert {session.hosts[0] for session in sessions} == {"a", "b"}
         assert running.end() == 0
-    warnings = [line for line in running.said if "no token secret is given" in line]
+    warnings = [line for line in running.said if "no token secret is set" in line]
     assert len(warnings) == 1
 
 

@@ -50,7 +50,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 def test_without_a_file(run: Run) -> None:
-    done = run("envoy", *HOSTS, "--placement", "envoy-maglev", "--header", "x-session")
+    done = run("envoy", *HOSTS, "--placement", "envoy-maglev", "--id", "header:x-session")
     routing = Routing(
         {"127.0.0.1:9001": 1, "127.0.0.1:9002": 2}, "envoy-maglev", identity=["header:x-session"]
     )
@@ -61,7 +61,18 @@ def test_without_a_file(run: Run) -> None:
 def test_every_option_arrives(run: Run) -> None:
     done = run(
         *("haproxy", *HOSTS, "--placement", "haproxy-consistent", "--option", "hash_function=wt6"),
-        *("--id", "query:u", "--id", "path:1", "--header", "x", "--cookie", "c", "--address"),
+        *(
+            "--id",
+            "query:u",
+            "--id",
+            "path:1",
+            "--id",
+            "header:x",
+            "--id",
+            "cookie:c",
+            "--id",
+            "address",
+        ),
         *("--listen", "127.0.0.1:7777", "--out", "haproxy.cfg"),
     )
     assert (done.exit_code, done.output) == (0, "")
@@ -85,14 +96,14 @@ def test_a_bridge(run: Run) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (("envoy",), 2, "say who serves"),
-        (("apache", *HOSTS), 2, "there are envoy, haproxy, nginx"),
+        (("envoy",), 2, "give hosts"),
+        (("apache", *HOSTS), 2, "the proxies are envoy, haproxy, nginx"),
         (("envoy", "--host", "127.0.0.1:9001=x"), 2, "not a number"),
         (("envoy", "--host", "127.0.0.1"), 2, "ADDRESS:PORT"),
         (("envoy", *HOSTS, "--placement", "rings"), 2, "there is no placement 'rings'"),
         (("envoy", *HOSTS, "--bridge", "a b"), 2, "a bridge's cookie"),
         (("envoy", *HOSTS, "--from", "hashring.toml"), 2, "change them there"),
-        (("envoy", *HOSTS, "--header", "x"), 3, "cannot speak the placement 'ring'"),
+        (("envoy", *HOSTS, "--id", "header:x"), 3, "cannot speak the placement 'ring'"),
         (("nginx", *HOSTS, "--placement", "nginx-hash"), 3, "which client"),
         (("nginx", *HOSTS, "--placement", "nginx-hash", "--id", "prompt"), 3, "from 'prompt'"),
     ],

@@ -44,7 +44,7 @@ def written(path: Path, url: str, *, pool: str = "", discovery: str = "", more: 
 
 
 def admin(running: Serving, page: str) -> tuple[int, dict[str, Any]]:
-    line = running.hear("its state is at")
+    line = running.hear("admin listener at")
     connection = http.client.HTTPConnection(
         line.partition("http://")[2].partition("/")[0], timeout=PATIENCE
     )
@@ -181,7 +181,7 @@ def test_two_gateways_on_one_prefix_agree_before_and_after_a_change(
         stayed = {client for client in CLIENTS if after[client] != "a"}
         assert all(last[client] == after[client] for client in stayed)
         for running in (one, two):
-            url = running.hear("its state is at").rpartition(" ")[2]
+            url = running.hear("admin listener at").rpartition(" ")[2]
             done = CliRunner().invoke(app, ["check", file, "--against", url])
             assert done.exit_code == 0, done.output
         assert [each.failed for each in (ask_one, ask_two, *steady)] == [[]] * 4
@@ -279,7 +279,7 @@ def test_hosts_of_the_file_change_nothing_while_a_source_has_told_others(tmp_pat
     with hosts("a", "b") as (one, two):
         url = f"static:a@{one}"
         with serving(written(path, url), listen="") as running:
-            running.hear("its state is at")
+            running.hear("admin listener at")
             written(path, url, pool=f'[pool]\nhosts = ["{two}"]\n')
             running.hear("static:a says who serves")
             assert names(running) == {"a"}
