@@ -1,4 +1,4 @@
-"""What can go wrong: one tree of exceptions, each with its data as attributes.
+"""Exceptions: one tree, each with its data as attributes.
 
 ::
 
@@ -13,7 +13,7 @@
     ├── DiscoveryError      (ConnectionError)  a source of hosts that cannot be read
     └── TokenError          (ValueError)       a token that is forged, expired or malformed
 
-Each message says what was wrong, where, and what to do.
+Each message has what is wrong, where, and what to do.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ T = TypeVar("T")
 class Validator(Generic[T]):
     """``convert`` returns the value to use, or raises ``ValueError`` with a hint or without.
 
-    ``shape`` says what is accepted. ``off`` is how a file spells None: 0 or the empty text.
+    ``shape`` is what is accepted, in words. ``off`` is how a file spells None: 0 or the empty text.
     """
 
     __slots__ = ("convert", "off", "shape")
@@ -95,7 +95,7 @@ def number(
     def convert(value: Any) -> float:
         if not is_number(value) or value < least or (above and value == least):
             raise ValueError
-        if value > most:  # which the shape says of a fraction
+        if value > most:  # a fraction has its maximum in the shape
             raise ValueError(f"the maximum is {most:g}") if 1 < most < math.inf else ValueError
         result = float(value)
         if not math.isfinite(result):
@@ -246,7 +246,7 @@ class Option(NamedTuple):
 def option(default: Any, *, check: Validator[Any], help: str, **field_options: Any) -> Any:
     """A dataclass field that declares an option; ``field_options`` are those of ``field``.
 
-    ``help`` says what the value does, its unit, and what 0 or empty means.
+    ``help`` has the effect of the value, its unit, and the meaning of 0 or empty.
     """
     from dataclasses import field  # imports inspect, which `import hashring` does without
 

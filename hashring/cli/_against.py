@@ -1,4 +1,4 @@
-"""What differs between a configuration and a running gateway, and how many keys would move?"""
+"""Differences between a configuration and a running gateway, and the keys that would move."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from hashring.placement import Table
 
 _SAMPLE = 10_000
-"""Keys: a share of them is off by half a percent at most (one sigma), which is enough to decide."""
+"""Keys: a measured share is exact to half a percent (one sigma)."""
 
-_NONE = "none"  # what the settings call no placement
+_NONE = "none"  # the name of no placement in the settings
 
 
 class Difference(NamedTuple):
-    """One part that differs: its name, what the file says, what the gateway has."""
+    """One difference: its name, the value of the file, the value of the gateway."""
 
     part: str
     ours: str
@@ -33,7 +33,7 @@ class Difference(NamedTuple):
 
 @dataclass(frozen=True)
 class Ours:
-    """What a configuration makes: as ``Running``, and the secret and the tables too."""
+    """The pool of a configuration: as ``Running``, with the secret and the tables."""
 
     fingerprint: str
     placement: str
@@ -48,10 +48,10 @@ class Ours:
 
 @dataclass(frozen=True)
 class Compared:
-    """What differs, and which part of all keys has another host.
+    """The differences, and the share of all keys that has another host.
 
-    ``moved``: when every host is up; ``moved_now``: with those away that are away. None where that
-    cannot be told: without a placement, or of a table that ``/state`` does not describe.
+    ``moved``: with every host up; ``moved_now``: with the hosts that are up now. None if unknown:
+    without a placement, or for a table that ``/state`` does not describe.
     """
 
     differences: tuple[Difference, ...]
@@ -60,9 +60,9 @@ class Compared:
 
 
 def ours_of(settings: Settings) -> Ours:
-    """What ``serve`` would have; with a source, once that has answered.
+    """The pool that ``serve`` would have; with a source, after its first list.
 
-    Raises ``DiscoveryError`` when it does not answer in the time that the settings give it.
+    Raises ``DiscoveryError`` without a list in the time of the settings.
     """
     lb = balancer_of(settings)
     place, snapshot = settings.placement, lb.snapshot
@@ -82,7 +82,7 @@ def ours_of(settings: Settings) -> Ours:
 
 
 def compared(ours: Ours, running: Running) -> Compared:
-    """Hold one against the other. Cost: that of a table and of 20,000 look-ups."""
+    """Compare the two. Cost: that of a table and of 20,000 look-ups."""
     found = list(_differences(ours, running))
     table, doubt = _rebuilt(ours, running)
     if doubt is not None:
@@ -104,8 +104,8 @@ def _differences(ours: Ours, running: Running) -> Iterator[Difference]:
         for name, (here, there) in _unlike(ours.options, running.options):
             yield Difference(f"placement.{name}", _text(here), _text(there))
     if running.hosts and (ours.secret is not None) != running.keyed:
-        said = {True: "a secret", False: "no secret"}
-        yield Difference("secret", said[ours.secret is not None], said[running.keyed])
+        words = {True: "a secret", False: "no secret"}
+        yield Difference("secret", words[ours.secret is not None], words[running.keyed])
     yield from _hosts(
         {host.name: host for host in ours.hosts}, {host.name: host for host in running.hosts}
     )
@@ -132,7 +132,7 @@ def _unlike(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[tupl
 
 
 def _rebuilt(ours: Ours, running: Running) -> tuple[Table | None, Difference | None]:
-    """The gateway's table made here, and what is in doubt of it: its fingerprint shows that."""
+    """The gateway's table made here, and the difference if its fingerprint is another."""
     if running.placement == _NONE or not running.hosts:
         return None, None
     secret = {"key_secret": ours.secret or secrets.token_bytes(32)} if running.keyed else {}
@@ -147,7 +147,7 @@ def _rebuilt(ours: Ours, running: Running) -> tuple[Table | None, Difference | N
     if not running.keyed:
         return None, Difference("table", table.fingerprint, f"{mark}: another order or version")
     if ours.secret is None:
-        return table, None  # told as a difference already
+        return table, None  # already listed as a difference
     # any other secret moves the same part of the keys
     other = placements.recipe(
         running.placement, **running.options, key_secret=secrets.token_bytes(32)
@@ -156,7 +156,7 @@ def _rebuilt(ours: Ours, running: Running) -> tuple[Table | None, Difference | N
 
 
 def _keys(ours: Ours) -> list[str]:
-    if ours.by_address:  # some placements read nothing else
+    if ours.by_address:  # some placements hash only addresses
         return [f"10.{n % 7}.{n >> 8}.{n & 255}" for n in range(_SAMPLE)]
     return [f"session-{number}" for number in range(_SAMPLE)]
 

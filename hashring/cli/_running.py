@@ -1,4 +1,4 @@
-"""What does a running gateway have?  Its ``/state``, asked and made into a pool like ours."""
+"""The pool of a running gateway, read from its ``/state``."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _PATIENCE = 5.0
 """Seconds for an answer from this machine that takes a millisecond."""
 
 _MOST_BYTES = 64 << 20
-"""100,000 hosts of some 400 bytes each; what is more is no gateway's state."""
+"""100,000 hosts of some 400 bytes each; a gateway has no larger state."""
 
-_SHOWN_ONLY = frozenset({"layout"})  # a fact of the ring's code that is no option
+_SHOWN_ONLY = frozenset({"layout"})  # a fact of the ring's code, not an option
 
 
 @dataclass(frozen=True)
 class Running:
-    """What ``/state`` says of what decides where a key goes.
+    """The part of ``/state`` that decides where a key goes.
 
-    ``options`` are the placement's; ``keyed`` says whether there is a secret among them, which it
-    never tells. ``away`` are the hosts that are down or draining.
+    ``options`` are those of the placement; ``keyed`` is whether it has a secret, which is never
+    shown. ``away`` are the hosts that are down or draining.
     """
 
     fingerprint: str
@@ -38,9 +38,9 @@ class Running:
 
 
 def asked(url: str) -> Any:
-    """The state that the admin listener at ``url`` tells, as JSON.
+    """The state from the admin listener at ``url``, as JSON.
 
-    Raises ``ConfigError`` for what is no such URL, ``HashringError`` when nobody answers well.
+    Raises ``ConfigError`` for an invalid URL, ``HashringError`` without a valid response.
     """
     address, parts = url if "://" in url else f"http://{url}", None
     try:
@@ -69,12 +69,12 @@ def asked(url: str) -> Any:
     except (ValueError, RecursionError):
         pass
     raise HashringError(
-        f"{url} tells no state (status {answer.status}): is it the admin listener of a gateway?"
+        f"{url} returned no state (status {answer.status}): is it the admin listener of a gateway?"
     )
 
 
 def running_of(state: Any) -> Running:
-    """What ``/state`` says, read. Raises ``HashringError`` for what no gateway says.
+    """The parsed ``/state``. Raises ``HashringError`` for what is not the state of a gateway.
 
     >>> state = {"fingerprint": "12.up", "placement": {"kind": "modulo", "options": {}},
     ...          "hosts": [{"name": "a", "address": "h:1", "weight": 1, "state": "down"}]}
@@ -94,10 +94,12 @@ def running_of(state: Any) -> Running:
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise HashringError(
-            f"this is no state of a gateway: {type(error).__name__}: {error}"
+            f"this is not the state of a gateway: {type(error).__name__}: {error}"
         ) from None
 
 
-def _host(said: Mapping[str, Any]) -> Host:
-    fields = {name: said.get(name) for name in ("address", "id", "guid")}
-    return Host(said["name"], said["weight"], **{k: v for k, v in fields.items() if v is not None})
+def _host(given: Mapping[str, Any]) -> Host:
+    fields = {name: given.get(name) for name in ("address", "id", "guid")}
+    return Host(
+        given["name"], given["weight"], **{k: v for k, v in fields.items() if v is not None}
+    )

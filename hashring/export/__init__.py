@@ -1,7 +1,7 @@
-"""How does a proxy route as this pool does?  One file per proxy; a file's name is the proxy's name.
+"""Configurations of proxies with the same routing. One file per proxy, named after the proxy.
 
-``export`` writes a whole configuration of a proxy in which every client ID goes to the host that
-the placement gives it here. What a proxy cannot do is refused, with what would have to change.
+``export`` writes a complete configuration in which every client ID goes to the host that the
+placement gives it here. What a proxy cannot do is refused, with what would have to change.
 To add a proxy, add a file with ``TITLE``, ``READS``, ``notes(routing)`` and ``config(routing)``.
 
 >>> hosts = ["127.0.0.1:9001", "127.0.0.1:9002"]

@@ -1,4 +1,4 @@
-"""Which cookie value means this host to a proxy?  HAProxy's and nginx's own forms."""
+"""Values of sticky cookies that stand for a host, in the forms of HAProxy and nginx."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from hashring.errors import ConfigError
 from hashring.export._routing import endpoint
 from hashring.hosts import HostLike, as_host
 from hashring.keys import text_bytes
+from hashring.net import join_address
 from hashring.placement._hashes import xxhash_module
 
 
 def haproxy_cookie(host: HostLike, key: str) -> str:
-    """The value by which HAProxy's ``cookie NAME ... dynamic`` knows ``host``.
+    """The value of HAProxy's ``cookie NAME ... dynamic`` for ``host``.
 
     ``key`` is the ``dynamic-cookie-key``. It is XXH64 of the key, the address as 4 or 16 bytes and
     the port as 4 (``srv_set_dyncookie`` in HAProxy's src/server.c), so the host's name plays no
@@ -28,17 +29,16 @@ def haproxy_cookie(host: HostLike, key: str) -> str:
 
 
 def nginx_cookie(host: HostLike) -> str:
-    """The value by which nginx's ``sticky cookie`` (1.29.6 and later) knows ``host``.
+    """The value of nginx's ``sticky cookie`` (1.29.6 and later) for ``host``.
 
-    It is the MD5 of the address as nginx writes it, ``ip:port`` or ``[v6]:port``, in hex. Anybody
-    can compute it: it says where a client goes, and proves nothing. Raises ``ConfigError``.
+    It is the MD5 of the address as nginx writes it, ``ip:port`` or ``[v6]:port``, in hex. It is
+    not secret: a client can compute the value of any host. Raises ``ConfigError``.
 
     >>> nginx_cookie("127.0.0.1:9001")
     '422db4e6da7b4bba46bd476612df0469'
     """
     address, port = _resolved(host)
-    text = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-    return md5(text.encode(), usedforsecurity=False).hexdigest()
+    return md5(join_address(address, port).encode(), usedforsecurity=False).hexdigest()
 
 
 def _resolved(host: HostLike) -> tuple[str, int]:

@@ -1,4 +1,4 @@
-"""May this pool be exported to this proxy, and what does the file say?"""
+"""Checks whether a proxy can have the routing of a pool, and writes its file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _HINTS = {
 
 
 class _Proxy(Protocol):
-    """What a file of this room has."""
+    """The contents of a proxy's module."""
 
     TITLE: str
     READS: frozenset[str]
@@ -45,9 +45,9 @@ def proxies() -> list[str]:
 
 
 def export(proxy: str, routing: Routing) -> str:
-    """A whole configuration of ``proxy`` that routes as ``routing`` says. Cost: that of its table.
+    """A complete configuration of ``proxy`` with this routing. Cost: that of its table.
 
-    Raises ``ConfigError``, in one line, for what the proxy cannot do: a placement that it has not,
+    Raises ``ConfigError``, in one line, for what the proxy cannot do: a placement that it lacks,
     a keyed pool, an identity that it cannot read.
 
     >>> keyed = Routing(["10.0.0.1:80"], "ring", {"key_secret": b"0123456789abcdef"})
@@ -101,14 +101,14 @@ def _check_placement(proxy: str, module: _Proxy, routing: Routing) -> None:
         )
     if proxy not in getattr(placements.module(routing.placement), "EXPORTS", ()):
         raise ConfigError(
-            f"{title} cannot speak the placement {routing.placement!r}; "
+            f"{title} does not have the placement {routing.placement!r}; "
             + _instead(proxy, module, routing),
             option="placement",
         )
 
 
 def _instead(proxy: str, module: _Proxy, routing: Routing) -> str:
-    """The placements of the proxy, each with the part of the clients that a change to it moves."""
+    """The placements of the proxy, each with the share of clients that a change to it moves."""
     keys = _sample(routing)
     ours = [routing.table.lookup(key) for key in keys]
     choices = [
@@ -116,8 +116,8 @@ def _instead(proxy: str, module: _Proxy, routing: Routing) -> str:
         for name in placements.names()
         if proxy in getattr(placements.module(name), "EXPORTS", ())
     ]
-    bridge = "; a bridge by cookies moves nobody" if module.BRIDGE else ""
-    return f"it speaks {', '.join(choices)}{bridge}"
+    bridge = "; a bridge by cookies moves no client" if module.BRIDGE else ""
+    return f"it has {', '.join(choices)}{bridge}"
 
 
 def _sample(routing: Routing) -> list[str]:
@@ -141,7 +141,7 @@ def _moved(name: str, routing: Routing, keys: list[str], ours: list[str | None])
 def _check_identity(module: _Proxy, routing: Routing) -> None:
     if not routing.identity:
         raise ConfigError(
-            "nothing says which client a request is from: give an identity, such as "
+            "requests have no client ID: give an identity, such as "
             "'header:x-session' or 'cookie:sid'",
             option="identity",
         )
@@ -156,7 +156,7 @@ def _check_identity(module: _Proxy, routing: Routing) -> None:
 
 
 def _names(kind: str, name: str) -> bool:
-    """Whether what stands after the colon can be a name of that kind."""
+    """Whether the text after the colon can be a name of that kind."""
     if kind == "path":
         return re.fullmatch("-?[0-9]{1,3}", name) is not None
     return (kind == "address") != bool(name)

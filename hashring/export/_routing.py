@@ -1,4 +1,4 @@
-"""What is a proxy told?  Hosts, placement, where a client ID stands, and the rules of health."""
+"""The routing of a proxy: hosts, placement, identity, and the rules of health."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _HOST = re.compile(r"[A-Za-z0-9_.:\-]+")
 
 
 def endpoint(text: str, what: str) -> tuple[str, int]:
-    """Host and port of ``127.0.0.1:9001`` or ``[::1]:9001``; ``ConfigError`` says that of ``what``.
+    """Host and port of ``127.0.0.1:9001`` or ``[::1]:9001``; ``ConfigError`` names ``what``.
 
     >>> endpoint("[::1]:9001", "listen")
     ('::1', 9001)
@@ -38,7 +38,7 @@ def endpoint(text: str, what: str) -> tuple[str, int]:
 
 
 def network(text: str, proxy: str) -> IPv4Network | IPv6Network:
-    """A network whose word ``proxy`` is to take; ``ConfigError`` for what is none.
+    """A network of trusted proxies; ``ConfigError`` for an invalid one.
 
     >>> network("10.0.0.0/8", "Envoy")
     IPv4Network('10.0.0.0/8')
@@ -70,7 +70,7 @@ class Checks:
 class Bridge:
     """A sticky cookie that the Python router and the proxy both read and write.
 
-    ``cookie`` is its name; ``key`` is HAProxy's ``dynamic-cookie-key``, which nginx has not.
+    ``cookie`` is its name; ``key`` is HAProxy's ``dynamic-cookie-key``, which nginx lacks.
     """
 
     cookie: str = "hashring-host"
@@ -92,13 +92,13 @@ def _nothing() -> Mapping[str, Any]:
 
 @dataclass(frozen=True)
 class Routing:
-    """Everything that a proxy is told; what is not given is what the gateway does by default.
+    """The routing of a proxy; the defaults are those of the gateway.
 
-    ``hosts`` are in the order in which the placement has them. ``identity`` says where a client ID
-    may stand, the first found counts: ``header:NAME``, ``cookie:NAME``, ``query:NAME``,
-    ``path:NUMBER`` or ``address``; a source of ``hashring.affinity`` tells its own as
-    ``source.places``. ``trusted`` are networks of proxies whose ``X-Forwarded-For`` is believed.
-    With a ``bridge``, a cookie places clients and neither placement nor identity is asked.
+    ``hosts`` are in the order of the placement. ``identity`` lists where a client ID is read, the
+    first one found counts: ``header:NAME``, ``cookie:NAME``, ``query:NAME``,
+    ``path:NUMBER`` or ``address``; a source of ``hashring.affinity`` has its own as
+    ``source.places``. ``trusted`` are networks of proxies whose ``X-Forwarded-For`` is accepted.
+    With a ``bridge``, a cookie places clients, and placement and identity are not used.
     Raises ``ConfigError``.
 
     >>> Routing(["10.0.0.1:80"], "nginx-consistent", identity=["cookie:sid"]).hosts
@@ -125,7 +125,7 @@ class Routing:
         for name in ("identity", "trusted"):
             if isinstance(getattr(self, name), str):
                 raise ConfigError(f"{name} takes several texts, got one", option=name)
-        put = object.__setattr__  # the documented way to settle fields of a frozen dataclass
+        put = object.__setattr__  # the documented way to set fields of a frozen dataclass
         put(self, "hosts", as_hosts(self.hosts))
         put(self, "identity", tuple(self.identity))
         put(self, "trusted", tuple(self.trusted))
@@ -140,7 +140,7 @@ class Routing:
 
     @property
     def pool(self) -> tuple[Host, ...]:
-        """The hosts, settled."""
+        """The hosts."""
         hosts: Any = self.hosts
         settled: tuple[Host, ...] = hosts
         return settled
@@ -149,8 +149,8 @@ class Routing:
     def weights(self) -> tuple[int, ...]:
         """The weights as whole numbers, in the order of the hosts.
 
-        The placements that proxies have take no others; with a bridge, where weights place nobody
-        who is known, others are scaled to 100 and less.
+        The placements of proxies take only these; with a bridge, where weights do not move known
+        clients, other weights are scaled to 100 and less.
 
         >>> Routing({"a:1": 1, "b:1": 2.5}, "ring", bridge=Bridge()).weights
         (40, 100)

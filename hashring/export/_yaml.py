@@ -1,4 +1,4 @@
-"""How is a configuration with comments written as YAML?"""
+"""YAML with comments."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _WIDTH = 100  # columns of a comment with its indent
 
 
 class Noted(NamedTuple):
-    """A value with the words that stand above it."""
+    """A value with the comment above it."""
 
     value: Any
     words: str
@@ -80,5 +80,5 @@ def _plain(value: Any) -> tuple[Any, list[str]]:
 
 
 def _scalar(value: Any) -> str:
-    # not ASCII only: JSON's pairs of surrogates are no characters in YAML
+    # not ASCII only: YAML does not accept JSON's pairs of surrogates
     return json.dumps(value, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""What does Envoy's static bootstrap say for this pool?  RING_HASH or MAGLEV, as YAML."""
+"""Envoy: a static bootstrap with RING_HASH or MAGLEV, as YAML."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _FUNCTIONS = {"xxhash": "XX_HASH", "murmur2": "MURMUR_HASH_2"}
 
 
 def notes(routing: Routing) -> Iterator[str]:
-    """What a reader must know, each a comment at the top."""
+    """Notes for the reader, each a comment at the top."""
     yield "Start it: envoy -c FILE.yaml. A change of hosts is a new file and a hot restart."
     if routing.placement == "envoy-ring":
         yield (
-            "Envoy scales its ring anew when a host leaves or fails, which moves clients of hosts "
-            "that stay, here as in Python; the placement envoy-maglev moves almost none."
+            "Envoy scales its ring again when a host leaves or fails, which moves clients of "
+            "unchanged hosts, as in Python. The placement envoy-maglev moves almost none."
         )
     if routing.load_factor:
         yield (
-            "Of a host that is full, requests go to other hosts in another order than Python's "
-            "walk, and each Envoy counts its own: beyond the bound the two do not agree."
+            "Excess requests of a full host go to other hosts in another order than Python's walk, "
+            "and each Envoy counts its own requests: beyond the bound the two do not agree."
         )
 
 
@@ -66,7 +66,7 @@ def _listener(routing: Routing) -> dict[str, Any]:
 
 def _client_address(routing: Routing) -> dict[str, Any]:
     if not routing.trusted:
-        why = "The client is who connects: without this, whoever sends X-Forwarded-For chooses."
+        why = "The client is the peer: without this, X-Forwarded-For of any client is accepted."
         return {"use_remote_address": Noted(True, why)}
     networks = [network(text, TITLE) for text in routing.trusted]
     cidrs = [
@@ -80,7 +80,7 @@ def _client_address(routing: Routing) -> dict[str, Any]:
             "skip_xff_append": False,
         },
     }
-    why = "Of X-Forwarded-For, from the right, the first that is none of these proxies."
+    why = "The last address of X-Forwarded-For that is not one of these proxies."
     return {"original_ip_detection_extensions": Noted([detection], why)}
 
 
@@ -102,14 +102,14 @@ def _route(routing: Routing) -> dict[str, Any]:
         "cluster": "hashring",
         "hash_policy": Noted(
             [_policy(kind, name) for kind, name in routing.terms],
-            "Where the client ID stands: the first of these that is there. A request without any "
-            "goes to a random host.",
+            "Where the client ID is read: the first of these that is present. A request without "
+            "any goes to a random host.",
         ),
-        "timeout": Noted("0s", "No limit for a whole answer, which may be a stream."),
+        "timeout": Noted("0s", "No limit for a whole response, which may be a stream."),
         "idle_timeout": _seconds(routing.idle),
     }
     if routing.retries:
-        why = "A host that does not accept is left for the next of the walk, as in Python."
+        why = "If a host does not accept, the next one of the walk is tried, as in Python."
         action["retry_policy"] = Noted(retry, why)
     return {"match": {"prefix": "/"}, "route": action}
 
@@ -189,7 +189,7 @@ def _endpoint(host: Host) -> dict[str, Any]:
     return {
         "endpoint": {"address": _address(host.address, f"host {host.name!r}")},
         "load_balancing_weight": int(host.weight),
-        # the name, so that another address under it moves nobody
+        # the name, so that another address under it moves no client
         "metadata": key,
     }
 
@@ -211,13 +211,16 @@ def _address(text: str, what: str) -> dict[str, Any]:
 def _check(checks: Checks) -> dict[str, Any]:
     found: dict[str, Any] = {
         "timeout": _seconds(checks.timeout),
-        "reuse_connection": Noted(False, "A probe also asks whether the host still accepts."),
+        "reuse_connection": Noted(
+            False, "A probe also checks whether the host still accepts connections."
+        ),
         "interval": _seconds(checks.interval),
         "unhealthy_interval": _seconds(checks.interval),
         "unhealthy_edge_interval": _seconds(checks.fast),
         "healthy_edge_interval": _seconds(checks.fast),
         "no_traffic_interval": Noted(
-            _seconds(checks.interval), "Envoy's own 60s would leave a dead host in until then."
+            _seconds(checks.interval),
+            "With Envoy's own 60s a dead host would stay in use until then.",
         ),
         "unhealthy_threshold": checks.fall,
         "healthy_threshold": checks.rise,
@@ -233,7 +236,7 @@ def _check(checks: Checks) -> dict[str, Any]:
 def _outliers(rules: OutlierRules) -> dict[str, Any]:
     return {
         "split_external_local_origin_errors": Noted(
-            True, "A failure is a connection that fails, not an answer of 5xx, as in Python."
+            True, "A failure is a failed connection, not a response of 5xx, as in Python."
         ),
         "consecutive_local_origin_failure": rules.failures,
         "enforcing_consecutive_local_origin_failure": 100,

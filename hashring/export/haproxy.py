@@ -1,4 +1,4 @@
-"""What does HAProxy's configuration say for this pool?  ``hash-type``, explicit ids, checks."""
+"""HAProxy: ``hash-type``, explicit ids, checks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SINCE = {"addr": "3.0", "addr-port": "3.0", "guid": "3.4", "id32": "3.4"}
 
 
 def notes(routing: Routing) -> Iterator[str]:
-    """What a reader must know, each a comment at the top."""
+    """Notes for the reader, each a comment at the top."""
     yield "Needs HAProxy 2.6 or later. Check it: haproxy -c -f FILE. Run it: haproxy -W -f FILE."
     counted = [host.name for host in routing.pool if host.id is None]
     if routing.bridge is not None:
@@ -32,12 +32,12 @@ def notes(routing: Routing) -> Iterator[str]:
             haproxy_cookie(host, routing.bridge.key)  # refuses an address that has no cookie
         yield "The cookie's value is haproxy_cookie(host, key) of hashring.export."
     elif routing.placement == "haproxy-consistent" and routing.option("hash_key") == "id":
-        yield "A server's id places it: keep each one with its host, and a deletion moves nobody."
+        yield "A server's id places it: keep ids with their hosts, and a removal moves no client."
         if counted:
             yield (
                 f"These hosts have no id of their own and got one by position: {', '.join(counted)}"
-                ". Write the ids below into the pool (id = N) before a host leaves, or those after "
-                "it get others, and most clients move."
+                ". Write the ids below into the pool (id = N) before a host leaves, or the hosts "
+                "after it get other ids, and most clients move."
             )
     if routing.bridge is None and any(kind == "cookie" for kind, _ in routing.terms):
         yield "The pattern of the cookie needs a HAProxy with PCRE, as most are (haproxy -vv)."
@@ -84,7 +84,7 @@ def _frontend(routing: Routing) -> str:
     lines = ["frontend clients", f"  bind {routing.listen}"]
     if routing.trusted:
         networks = " ".join(str(network(text, TITLE)) for text in routing.trusted)
-        lines.append("  # Of X-Forwarded-For, from the right, the first that is none of these.")
+        lines.append("  # The last address of X-Forwarded-For that is not one of these.")
         lines += [
             f"  http-request set-src req.hdr(x-forwarded-for,-{number}) if {{ src {networks} }}"
             for number in range(1, _PROXIES_IN_A_ROW + 1)
@@ -127,7 +127,7 @@ def _balance(routing: Routing) -> Iterator[str]:
         yield "  balance source"
         yield hash_type
         return
-    yield "  # Where the client ID stands: the first of these that is there, and not empty. A"
+    yield "  # Where the client ID is read: the first of these that is present and not empty. A"
     yield "  # request without any takes its turn."
     unset = f"!{{ var({_ID}) -m len gt 0 }}"
     for kind_of_id, name in routing.terms:
@@ -166,8 +166,8 @@ def _fetch(kind: str, name: str) -> str:
 
 
 def _bridge(bridge: Bridge) -> Iterator[str]:
-    yield "  # New clients go to the least busy server and get the cookie; those that the Python"
-    yield "  # router knows bring it."
+    yield "  # New clients go to the least busy server and get the cookie; clients of the Python"
+    yield "  # router have it already."
     yield "  balance leastconn"
     yield (f"  cookie {bridge.cookie} insert indirect nocache httponly attr SameSite=Lax dynamic")
     yield f"  dynamic-cookie-key {bridge.key}"

@@ -1,4 +1,4 @@
-"""What does nginx's configuration say for this pool?  ``hash ... consistent`` and its kin."""
+"""nginx: ``hash ... consistent`` and the other hashes of ``upstream``."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ _NAME = re.compile(r"[A-Za-z0-9_.\-]+|[A-Za-z0-9_.\[\]:\-]+:[0-9]{1,5}")
 
 
 def notes(routing: Routing) -> Iterator[str]:
-    """What a reader must know, each a comment at the top."""
+    """Notes for the reader, each a comment at the top."""
     yield "Check it: nginx -t -c FILE. Run it: nginx -c FILE; a new file: nginx -s reload."
     if routing.bridge is not None:
         for host in routing.pool:
             nginx_cookie(host)  # refuses an address that has no cookie
         yield (
             "Needs nginx 1.29.6 or later. The cookie's value is nginx_cookie(host) of "
-            "hashring.export; it says where a client goes and proves nothing."
+            "hashring.export; it is not secret."
         )
     elif routing.placement == "nginx-consistent":
         yield (
-            "nginx hashes what is written after `server`, letter by letter: the text is the host's "
-            "name in Python, and must not be spelled in another way."
+            "nginx hashes the text after `server`, letter by letter: it is the host's name in "
+            "Python, and must not be spelled in another way."
         )
         for host in routing.pool:
             if host.name != host.address:
@@ -66,7 +66,7 @@ def config(routing: Routing) -> str:
 
 def _client_address(routing: Routing) -> Iterator[str]:
     if routing.trusted:
-        yield "  # Of X-Forwarded-For, from the right, the first that is none of these proxies."
+        yield "  # The last address of X-Forwarded-For that is not one of these proxies."
         for text in routing.trusted:
             known = "unix:" if text == "unix" else network(text, TITLE)
             yield f"  set_real_ip_from {known};"
@@ -88,12 +88,12 @@ def _identity(routing: Routing) -> tuple[list[str], str]:
         lines.append(f'  map {source} $hashring_from_{number} {{ default {source}; "" {key}; }}')
         key = f"$hashring_from_{number}"
     if lines:
-        lines.insert(0, "  # Where the client ID stands: the first of these that is not empty.")
+        lines.insert(0, "  # Where the client ID is read: the first of these that is not empty.")
     return lines, key
 
 
 def _reading(kind: str, name: str) -> tuple[str, str]:
-    """The variable to look into, and a pattern whose group is the ID; none: the variable is it."""
+    """The variable, and a pattern whose group is the ID; without a pattern it is the variable."""
     if kind == "address":
         return "$remote_addr", ""
     if kind == "path":
@@ -107,7 +107,7 @@ def _reading(kind: str, name: str) -> tuple[str, str]:
         )
     if kind == "header":
         return f"$http_{name.lower().replace('-', '_')}", ""
-    if kind == "cookie":  # not $cookie_NAME, which cannot say every name and keeps quotes
+    if kind == "cookie":  # not $cookie_NAME, which cannot express every name and keeps quotes
         return "$http_cookie", rf"~(?:^|;)[ \t]*{name}=[ \t]*\"?([^;\"]*?)\"?[ \t]*(?:;|$)"
     return "$args", rf"~(?:^|&){name}=([^&]*)"
 
@@ -135,7 +135,7 @@ def _upstream(routing: Routing, key: str) -> Iterator[str]:
 
 
 def _text(host: Host, routing: Routing) -> str:
-    """What stands after ``server``: the name where it is hashed, else the address."""
+    """The text after ``server``: the name where it is hashed, else the address."""
     if routing.bridge is not None or routing.placement != "nginx-consistent":
         return host.address
     if host.name == host.address:
@@ -209,7 +209,7 @@ def _server(routing: Routing) -> Iterator[str]:
       proxy_connect_timeout {max(1, round(routing.connect))}s;
       proxy_read_timeout {idle}s;
       proxy_send_timeout {idle}s;
-      # A host that does not accept is left for the next of the walk, as in Python.
+      # If a host does not accept, the next one of the walk is tried, as in Python.
 {tries}
     }}
   }}"""

@@ -99,7 +99,7 @@ def parts(report: dict[str, Any]) -> dict[str, tuple[str, str]]:
     return {each["part"]: (each["ours"], each["theirs"]) for each in report["differences"]}
 
 
-def test_what_is_equal_is_said_to_be_and_exits_0(run: Run) -> None:
+def test_equal_pools_are_equal_and_exit_with_0(run: Run) -> None:
     with running(PLAIN) as (url, lb):
         Path("here.toml").write_text(PLAIN)
         done = run("check", "here.toml", "--against", url)
@@ -141,7 +141,7 @@ def test_hosts_weights_and_addresses_that_differ_are_named(run: Run) -> None:
     assert f"{report['moved']:.1%} of all keys would move\n" in done.stdout
 
 
-def test_a_new_address_alone_differs_and_moves_nobody(run: Run) -> None:
+def test_a_new_address_alone_differs_and_moves_no_client(run: Run) -> None:
     here = PLAIN.replace('"127.0.0.1:9002"', '{name = "127.0.0.1:9002", address = "127.0.0.1:1"}')
     with running(PLAIN) as (url, _):
         code, report = against(run, here, url)
@@ -190,7 +190,7 @@ def test_the_placement_and_each_of_its_options_are_compared(
     "placement",
     ["ring", "envoy-maglev", "haproxy-consistent", "nginx-consistent", "ketama", "jump", "modulo"],
 )
-def test_every_kind_of_placement_is_told_and_made_again(run: Run, placement: str) -> None:
+def test_every_kind_of_placement_is_rebuilt(run: Run, placement: str) -> None:
     text = f'{PLAIN}[placement]\nname = "{placement}"\n'
     with running(text) as (url, _):
         code, report = against(run, text, url)
@@ -244,12 +244,12 @@ def test_with_a_source_its_answer_is_compared(run: Run) -> None:
     assert done.stdout == ""
 
 
-def test_a_gateway_that_is_none_is_one_line(run: Run) -> None:
+def test_another_server_is_one_line(run: Run) -> None:
     Path("here.toml").write_text(PLAIN)
     for status, body, said in (
-        (404, b"no", "tells no state (status 404): is it the admin listener of a gateway?"),
-        (200, b"<html>", "tells no state (status 200)"),
-        (200, b"[]", "this is no state of a gateway"),
+        (404, b"no", "returned no state (status 404): is it the admin listener of a gateway?"),
+        (200, b"<html>", "returned no state (status 200)"),
+        (200, b"[]", "this is not the state of a gateway"),
     ):
         with answering(status, body) as url:
             done = run("check", "here.toml", "--against", url)
@@ -265,7 +265,7 @@ def test_a_gateway_that_is_none_is_one_line(run: Run) -> None:
         assert "a gateway's state is at a URL such as" in done.stderr
 
 
-def test_mistakes_come_before_any_comparison(run: Run) -> None:
+def test_problems_come_before_any_comparison(run: Run) -> None:
     Path("here.toml").write_text("[pool]\nhosts = 1\n")
     done = run("check", "here.toml", "--against", "http://127.0.0.1:1")
     assert done.exit_code == 3
@@ -276,7 +276,7 @@ def test_a_gateway_made_by_hand_is_read_too() -> None:
     found = running_of(json.loads(json.dumps(state(Gateway(LoadBalancer(["a", ("b", 2)]))))))
     assert (found.placement, dict(found.options)) == ("ring", {"seed": 0, "vnodes": 512})
     assert [(host.name, host.weight) for host in found.hosts] == [("a", 1.0), ("b", 2.0)]
-    with pytest.raises(HashringError, match="no state of a gateway"):
+    with pytest.raises(HashringError, match="not the state of a gateway"):
         running_of({"fingerprint": "x"})
 
 

@@ -168,7 +168,7 @@ def test_hosts_and_clients_cannot_write_to_the_terminal(run: Run) -> None:
         assert "\\x1b[31m[bold]x[/]" in done.output or "spread" not in args
 
 
-def test_route_says_where_and_why(run: Run) -> None:
+def test_route_explains_the_host(run: Run) -> None:
     table = create("ring", ["a", "b", "c"])
     done = run("route", "session-42", "x", "--hosts", "a,b,c")
     assert done.stdout == f"session-42  {table.lookup('session-42')}\nx           a\n"

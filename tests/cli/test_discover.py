@@ -25,7 +25,7 @@ def hosts(tmp_path: Path) -> Path:
     return path
 
 
-def test_who_is_in_is_listed_with_the_fingerprint(run: Run, hosts: Path) -> None:
+def test_the_members_are_listed_with_the_fingerprint(run: Run, hosts: Path) -> None:
     done = run("discover", "file:hosts")
     assert done.exit_code == 0, done.output
     first, *rest = done.stdout.splitlines()
@@ -95,7 +95,7 @@ def started(hosts: Path, *args: str, stdout: int) -> subprocess.Popen[str]:
     )
 
 
-def test_watching_ends_when_nobody_reads_any_more(hosts: Path) -> None:
+def test_watching_ends_with_its_reader(hosts: Path) -> None:
     with started(hosts, "--watch", stdout=subprocess.PIPE) as process:
         try:
             assert process.stdout is not None
@@ -144,7 +144,7 @@ def test_options_may_stand_beside_the_url(run: Run, hosts: Path) -> None:
     assert run("discover", "file:hosts", "--option", "interval").exit_code == 2
 
 
-def test_the_doctor_says_what_it_sees_and_what_is_wrong(run: Run, hosts: Path) -> None:
+def test_the_doctor_lists_what_it_finds_and_what_is_wrong(run: Run, hosts: Path) -> None:
     hosts.chmod(0o644)
     done = run("doctor", "file:hosts")
     assert done.exit_code == 0, done.output

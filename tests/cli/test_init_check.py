@@ -115,7 +115,7 @@ def test_all_problems_are_reported(run: Run, text: str, said: str) -> None:
     assert done.exit_code == 3
 
 
-def test_serve_says_the_same_and_does_not_begin(run: Run) -> None:
+def test_serve_lists_the_same_problems_and_exits(run: Run) -> None:
     Path("h.toml").write_text(TYPING)
     done = run("serve", "h.toml")
     assert (done.exit_code, done.stderr) == (3, TYPING_SAID)
@@ -171,7 +171,7 @@ def test_a_problem_on_the_command_line_names_the_option(run: Run) -> None:
     assert "pool.hosts[0]: weight must be a finite number above 0, got 'two'" in done.stderr
 
 
-def test_show_config_says_where_each_value_came_from(
+def test_show_config_has_the_origin_of_each_value(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     secret = "a secret that nobody may see"

@@ -152,7 +152,7 @@ def test_a_terminal_sees_how_far_the_reading_is(tmp_path: Path) -> None:
     assert b"1,400,000 lines used" in piped.stdout
 
 
-def test_an_encoding_without_blocks_or_accents_is_no_failure(log: str) -> None:
+def test_an_encoding_without_blocks_or_accents_is_not_a_failure(log: str) -> None:
     done = run("spread", log, "--hosts", "h\u00e9,b", PYTHONIOENCODING="ascii")
     assert done.returncode == 0
     assert done.stderr == b""

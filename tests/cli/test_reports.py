@@ -202,7 +202,7 @@ def test_what_cannot_be_is_one_line(run: Run, args: tuple[str, ...], code: int, 
     assert words in done.stderr
 
 
-def test_a_picture_that_cannot_be_written_says_where(run: Run, log: str) -> None:
+def test_a_picture_that_cannot_be_written_is_named(run: Run, log: str) -> None:
     pytest.importorskip("matplotlib", reason="pictures need the extra plots")
     done = run("spread", log, *HOSTS, "--report", "no/such/page.html")
     assert done.exit_code == 1
@@ -210,7 +210,7 @@ def test_a_picture_that_cannot_be_written_says_where(run: Run, log: str) -> None
 
 
 @pytest.mark.parametrize("at", ["200%", "90d"])
-def test_a_change_after_the_end_of_the_log_is_no_simulation(run: Run, log: str, at: str) -> None:
+def test_a_change_after_the_end_of_the_log_is_refused(run: Run, log: str, at: str) -> None:
     done = run("simulate", log, *HOSTS, "--add", "web4", "--at", at)
     assert done.exit_code == 2, done.output
     assert done.stdout == ""

@@ -152,7 +152,7 @@ def test_sighup_without_a_change_changes_nothing(tmp_path: Path) -> None:
         assert running.end() == 0
 
 
-def test_what_needs_a_restart_says_so(tmp_path: Path) -> None:
+def test_a_change_that_needs_a_restart_is_logged(tmp_path: Path) -> None:
     path = tmp_path / "h.toml"
     with hosts("a") as addresses, serving(config(path, addresses)) as running:
         assert running.address

@@ -1,4 +1,4 @@
-"""Which pools have their files on record?  ``python -m tests.export.golden`` writes them anew."""
+"""The recorded files; ``python -m tests.export.golden`` writes them again."""
 
 from __future__ import annotations
 

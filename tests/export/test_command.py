@@ -103,8 +103,8 @@ def test_a_bridge(run: Run) -> None:
         (("envoy", *HOSTS, "--placement", "rings"), 2, "there is no placement 'rings'"),
         (("envoy", *HOSTS, "--bridge", "a b"), 2, "a bridge's cookie"),
         (("envoy", *HOSTS, "--from", "hashring.toml"), 2, "change them there"),
-        (("envoy", *HOSTS, "--id", "header:x"), 3, "cannot speak the placement 'ring'"),
-        (("nginx", *HOSTS, "--placement", "nginx-hash"), 3, "which client"),
+        (("envoy", *HOSTS, "--id", "header:x"), 3, "does not have the placement 'ring'"),
+        (("nginx", *HOSTS, "--placement", "nginx-hash"), 3, "have no client ID"),
         (("nginx", *HOSTS, "--placement", "nginx-hash", "--id", "prompt"), 3, "from 'prompt'"),
     ],
 )
@@ -189,7 +189,7 @@ def test_from_a_file(run: Run) -> None:
     assert done.stdout == export("haproxy", routing)
 
 
-def test_a_file_with_mistakes_says_where(run: Run) -> None:
+def test_problems_of_a_file_have_their_lines(run: Run) -> None:
     pytest.importorskip("hashring.config")
     Path("hashring.toml").write_text(f"{FILE}\n[pols]\n", encoding="utf-8")
     done = run("haproxy", "--from", "hashring.toml")
@@ -213,7 +213,7 @@ def test_from_a_file_that_names_a_source_its_hosts_are_asked_for(run: Run) -> No
     assert "10.0.0.2:8080" in done.stdout
 
 
-def test_from_a_file_an_answer_that_is_not_believed_is_no_silence(run: Run) -> None:
+def test_from_a_file_a_list_that_is_held_back_is_reported(run: Run) -> None:
     pool = '[pool]\nhosts = ["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"]\n'
     text = FILE.partition("[placement]")[2]
     told = '[discovery]\nurl = "static:10.0.0.1:80"\n[placement]'

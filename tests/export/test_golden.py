@@ -11,7 +11,7 @@ from tests.export.golden import FOLDER, GOLDEN, text_of
 @pytest.mark.parametrize("name", GOLDEN)
 def test_the_file_is_the_one_on_record(name: str) -> None:
     written = (FOLDER / name).read_text(encoding="utf-8")
-    assert text_of(name) == written, "write them anew: python -m tests.export.golden"
+    assert text_of(name) == written, "write them again: python -m tests.export.golden"
 
 
 @pytest.mark.parametrize("name", GOLDEN)

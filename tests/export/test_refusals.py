@@ -59,12 +59,12 @@ def test_the_fraction_is_what_really_moves() -> None:
     assert len(re.findall("changing to it", said)) == 2
 
 
-def test_grpc_s_ring_is_envoy_s_and_changing_moves_nobody() -> None:
+def test_grpc_s_ring_is_envoy_s_and_changing_moves_no_client() -> None:
     said = refused("envoy", Routing(HOSTS, "grpc-ring", identity=BY_HEADER))
     assert "envoy-ring (changing to it moves 0.0 % of the clients)" in said
 
 
-def test_a_placement_that_these_hosts_cannot_have_says_why() -> None:
+def test_a_placement_that_these_hosts_cannot_have_has_its_reason() -> None:
     said = refused("haproxy", Routing({"10.0.0.1:80": 0.5}, "ring", identity=BY_HEADER))
     assert "not with these hosts" in said
     assert "a whole number from 1 to 256, got 0.5" in said
@@ -104,14 +104,14 @@ def test_an_identity_that_no_proxy_reads_is_refused(proxy: str, place: str) -> N
     assert f"cannot read a client ID from {place!r}; it reads address, cookie:NAME" in said
 
 
-def test_the_refusal_of_tokens_says_what_becomes_of_their_clients() -> None:
+def test_the_refusal_of_tokens_names_their_clients() -> None:
     said = refused("envoy", Routing(HOSTS, "envoy-ring", identity=["token", "header:x"]))
     assert "go to their owners" in said
 
 
 @pytest.mark.parametrize("proxy", proxies())
 def test_without_an_identity_there_is_nothing_to_hash(proxy: str) -> None:
-    assert "which client" in refused(proxy, Routing(HOSTS, SPEAKS[proxy][0]))
+    assert "have no client ID" in refused(proxy, Routing(HOSTS, SPEAKS[proxy][0]))
 
 
 @pytest.mark.parametrize(
