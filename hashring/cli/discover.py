@@ -46,12 +46,12 @@ def command(source: Source, within: float, watch: bool, placement: str, as_json:
     logging.getLogger("hashring").addHandler(logging.NullHandler())
     with usage():
         lb = LoadBalancer(placement=placement)
-    show = (_Json if as_json else _Text)(lb)
+    show = (_JsonLines if as_json else _ChangeLines)(lb)
     asyncio.run(_follow(source, lb, within, watch, show))
 
 
 async def _follow(
-    source: Source, lb: LoadBalancer, within: float, watch: bool, show: _Text
+    source: Source, lb: LoadBalancer, within: float, watch: bool, show: _ChangeLines
 ) -> None:
     from hashring.discovery import Discovery
 
@@ -82,7 +82,7 @@ async def _follow(
             raise NoHostsError(f"{source} lists no host")
 
 
-class _Text:
+class _ChangeLines:
     """Changes for people: added (+), removed (-) and changed (~) hosts."""
 
     def __init__(self, lb: LoadBalancer) -> None:
@@ -110,7 +110,7 @@ class _Text:
             click.echo(f"  {line}")
 
 
-class _Json(_Text):
+class _JsonLines(_ChangeLines):
     """Memberships for programs: one complete line each, flushed."""
 
     def changed(self, notice: Notice, membership: Membership) -> None:

@@ -53,10 +53,10 @@ def read(
     values = Values() if file is None else from_file(file)
     values.update(from_environment(known))
     values.update(from_options(options or {}, names or {}))
-    return _Reading(values, known, file).settings()
+    return _SettingsReader(values, known, file).settings()
 
 
-class _Reading:
+class _SettingsReader:
     def __init__(self, values: Values, environ: Mapping[str, str], file: str | None) -> None:
         self.values, self.environ, self.file = values, environ, file
         self.problems = list(values.problems)
