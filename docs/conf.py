@@ -87,6 +87,28 @@ def _as_written(
     return shown, None if inspect.isclass(obj) or answer is called.empty else str(answer)
 
 
+def _sections(
+    _app: object, _what: str, _name: str, _obj: object, _options: object, lines: list[str]
+) -> None:
+    """Turns a section of a docstring (Parameters, Returns, Raises) into a list."""
+    given, lines[:] = lines[:], []
+    inside = False
+    for line, following in zip(given, [*given[1:], ""], strict=True):
+        if re.fullmatch(r"\w+", line) and re.fullmatch(r"-{3,}", following):
+            lines += [f"**{line}**", ""]
+            inside = True
+        elif inside and not line:
+            inside = False
+            lines.append("")
+        elif inside and line.startswith(" "):
+            lines.append(f"  {line.strip()}")
+        elif inside and not line.startswith("---"):
+            name, colon, words = line.partition(": ")
+            lines.append(f"- ``{name}``: {words}" if colon else f"- {line}")
+        elif not inside:
+            lines.append(line)
+
+
 def _with_reference(_app: object, _name: str, source: list[str]) -> None:
     source[0] = reference.expanded(source[0])
 
@@ -94,4 +116,5 @@ def _with_reference(_app: object, _name: str, source: list[str]) -> None:
 def setup(app: Any) -> None:
     """Called by Sphinx."""
     app.connect("source-read", _with_reference)
+    app.connect("autodoc-process-docstring", _sections)
     app.connect("autodoc-process-signature", _as_written)

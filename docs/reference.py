@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from inspect import cleandoc
-from typing import Any
+from itertools import groupby
+from operator import attrgetter
 
 import click
 
 from hashring.cli._app import app
-from hashring.config.settings import TABLES, keys
+from hashring.config.example import as_toml
+from hashring.config.settings import TABLES, all_settings
 
 
 def expanded(text: str) -> str:
@@ -53,24 +55,15 @@ def _options(command: click.Command, context: click.Context) -> Iterator[str]:
 
 
 def settings() -> Iterator[str]:
-    """A section for each table of the file: its keys, what they take and their defaults."""
-    for name, table in TABLES.items():
-        yield from (f"## [{name}]", "", (table.__doc__ or "").split("\n\n")[0], "")
+    """A section for each table of the file: its keys, their defaults and values."""
+    for section, found in groupby(all_settings(), attrgetter("section")):
+        summary = (TABLES[section].__doc__ or "").split("\n\n")[0]
+        yield from (f"## [{section}]", "", summary, "")
         yield from ("| key | default | values | what |", "|---|---|---|---|")
-        for key, (kind, default, words) in keys(table).items():
-            yield f"| `{key}` | `{_default(default)}` | {_cell(kind.shape)} | {_cell(words)} |"
+        for each in found:
+            values = f"`{as_toml(each.default)}` | {_cell(each.type)}"
+            yield f"| `{each.name}` | {values} | {_cell(each.help)} |"
         yield ""
-
-
-def _default(value: Any) -> str:
-    """A default as TOML writes it."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, tuple):
-        return "[]" if not value else str(list(value))
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return f'"{value}"' if isinstance(value, str) else str(value)
 
 
 def _cell(text: str) -> str:

@@ -25,7 +25,12 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 RUN = "5-crafted-client-ids"  # one notebook is executed here, all of them by tests/notebooks
 
-INTERNAL = {"balancer", "ring", "cli"}  # the front door and the command line show these
+INTERNAL = {
+    "balancer",
+    "ring",
+    "cli",
+    "integrations",
+}  # shown by the front door, the command line, and file by file
 
 IN_STYLE = re.compile(r"""(?:url\(\s*|@import\s+)["']?([^"')\s]+)""")
 # what a script does to fetch: fetch("//..."), import("//..."), x.src = "//..."
