@@ -100,7 +100,11 @@ def _executed(notebook: Any) -> Any:
     with tempfile.TemporaryDirectory() as where:
         environment = {**os.environ, "PYTHONPATH": str(FOLDER.parent)}
         client = nbclient.NotebookClient(
-            notebook, timeout=HANGS, kernel_name="python3", resources={"metadata": {"path": where}}
+            notebook,
+            timeout=HANGS,
+            kernel_name="python3",
+            extra_arguments=["--IPKernelApp.log_level=40"],  # it warns of its port on loopback
+            resources={"metadata": {"path": where}},
         )
         return client.execute(env=environment)
 
