@@ -10,7 +10,7 @@ from rich.text import Text
 
 from hashring.analysis.sheets import Sheet
 
-__all__ = ["rendered", "table"]
+_NAME = 12  # columns of a name in any case
 
 
 def rendered(sheets: Iterable[Sheet], sentence: str) -> Group:
@@ -23,15 +23,36 @@ def rendered(sheets: Iterable[Sheet], sentence: str) -> Group:
     return Group(*parts, Text(sentence, style="bold"))
 
 
-def table(sheet: Sheet) -> Table:
-    """``sheet`` for a rich console. Cells are never read as markup: names are other people's."""
+def grid(heads: Iterable[str], left: int = 1) -> Table:
+    """A table without lines: the first ``left`` columns to the left, the others to the right."""
     made = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-    for number, head in enumerate(sheet.heads):
-        if number < sheet.left:
+    for number, head in enumerate(heads):
+        if number < left:
             made.add_column(Text(head), overflow="fold")
         else:
             made.add_column(Text(head), justify="right", no_wrap=True)
+    return made
+
+
+def table(sheet: Sheet, width: int | None = None) -> Table:
+    """``sheet`` as a table; in a narrow ``width`` its last numbers give way, names never do.
+
+    Cells are not read as markup, because names come from outside.
+    """
+    widths = [
+        max([len(head), *(len(row[column]) for row in sheet.rows)])
+        for column, head in enumerate(sheet.heads)
+    ]
+    names = [min(_NAME, longest) for longest in widths[: sheet.left]]
+    kept = len(widths)
+    while kept > sheet.left and width is not None:
+        if sum(names) + sum(widths[sheet.left : kept]) + 2 * (kept - 1) <= width:
+            break
+        kept -= 1
+    made = grid(sheet.heads[:kept], sheet.left)
+    for column, least in zip(made.columns, names, strict=False):
+        column.min_width = least
     for number, row in enumerate(sheet.rows):
         style = "bold" if number in sheet.strong else ""
-        made.add_row(*(Text(cell) for cell in row), style=style)
+        made.add_row(*(Text(cell) for cell in row[:kept]), style=style)
     return made

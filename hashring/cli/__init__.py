@@ -7,6 +7,7 @@ is slow to import inside its function, so that ``hashring --help`` stays quick.
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib.util import find_spec
 
@@ -17,6 +18,17 @@ __all__ = ["main"]
 _NEEDS = ("click", "rich")
 
 
+def _replace_closed_streams() -> None:
+    """Without stdout or stderr (``>&-``), text is discarded; a file must not get their numbers."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            opened = os.open(
+                os.devnull, os.O_RDWR
+            )  # the lowest free number, which is the closed one
+            stream = os.fdopen(opened, "r" if number == 0 else "w", encoding="utf-8")
+            setattr(sys, name, stream)
+
+
 def main() -> None:
     """Run the command line and exit: 0 ok, 1 failure, 2 usage, 3 bad config, 4 no host."""
     missing = [name for name in _NEEDS if find_spec(name) is None]
@@ -24,6 +36,7 @@ def main() -> None:
         words = missing_extra("cli", "commands", " and ".join(missing))
         sys.stderr.write(f"hashring: {words}\n")
         raise SystemExit(3)
+    _replace_closed_streams()
     try:
         from hashring.cli._app import app
 

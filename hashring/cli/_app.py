@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from hashring.errors import ConfigError, HashringError, NoHostsError
-from hashring.text import printable
+from hashring.text import closest, printable
 
 _PACKAGE = __name__.rpartition(".")[0]
 _FOLDER = Path(__file__).parent
@@ -36,6 +36,19 @@ class App(click.Group):
             return None
         found: click.Command = import_module(f"{_PACKAGE}.{cmd_name.replace('-', '_')}").command
         return found
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that ``args`` name; an unknown one is a usage error with the closest one."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError:
+            near = closest(args[0], self.list_commands(ctx))
+            if near is not None:
+                words = f"there is no command {args[0]!r}: did you mean {near!r}?"
+                raise click.UsageError(words, ctx) from None
+            raise
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run and exit; an error is one line on stderr."""
@@ -114,7 +127,8 @@ def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
 @click.group(
     cls=App,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 ok, 1 failure, 2 usage, 3 bad config, 4 no host.",
+    epilog="Exit codes: 0 ok, 1 failure, 2 usage, 3 bad config, 4 no host. Completion for bash "
+    '(or zsh, fish): eval "$(_HASHRING_COMPLETE=bash_source hashring)".',
 )
 @click.option(
     "--version",

@@ -30,7 +30,8 @@ possible keys, null where the placement has no circle.
 ``placements`` has no pool, so only ``schema``, ``command`` and ``placements``: ``name, guarantees,
             exports, cost, source, options``.
 
-``check``   ``file``; with ``--against`` also ``against, fingerprint_there, equal, moved,
+``check``   ``file`` and ``problems``: ``where, line, key, what``, of which none leaves the other
+            parts out; with ``--against`` also ``against, fingerprint_there, equal, moved,
             moved_now`` and ``differences``: ``part, ours, theirs``.
 ``discover`` prints a line for each membership: ``source, revision, fingerprint, problems`` and
             ``hosts``: ``name, address, weight, draining``.

@@ -13,6 +13,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from hashring.analysis._rich import grid
 from hashring.analysis._rich import table as sheet_table
 from hashring.analysis.sheets import named
 from hashring.text import printable
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 _BAR = 8  # columns of a bar before names are shortened
 _NAME = 12  # columns of a name in any case
+_DROPPED_FIRST = ("weight", "fair", "arc", "requests", "clients")
+"""Columns of a host table that give way in a narrow terminal, in this order."""
+
 _BLOCKS = ("█", "▓", "░")  # a share up to its fair one, above it, and what is missing to it
 _ASCII = ("#", "+", ".")
 
@@ -116,39 +120,40 @@ def print_report(title: str, about: Sequence[str | Text], report: Report) -> Non
         out.print()
         for part in report.sheets():
             out.print(part.title, style="bold")
-            out.print(sheet_table(part))
+            out.print(sheet_table(part, out.width))
             if part.note:
                 out.print(part.note, style="dim")
             out.print()
         out.print(report.sentence(), style="bold", soft_wrap=not out.is_terminal)
 
 
-def sheet(*columns: str, left: int = 1) -> Table:
-    """A table without lines: the first ``left`` columns to the left, the others to the right."""
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-    for number, name in enumerate(columns):
-        if number < left:
-            table.add_column(name, overflow="fold")
-        else:
-            table.add_column(name, justify="right", no_wrap=True)
-    return table
-
-
 def host_table(out: Console, heads: tuple[str, ...], rows: list[HostRow]) -> Table:
     """One line per host: its name, its numbers under ``heads``, a bar in the width that is left."""
-    fixed = sum(
-        2 + max(len(head), *(len(row.cells[column]) for row in rows))
-        for column, head in enumerate(heads)
-    )
-    room = out.width - fixed - 2 - _BAR
-    table = sheet("  host", *heads)
-    table.expand = True
-    longest = max(len(row.host) for row in rows) + 2
-    table.columns[0].min_width = min(longest, _NAME)  # where all is too wide, numbers give way
-    table.add_column("", ratio=1)
+    longest = max(len(row.host) for row in rows)
+    kept = list(range(len(heads)))
+
+    def room() -> int:
+        """Columns that the numbers leave for names."""
+        widths = (
+            max(len(heads[column]), *(len(row.cells[column]) for row in rows)) for column in kept
+        )
+        return out.width - sum(2 + width for width in widths) - 2
+
+    for head in _DROPPED_FIRST:
+        if room() < min(longest, _NAME) and head in heads:
+            kept.remove(heads.index(head))
+    with_bar = room() - min(longest, _NAME) > _BAR
+    width = max(_NAME, room() - (_BAR + 2 if with_bar else 0))
+    table = grid(["  host", *(heads[column] for column in kept)])
+    table.columns[0].no_wrap = True
+    table.columns[0].min_width = 2 + min(longest, width)
+    if with_bar:
+        table.expand = True
+        table.add_column("", ratio=1)
     for row in rows:
-        name = named(row.host, max(_NAME, room - 2))
-        table.add_row(Text(f"{row.sign} {name}", style=row.style), *row.cells, row.bar)
+        name = Text(f"{row.sign} {named(row.host, width)}", style=row.style)
+        cells = [row.cells[column] for column in kept]
+        table.add_row(name, *cells, *([row.bar] if with_bar else []))
     return table
 
 

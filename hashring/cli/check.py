@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -39,7 +40,10 @@ def command(file: str, against: str | None, as_json: bool) -> None:
     try:
         settings = read(file)
     except ProblemsError as error:
-        print_problems(error)
+        if as_json:
+            emit("check", None, {"file": file, "problems": list(map(asdict, error.problems))})
+        else:
+            print_problems(error)
         raise SystemExit(BAD_CONFIG) from None
     if against is not None:
         _compare(file, settings, against, as_json)
@@ -54,7 +58,7 @@ def command(file: str, against: str | None, as_json: bool) -> None:
 def _facts(file: str, settings: Settings, fingerprint: str) -> dict[str, Any]:
     place = settings.placement
     listed = {"placement": place.name, "options": dict(place.options)}
-    return {"fingerprint": fingerprint, **listed, "file": file}
+    return {"fingerprint": fingerprint, **listed, "file": file, "problems": []}
 
 
 def _compare(file: str, settings: Settings, url: str, as_json: bool) -> None:

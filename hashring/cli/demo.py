@@ -105,11 +105,12 @@ def _picture(stage: Stage, rate: float) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
-    from hashring.cli._render import Bar, sheet
+    from hashring.analysis._rich import grid
+    from hashring.cli._render import Bar
 
     lb, crowd = stage.gateway.lb, stage.crowd
     sessions = crowd.sessions
-    table = sheet("host", "state", "sessions", "answered", "anonymous", left=2)
+    table = grid(["host", "state", "sessions", "answered", "anonymous"], left=2)
     table.expand = True
     table.add_column("", ratio=1)
     most = max([*sessions.values(), 1])
@@ -141,9 +142,9 @@ async def _draw(stage: Stage, live: Live) -> None:
 
 
 def _print_table(out: Console, stage: Stage) -> None:
-    from hashring.cli._render import sheet
+    from hashring.analysis._rich import grid
 
-    table = sheet("event", "sessions", "kept", "broken", "minimum", "broken by hash % n")
+    table = grid(["event", "sessions", "kept", "broken", "minimum", "broken by hash % n"])
     for outcome in stage.story.outcomes:
         numbers = (outcome.sessions, outcome.kept, outcome.broken, outcome.minimum, outcome.modulo)
         table.add_row(outcome.event, *(f"{number:,}" for number in numbers))

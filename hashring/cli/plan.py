@@ -116,17 +116,17 @@ def _print(out: Console, report: Plan, placement: str, new_secret: bool) -> None
     out.print(legend(out, "requests after"))
     out.print()
     if report.flows:
-        out.print(sheet_table(flow_sheet(report, _FLOWS, out.width // 4)))
+        out.print(sheet_table(flow_sheet(report, _FLOWS, out.width // 4), out.width))
         hidden = len(report.flows) - _FLOWS
         if hidden > 0:
             out.print(f"... and {hidden:,} smaller flows: --json has them all", style="dim")
         out.print()
     if report.steps:
         steps = step_sheet(report, max(12, out.width - 62))  # what the numbers leave
-        out.print(sheet_table(steps))
+        out.print(sheet_table(steps, out.width))
         out.print(steps.note, style="dim")
         out.print()
-    out.print(sheet_table(comparison(report, placement)))
+    out.print(sheet_table(comparison(report, placement), out.width))
     out.print()
     after = "another, by the secret" if new_secret else report.fingerprint_after
     out.print(f"fingerprint {report.fingerprint} -> {after}", style="dim")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from bisect import bisect_left
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,7 @@ def command(keys: tuple[str, ...], pool: PoolOptions, explain: bool, as_json: bo
     KEY is a client ID, or - to read one from each line of standard input.
     """
     membership = pool.membership()
-    routes = _routes([os.fsencode(key) for key in keys], membership)
+    routes = _routes(list(_given(keys)), membership)
     fingerprint = membership.table.fingerprint
     if as_json:
         emit("route", pool, {"fingerprint": fingerprint, "keys": routes})
@@ -42,6 +43,15 @@ def command(keys: tuple[str, ...], pool: PoolOptions, explain: bool, as_json: bo
         _list(routes)
         sys.stdout.flush()  # so that the error of a full disk comes first
         click.echo(f"fingerprint {fingerprint}", err=True)  # scripts cut the lines on stdout
+
+
+def _given(keys: Iterable[str]) -> Iterator[bytes]:
+    for key in keys:
+        if key == "-":
+            lines = (line.rstrip(b"\r\n") for line in sys.stdin.buffer)
+            yield from (line for line in lines if line)
+        else:
+            yield os.fsencode(key)
 
 
 def _routes(keys: list[bytes], membership: Membership) -> list[dict[str, Any]]:

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from hashring.analysis import Spread
-    from hashring.analysis.balance import Balance
 
 
 @click.command("spread")
@@ -71,7 +70,7 @@ def _print(out: Console, report: Spread) -> None:
     out.print(_hosts(out, report))
     out.print(legend(out, "requests"))
     out.print()
-    out.print(_balance(report))
+    out.print(_balance(out, report))
     out.print(f"  {_theory(report)}", style="dim")
     out.print()
     out.print(_hottest(out, report))
@@ -106,19 +105,19 @@ def _hosts(out: Console, report: Spread) -> Table:
     return host_table(out, heads, rows)
 
 
-def _balance(report: Spread) -> Table:
-    from hashring.analysis.sheets import percent
-    from hashring.cli._render import sheet
+def _balance(out: Console, report: Spread) -> Table:
+    from hashring.analysis._rich import table as sheet_table
+    from hashring.analysis.sheets import Sheet, percent
 
-    def row(name: str, balance: Balance) -> tuple[str, str, str, str]:
-        return name, f"{balance.peak:.3f}", percent(balance.cov), f"{balance.gini:.3f}"
-
-    table = sheet("", "peak/mean", "coefficient of variation", "Gini")
-    table.add_row(*row("  clients", report.client_balance))
-    table.add_row(*row("  requests", report.request_balance))
+    balances = [("clients", report.client_balance), ("requests", report.request_balance)]
     if report.arc_balance is not None:
-        table.add_row(*row("  arcs", report.arc_balance))
-    return table
+        balances.append(("arcs", report.arc_balance))
+    rows = tuple(
+        (f"  {name}", f"{balance.peak:.3f}", percent(balance.cov), f"{balance.gini:.3f}")
+        for name, balance in balances
+    )
+    heads = ("", "peak/mean", "coefficient of variation", "Gini")
+    return sheet_table(Sheet("balance", heads, rows), out.width)
 
 
 def _theory(report: Spread) -> str:
@@ -134,10 +133,10 @@ def _theory(report: Spread) -> str:
 
 
 def _hottest(out: Console, report: Spread) -> Table:
+    from hashring.analysis._rich import grid
     from hashring.analysis.sheets import named, percent
-    from hashring.cli._render import sheet
 
-    table = sheet("  hottest clients", "requests", "share")
+    table = grid(["  hottest clients", "requests", "share"])
     table.add_column("host", overflow="fold")
     for hot in report.hottest:
         table.add_row(

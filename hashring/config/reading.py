@@ -51,7 +51,9 @@ def read(
     """
     known = os.environ if environ is None else environ
     values = Values() if file is None else from_file(file)
-    values.update(from_environment(known))
+    from_variables = from_environment(known)
+    values.update(from_variables)
+    values.problems += from_variables.problems
     values.update(from_options(options or {}, names or {}))
     return _SettingsReader(values, known, file).settings()
 

@@ -6,7 +6,7 @@ The result is flat: ``gateway.listen`` -> the value and its place.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path as File
 from typing import Any
@@ -18,6 +18,7 @@ from hashring.text import suggestion
 from hashring.validators import options_of
 
 PREFIX = "HASHRING_"
+_SIMILAR = 0.92  # of a misspelled variable: HASHRING_SERVICE_HOST of an orchestrator is not one
 _MAX_BYTES = 16 << 20
 """16 MiB: 100,000 hosts with ten fields each; a device or a log given by mistake has more."""
 
@@ -148,12 +149,14 @@ def from_environment(environ: Mapping[str, str]) -> Values:
     """The values of ``HASHRING_TABLE_KEY`` for each key.
 
     A value that can be read as TOML is read so, any other is a text. Other variables with the
-    prefix are ignored: an orchestrator sets ``HASHRING_SERVICE_HOST`` for a service of that name.
+    prefix are ignored, because an orchestrator sets ``HASHRING_SERVICE_HOST`` for a service of
+    that name, unless one is a misspelled key.
 
     >>> from_environment({"HASHRING_LIMITS_RETRIES": "1"})["limits.retries"].value
     1
     """
     values = Values()
+    known = [f"{PREFIX}POOL_HOSTS"]
     for name, table in TABLES.items():
         for each in options_of(table):
             variable = PREFIX + f"{name}_{each.name}".replace(".", "_").upper()
@@ -162,9 +165,23 @@ def from_environment(environ: Mapping[str, str]) -> Values:
                 values[f"{name}.{each.name}"] = Found(
                     _from_text(environ[variable], default), f"environment {variable}"
                 )
-    if (hosts := environ.get(f"{PREFIX}POOL_HOSTS")) is not None:
-        values["pool.hosts"] = Found(_parts(hosts), f"environment {PREFIX}POOL_HOSTS")
+            known.append(variable)
+    if (hosts := environ.get(known[0])) is not None:
+        values["pool.hosts"] = Found(_parts(hosts), f"environment {known[0]}")
+    values.problems += _misspelled(environ, known)
     return values
+
+
+def _misspelled(environ: Mapping[str, str], known: list[str]) -> Iterator[Problem]:
+    from difflib import get_close_matches
+
+    for variable in environ:
+        if variable.startswith(PREFIX) and variable not in known:
+            near = get_close_matches(variable, known, 1, _SIMILAR)
+            if near:
+                yield Problem(
+                    f"environment {variable}", "", f"there is no such key: did you mean {near[0]}?"
+                )
 
 
 def _from_text(text: str, default: Any) -> Any:
