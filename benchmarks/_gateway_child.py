@@ -9,10 +9,9 @@ from typing import Any
 
 from hashring import LoadBalancer
 from hashring.affinity import TokenAffinity, Tokens, cookie, first_of, header
-from hashring.gateway import AccessLog, Gateway, Timeouts
+from hashring.gateway import AccessLog, Gateway, Limits, Timeouts
 from hashring.gateway.aiohttp_upstream import AiohttpUpstream
 from hashring.gateway.asgi import Receive, Scope, Send
-from hashring.gateway import Limits
 from hashring.gateway.server import _server
 from hashring.health import HealthMonitor
 
