@@ -50,7 +50,8 @@ def _options(command: click.Command, context: click.Context) -> Iterator[str]:
     rows = [row for each in command.get_params(context) if (row := each.get_help_record(context))]
     yield from ("| option | what |", "|---|---|")
     for option, words in rows:
-        yield f"| `{_cell(option)}` | {_cell(words)} |"
+        if option.startswith("-") and "--help" not in option:
+            yield f"| `{_cell(option)}` | {_cell(words)} |"
     yield ""
 
 
@@ -59,10 +60,10 @@ def settings() -> Iterator[str]:
     for section, found in groupby(all_settings(), attrgetter("section")):
         summary = (TABLES[section].__doc__ or "").split("\n\n")[0]
         yield from (f"## [{section}]", "", summary, "")
-        yield from ("| key | default | values | what |", "|---|---|---|---|")
+        yield from ("| key | default | what |", "|---|---|---|")
         for each in found:
-            values = f"`{as_toml(each.default)}` | {_cell(each.type)}"
-            yield f"| `{each.name}` | {values} | {_cell(each.help)} |"
+            words = f"{_cell(each.help)} *Value:* {_cell(each.type)}."
+            yield f"| `{each.name}` | `{as_toml(each.default)}` | {words} |"
         yield ""
 
 

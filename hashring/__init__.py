@@ -1,10 +1,9 @@
 """hashring: sticky sessions by consistent hashing.
 
-**You use it**: make a ``LoadBalancer`` of your hosts and ``pick(client_id)``; ``lease`` where load
-counts; ``HashRing`` alone where a cache is all you have. **You add to it**: a placement, a
-strategy or a command is one new file in its folder; each folder's first line says which question
-it answers, and arrows between them point down only (``tests/test_architecture.py`` holds the
-table).
+To use it, make a ``LoadBalancer`` of your hosts and call ``pick(client_id)``; use ``lease`` where
+load counts, and ``HashRing`` alone for a cache. To add a placement, a strategy, a source or a
+command, write one new file in its folder. Imports between the folders point down only
+(``tests/test_architecture.py`` has the table).
 
 >>> from hashring import LoadBalancer
 >>> lb = LoadBalancer(["web1", "web2", "web3"])

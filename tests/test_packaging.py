@@ -1,4 +1,4 @@
-"""Does what is shipped agree with itself?  Names, versions, extras, files; all offline."""
+"""What is shipped agrees with itself: names, versions, extras, files; all offline."""
 
 from __future__ import annotations
 

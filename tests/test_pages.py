@@ -1,4 +1,4 @@
-"""Do the pages tell the truth?  Their Python runs, their commands print what they show."""
+"""The examples of the pages: their Python runs, their commands print what they show."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ each_page = pytest.mark.parametrize(
 
 
 class Block(NamedTuple):
-    """One fenced block: where it starts, what it is written in, what it says."""
+    """One fenced block: its first line, its language, its text."""
 
     line: int
     language: str
@@ -79,7 +79,7 @@ def run_command(command: str, shown: str, where: Path) -> None:
 
 
 @each_page
-def test_the_examples_of_a_page_do_what_it_shows(
+def test_examples_of_a_page_print_what_it_shows(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From top to bottom: what a command writes is there for the Python under it."""
@@ -101,7 +101,7 @@ def test_the_links_of_a_page_lead_to_files(page: Path) -> None:
     assert [link for link in inside if link and not (page.parent / link).exists()] == []
 
 
-def test_the_pictures_of_the_guide_are_those_that_its_script_draws(tmp_path: Path) -> None:
+def test_pictures_of_the_guide_equal_those_of_its_script(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="pictures are an extra: [plots]")
     folder = ROOT / "docs" / "pictures"
     runpy.run_path(str(folder / "make.py"))["main"](tmp_path)
@@ -120,7 +120,7 @@ def test_the_front_page_shows_python_and_commands() -> None:
     assert any(commands(block) for block in found)
 
 
-def test_a_wrong_example_is_noticed() -> None:
+def test_a_wrong_example_is_detected() -> None:
     (block,) = blocks("```python\n>>> 1 + 1\n3\n```\n")
     with pytest.raises(AssertionError, match="Expected"):
         run_python(block, {}, "a page")

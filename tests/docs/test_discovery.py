@@ -1,4 +1,4 @@
-"""Does the page of discovery tell the truth?  Its Python runs, its URLs are taken."""
+"""The page of discovery: its Python runs, its URLs are accepted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do the scripts of the docs run, and show what the pages say of them?"""
+"""The scripts of the guide run, and their output is that of the pages."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ def output(name: str) -> list[str]:
 
 
 def test_known_clients_move_only_when_their_host_goes() -> None:
-    said = {}
+    counted = {}
     for line in output("known_clients.py"):
         found = re.fullmatch(r"(.+?) +(\d+) moved +(\{.*\})", line)
         assert found, line
-        said[found[1]] = int(found[2]), ast.literal_eval(found[3])
-    moved = {after: count for after, (count, _) in said.items()}
-    homes = {after: hosts for after, (_, hosts) in said.items()}
-    assert moved["web4 joins"] == 0, "growth moves nobody who carries a token"
+        counted[found[1]] = int(found[2]), ast.literal_eval(found[3])
+    moved = {after: count for after, (count, _) in counted.items()}
+    homes = {after: hosts for after, (_, hosts) in counted.items()}
+    assert moved["web4 joins"] == 0, "growth moves no client with a token"
     assert moved["web1 drains for 0.5 s"] == 0
     assert moved["its deadline has passed"] == homes["web1 drains for 0.5 s"]["web1"]
     lost = homes["its deadline has passed"]["web2"]
     assert moved["web2 killed, web1 is back"] == lost > 0
-    assert moved["web2 is back"] == 0, "who was placed anew stays there"
+    assert moved["web2 is back"] == 0, "a client that was placed again stays there"
     assert "web2" not in homes["web2 is back"]
 
 
