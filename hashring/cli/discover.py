@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 )
 @json_option
 def command(source: Source, within: float, watch: bool, placement: str, as_json: bool) -> None:
-    """Print the hosts that a source lists, with address and weight.
+    """Print the hosts that a source lists, and their changes.
 
     Shows the pool that a router with SOURCE_URL would have: a list without most of the hosts is
     held back for the grace time, and a source that is down changes nothing. With --json each list

@@ -50,9 +50,9 @@ def test_a_misspelled_variable_has_a_suggestion(run: Run, monkeypatch: pytest.Mo
     monkeypatch.setenv("HASHRING_SERVICE_HOST", "10.0.0.1")  # of an orchestrator
     done = run("serve", "--hosts", "127.0.0.1:9001", "--show-config")
     assert done.exit_code == 3
+    hint = "did you mean HASHRING_GATEWAY_LISTEN?"
     assert done.stderr.splitlines() == [
-        "environment HASHRING_GATEWAY_LISEN: there is no such key: "
-        + "did you mean HASHRING_GATEWAY_LISTEN?",
+        f"environment HASHRING_GATEWAY_LISEN: there is no such key: {hint}",
         "hashring: 1 problem",
     ]
 
