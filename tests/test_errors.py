@@ -131,7 +131,7 @@ def test_no_hosts_shows_at_most_five_and_a_count() -> None:
     assert "95 more" in str(error)
 
 
-def test_an_empty_pool_says_what_to_do() -> None:
+def test_an_empty_pool_has_a_hint() -> None:
     assert "register a host" in str(NoHostsError())
 
 

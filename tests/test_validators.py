@@ -75,7 +75,7 @@ def test_a_huge_int_is_refused_in_a_short_message(check: v.Validator[Any]) -> No
         check(10**5000)
 
 
-def test_off_is_none_and_keeps_the_hint_of_its_validator() -> None:
+def test_the_off_value_returns_none_and_keeps_hints() -> None:
     check = v.optional(v.LOOPBACK_ADDRESS, "")
     assert (check(""), check(None), check.off) == (None, None, "")
     with pytest.raises(ConfigError, match="it has no password"):

@@ -31,7 +31,8 @@ def effective(settings: Settings) -> Iterator[Line]:
     """
     for number, host in enumerate(settings.pool.hosts):
         key = f"pool.hosts[{number}]"
-        yield Line(key, _host(host), settings.origins.get(key, DEFAULT))
+        text = _host(host, host.name in settings.pool.draining)
+        yield Line(key, text, settings.origins.get(key, DEFAULT))
     for name, table in TABLES.items():
         values: object = settings
         for part in name.split("."):
@@ -49,11 +50,12 @@ def effective(settings: Settings) -> Iterator[Line]:
             yield from _placement_options(settings)
 
 
-def _host(host: Host) -> str:
-    if host.same(Host(host.name)):
+def _host(host: Host, drain: bool) -> str:
+    if host.same(Host(host.name)) and not drain:
         return as_toml(host.name)
     fields: dict[str, object] = {"name": host.name, "address": host.address}
     fields |= {"weight": host.weight, "id": host.id, "guid": host.guid}
+    fields |= {"drain": True} if drain else {}
     pairs = (f"{name} = {as_toml(value)}" for name, value in fields.items() if value is not None)
     return f"{{ {', '.join(pairs)} }}"
 

@@ -37,7 +37,8 @@ hosts = [
     { name = "web2", address = "127.0.0.1:9002" },
     { name = "web3", address = "127.0.0.1:9003", weight = 2 },
 ]
-# Further fields of a host: id (a number) and guid (a text), as in HAProxy; meta (a table).
+# Further fields of a host: drain = true (or weight = 0) keeps its clients and takes no new ones; id
+# (a number) and guid (a text), as in HAProxy; meta (a table).
 """
 
 _NOTES = {

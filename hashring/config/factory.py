@@ -12,11 +12,14 @@ from hashring import strategies
 from hashring.affinity import Source, TokenAffinity, Tokens, TrustedProxies
 from hashring.balancer import LoadBalancer
 from hashring.config import named
-from hashring.config.settings import Settings
+from hashring.config.settings import PoolSettings, Settings
 from hashring.errors import HashringError, PoolFullError
 from hashring.health import HealthMonitor, HttpProbe, OutlierRules, Rules, SlowStart, TcpProbe
 from hashring.hosts import Host
 from hashring.validators import inherited
+
+HOLDER = "settings"
+"""The holder of drains that the settings contain."""
 
 
 def balancer(settings: Settings) -> LoadBalancer:
@@ -36,7 +39,21 @@ def balancer(settings: Settings) -> LoadBalancer:
     )
     if slow is not None:
         slow.follow(lb)
+    if settings.tokens.enabled:
+        lb.keeps_sessions(True)  # so that a drain keeps known clients
+    for name in settings.pool.draining:
+        lb.drain(name, by=HOLDER)
     return lb
+
+
+def update_hosts(lb: LoadBalancer, pool: PoolSettings) -> None:
+    """Make the hosts and drains of ``pool`` those of ``lb``; drains by others stay."""
+    lb.set_hosts(pool.hosts)
+    for host in pool.hosts:
+        if host.name in pool.draining:
+            lb.drain(host, by=HOLDER)
+        else:
+            lb.resume(host, by=HOLDER)
 
 
 def discovery(settings: Settings, lb: LoadBalancer) -> sources.Discovery | None:

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from hashring.config.values import Found
-from hashring.errors import ConfigError, HashringError, InvalidWeightError
-from hashring.hosts import Host, as_weight
+from hashring.errors import ConfigError, HashringError
+from hashring.hosts import Host
 from hashring.text import shown, suggestion
-from hashring.validators import ADDRESS, COUNT, TEXT, Validator
+from hashring.validators import ADDRESS, COUNT, FLAG, NUMBER, TEXT, Validator
 
 Report: TypeAlias = Callable[[tuple[str | int, ...], str], None]
-
-
-def _weight(value: Any) -> float:
-    try:
-        return as_weight(value, "")
-    except InvalidWeightError:
-        raise ValueError from None
 
 
 def _meta(value: Any) -> Mapping[str, Any]:
@@ -30,30 +23,41 @@ def _meta(value: Any) -> Mapping[str, Any]:
 FIELDS: Mapping[str, Validator[Any]] = {
     "name": TEXT,
     "address": ADDRESS,
-    "weight": Validator("a finite number above 0", _weight),
+    "weight": NUMBER,
     "id": COUNT,
     "guid": TEXT,
     "meta": Validator("a table", _meta),
+    "drain": FLAG,
 }
 
 
-def host_of(text: str) -> Host:
+class Listed(NamedTuple):
+    """A host as it is listed; a drained one keeps known clients and takes no new ones."""
+
+    host: Host
+    drain: bool = False
+
+
+def host_of(text: str) -> Listed:
     """The host of ``ADDRESS:PORT`` or ``ADDRESS:PORT=WEIGHT``. Raises ``ConfigError``.
 
-    >>> host_of("127.0.0.1:9002=2")
-    Host('127.0.0.1:9002', 2.0)
+    Weight 0 is a drain: such a host has weight 1 in the table of all hosts.
+
+    >>> host_of("127.0.0.1:9002=2").host, host_of("127.0.0.1:9002=0").drain
+    (Host('127.0.0.1:9002', 2.0), True)
     """
     name, sign, weight = text.partition("=")
     ADDRESS(name)
     if not sign:
-        return Host(name)
+        return Listed(Host(name))
     try:
-        return Host(name, float(weight))
-    except ValueError:  # of float, or an InvalidWeightError
-        raise ConfigError(f"weight must be a finite number above 0, got {weight!r}") from None
+        number = NUMBER(float(weight))
+    except ValueError:  # of float, or a ConfigError
+        raise ConfigError(f"weight must be {NUMBER.shape}, got {weight!r}") from None
+    return Listed(Host(name, number or 1.0), not number)
 
 
-def hosts_of(found: Found, report: Report) -> tuple[Host, ...]:
+def hosts_of(found: Found, report: Report) -> tuple[Listed, ...]:
     """The hosts in ``found``; ``report(path, what)`` is called for each problem inside it."""
     if isinstance(found.value, str) or not isinstance(found.value, (list, tuple)):
         value = shown(found.value)
@@ -62,25 +66,26 @@ def hosts_of(found: Found, report: Report) -> tuple[Host, ...]:
             f"must be a list of hosts, got {value}: did you mean [{value}]?",
         )
         return ()
-    hosts: dict[str, Host] = {}
+    hosts: dict[str, Listed] = {}
     places: dict[str, int] = {}
-    for host, place in _each(found.value, report):
+    for listed, place in _each(found.value, report):
+        host = listed.host
         if host.name in hosts:
             first, _ = found.inside(places[host.name])
             report((place,), f"there is already a host {host.name!r} ({first}): use another name")
             continue
-        hosts[host.name], places[host.name] = host, place
+        hosts[host.name], places[host.name] = listed, place
     return tuple(hosts.values())
 
 
-def _each(values: Any, report: Report) -> Iterator[tuple[Host, int]]:
+def _each(values: Any, report: Report) -> Iterator[tuple[Listed, int]]:
     for place, value in enumerate(values):
         host = _host(value, place, report)
         if host is not None:
             yield host, place
 
 
-def _host(value: Any, place: int, report: Report) -> Host | None:
+def _host(value: Any, place: int, report: Report) -> Listed | None:
     if isinstance(value, str):
         try:
             return host_of(value)
@@ -93,7 +98,7 @@ def _host(value: Any, place: int, report: Report) -> Host | None:
     return _of_fields(value, place, report)
 
 
-def _of_fields(value: Mapping[str, Any], place: int, report: Report) -> Host | None:
+def _of_fields(value: Mapping[str, Any], place: int, report: Report) -> Listed | None:
     good: dict[str, Any] = {}
     for name, content in value.items():
         if name not in FIELDS:
@@ -111,4 +116,7 @@ def _of_fields(value: Mapping[str, Any], place: int, report: Report) -> Host | N
         except ConfigError:
             report((place,), f"host {good['name']!r} needs an address, such as '10.0.0.1:8080'")
     named = good.pop("name", None) or good.get("address")
-    return None if named is None else Host(named, good.pop("weight", 1.0), **good)
+    if named is None:
+        return None
+    weight, drain = good.pop("weight", 1.0), good.pop("drain", False)
+    return Listed(Host(named, weight or 1.0, **good), drain or not weight)

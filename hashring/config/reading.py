@@ -103,7 +103,8 @@ class _SettingsReader:
     def _pool(self, pool: PoolSettings) -> PoolSettings:
         found = self.values.get("pool.hosts", Found((), self.file or ""))
         before = len(self.problems)
-        hosts = hosts_of(found, lambda path, what: self._report_inside("pool.hosts", path, what))
+        listed = hosts_of(found, lambda path, what: self._report_inside("pool.hosts", path, what))
+        hosts = tuple(each.host for each in listed)
         source = self.values.get("discovery.url")  # an invalid one is reported already
         named = source is not None and source.value != ""
         if not hosts and not named and len(self.problems) == before:
@@ -111,7 +112,9 @@ class _SettingsReader:
             if self.file:
                 hint = 'write hosts = ["127.0.0.1:9001"] in [pool], or url in [discovery]'
             self._report("pool.hosts", f"there is no host: {hint}")
-        return replace(pool, hosts=hosts)
+        return replace(
+            pool, hosts=hosts, draining=frozenset(each.host.name for each in listed if each.drain)
+        )
 
     def _placement(self, settled: PlacementSettings) -> PlacementSettings:
         known = {} if settled.name == NO_PLACEMENT else placements.options(settled.name)

@@ -55,6 +55,7 @@ class PoolSettings:
     """The hosts, and how much load each of them takes."""
 
     hosts: tuple[Host, ...] = ()  # read by rules of its own: names, or tables of a host's fields
+    draining: frozenset[str] = frozenset()  # names of hosts with drain = true or weight = 0
     capacity: int | None = inherit_option(BalancerOptions, "capacity")
     load_factor: float | None = inherit_option(BalancerOptions, "load_factor")
     load_floor: int = inherit_option(BalancerOptions, "load_floor")

@@ -11,6 +11,7 @@ from hashring import config
 from hashring import placement as placements
 from hashring.balancer import LoadBalancer
 from hashring.config import Settings
+from hashring.config.factory import HOLDER as SETTINGS
 from hashring.config.named import NO_PLACEMENT
 from hashring.discovery import HOLDER as SOURCE
 from hashring.discovery import Notice
@@ -97,7 +98,8 @@ def only_hosts_differ(old: Settings, new: Settings) -> bool:
     >>> only_hosts_differ(Settings(), Settings(pool=PoolSettings(hosts=(Host("a:1"),))))
     True
     """
-    return replace(new, pool=replace(new.pool, hosts=old.pool.hosts)) == old
+    pool = replace(new.pool, hosts=old.pool.hosts, draining=old.pool.draining)
+    return replace(new, pool=pool) == old
 
 
 def same_hosts(old: Settings, new: Settings) -> bool:
@@ -110,7 +112,8 @@ def same_hosts(old: Settings, new: Settings) -> bool:
     (True, False)
     """
     before, after = old.pool.hosts, new.pool.hosts
-    return len(before) == len(after) and all(map(Host.same, before, after))
+    same = len(before) == len(after) and all(map(Host.same, before, after))
+    return same and old.pool.draining == new.pool.draining
 
 
 def settled_hosts(old: Settings, new: Settings, known: bool) -> bool:
@@ -149,7 +152,7 @@ def carry_over(
             if holder not in left_behind:
                 new.mark_down(name, why, by=holder)
         for holder, end in member.drains.items():
-            if holder == SOURCE and not followed:
-                continue  # nobody would end it
+            if holder == SETTINGS or (holder == SOURCE and not followed):
+                continue  # the new gateway has its own; without a source it would never end
             left = None if end is None else max(0.0, end - now)
             new.drain(name, deadline=left, by=holder)

@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 from hashring.affinity import TokenAffinity
 from hashring.balancer import LoadBalancer
 from hashring.config import Settings
+from hashring.config.factory import update_hosts
 from hashring.config.settings import Limits, Timeouts
 from hashring.discovery import Discovery
 from hashring.errors import HashringError
@@ -191,7 +192,7 @@ class Reloadable:
         if not only_hosts_differ(old, new):
             await self._replace(new, hosts=settled_hosts(old, new, known))
         elif discovery is None:
-            await asyncio.to_thread(self.lb.set_hosts, new.pool.hosts)
+            await asyncio.to_thread(update_hosts, self.lb, new.pool)
         elif known:
             _log.info("%s says who serves: the file's hosts count at a start", discovery.source)
         else:  # its first answer may come at any moment, and must not be overwritten

@@ -40,7 +40,7 @@ address = "127.0.0.1:9001"
 [[pool.hosts]]
 name = "web1"
 address = "127.0.0.1"
-weight = 0
+weight = -1
 
 [placement]
 vnodes = 0
@@ -62,7 +62,7 @@ connect = 3
 VALUES_SAID = """\
 h.toml:5: pool.hosts[1]: there is already a host 'web1' (h.toml:1): use another name
 h.toml:7: pool.hosts[1].address: must be ADDRESS:PORT, such as '127.0.0.1:8080', got '127.0.0.1'
-h.toml:8: pool.hosts[1].weight: must be a finite number above 0, got 0
+h.toml:8: pool.hosts[1].weight: must be a number of 0 or more, got -1
 h.toml:11: placement.vnodes: must be an int from 1 to 2^20, got 0
 h.toml:14: tokens.secret: there is no such key: secrets are not written here, give secret_file or \
 secret_env
@@ -168,7 +168,7 @@ def test_a_problem_on_the_command_line_names_the_option(run: Run) -> None:
         "command line --hosts",
         "command line --listen",
     ]
-    assert "pool.hosts[0]: weight must be a finite number above 0, got 'two'" in done.stderr
+    assert "pool.hosts[0]: weight must be a number of 0 or more, got 'two'" in done.stderr
 
 
 def test_show_config_has_the_origin_of_each_value(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -11,6 +12,7 @@ import pytest
 from hashring.config import ProblemsError, Settings, all_settings, balancer, monitor, read
 from hashring.config.effective import effective
 from hashring.config.example import example
+from hashring.config.factory import update_hosts
 from hashring.config.settings import TABLES
 from hashring.hosts import Host
 
@@ -86,6 +88,24 @@ def test_hosts_may_be_tables_of_all_their_fields(write: Write) -> None:
     whole = Host("web1", 2, address="10.0.0.1:80", id=7, guid="g", meta={"zone": "a"})
     assert one.same(whole)
     assert two.same(Host("[::1]:80"))
+
+
+def test_a_host_may_be_drained_by_its_entry(write: Write) -> None:
+    file = write(
+        '[pool]\nhosts = ["a:1", "b:1=0", {address = "c:1", drain = true},'
+        ' {address = "d:1", weight = 0}]\n'
+    )
+    settings = read(file, environ={})
+    assert [host.weight for host in settings.pool.hosts] == [1.0] * 4
+    assert settings.pool.draining == {"b:1", "c:1", "d:1"}
+    lb = balancer(settings)
+    assert [lb.state(host) for host in lb.hosts] == ["up", "draining", "draining", "draining"]
+    assert {lb.pick(f"client-{n}").name for n in range(50)} == {"a:1"}
+    shown = [line.value for line in effective(settings)][2]
+    assert shown == '{ name = "c:1", address = "c:1", weight = 1, drain = true }'
+    lb.drain("a:1", by="operator")
+    update_hosts(lb, replace(settings.pool, draining=frozenset({"d:1"})))
+    assert [lb.state(host) for host in lb.hosts] == ["draining", "up", "up", "draining"]
 
 
 def test_hosts_may_come_from_the_environment() -> None:
