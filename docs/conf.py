@@ -29,6 +29,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "notebook"]
 myst_heading_anchors = 3  # a link may point at any heading that a page's own contents show
 
 autodoc_member_order = "bysource"
+autodoc_mock_imports = ["ray"]  # it is large, and only its names are needed here
 autodoc_preserve_defaults = True
 add_module_names = False
 python_use_unqualified_type_names = True
@@ -49,6 +50,9 @@ class _Written(str):
     __repr__ = str.__str__
 
 
+FRONT_ROOMS = {"hashring.balancer", "hashring.hosts", "hashring.ring"}  # shown by `hashring`
+
+
 @cache
 def _rooms(module: str) -> dict[str, str]:
     """The public address of each name of the package that a module's annotations may use."""
@@ -59,7 +63,10 @@ def _rooms(module: str) -> dict[str, str]:
             room = ".".join((node.module or "").split(".")[:2])
             public = getattr(sys.modules.get(room), "__all__", ())
             found |= {each.name: room for each in node.names if each.name in public}
-    return {name: f"{room}.{name}" for name, room in found.items() if room.count(".")}
+    for name in set(found) & set(hashring.__all__):
+        if found[name] in FRONT_ROOMS:
+            found[name] = "hashring"
+    return {name: f"{room}.{name}" for name, room in found.items() if module != "hashring"}
 
 
 def _written(annotation: object, module: str) -> object:
