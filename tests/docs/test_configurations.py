@@ -20,7 +20,7 @@ TOML = [
     pytest.param(block.body, id=f"{page.name}:{block.line}")
     for page in PAGES
     for block in blocks(page.read_text(encoding="utf-8"))
-    if block.language == "toml"
+    if block.language == "toml" and "[project" not in block.body
 ]
 COMMANDS = [
     pytest.param(command, id=f"{page.name}:{command[:40]}")
