@@ -15,7 +15,7 @@ from time import perf_counter, process_time
 
 from benchmarks._report import Row, Table, at_most, row
 from hashring import Host, LoadBalancer
-from hashring.health import HealthMonitor, HttpProbe, Probe, Rules, TcpProbe
+from hashring.health import HealthMonitor, HttpProbe, Probe, ProbeRules, TcpProbe
 
 __all__ = ["run"]
 
@@ -39,7 +39,7 @@ asyncio.run(main())
 """
 
 # probed often, so that the table is made in a minute: what is compared is the bound of the rules
-_OFTEN = Rules(interval=1.0, timeout=0.5, fast=0.5)
+_OFTEN = ProbeRules(interval=1.0, timeout=0.5, fast=0.5)
 _HURTS = {"kill -9": signal.SIGKILL, "SIGSTOP": getattr(signal, "SIGSTOP", signal.SIGTERM)}
 
 
@@ -65,7 +65,7 @@ def run(quick: bool) -> Iterator[Table]:
 
 async def _cost(kind: str, probe: Probe, port: int, hosts: int, seconds: float) -> Row:
     """Many hosts at one address: to the prober they are as many."""
-    rules = Rules()
+    rules = ProbeRules()
     lb = LoadBalancer([Host(f"host{n}", address=f"127.0.0.1:{port}") for n in range(hosts)])
     async with HealthMonitor(lb, probe, rules) as monitor:
         await asyncio.sleep(rules.fast + rules.timeout)  # the first probes come faster

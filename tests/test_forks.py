@@ -61,6 +61,6 @@ class Told:
             raise self.error
 
 
-def test_all_are_told_although_one_raises() -> None:
+def test_all_are_reported_although_one_raises() -> None:
     told = [Told(RuntimeWarning("a warning made an error") if n == 5 else None) for n in range(20)]
     assert in_child(lambda: [one.times for one in told] == [1] * 20) == 0

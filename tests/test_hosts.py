@@ -198,7 +198,7 @@ def test_the_hint_for_a_bare_str_is_what_to_write() -> None:
         [{"name": "a", "port": 80}],
     ],
 )
-def test_what_is_no_host_is_refused(hosts: Any) -> None:
+def test_what_is_not_a_host_is_refused(hosts: Any) -> None:
     with pytest.raises(ConfigError) as caught:
         as_hosts(hosts)
     assert len(str(caught.value)) > 20

@@ -9,7 +9,7 @@ from subprocess import PIPE, Popen
 
 from hashring import Host, LoadBalancer
 from hashring.affinity import TokenAffinity, Tokens
-from hashring.health import HealthMonitor, HttpProbe, Rules
+from hashring.health import HealthMonitor, HttpProbe, ProbeRules
 
 SERVE = "import http.server as h; s = h.HTTPServer(('127.0.0.1', {}), h.SimpleHTTPRequestHandler);"
 SERVE += "print(s.server_port, flush=True); s.serve_forever()"
@@ -44,7 +44,7 @@ def main() -> None:
             time.sleep(0.05)
 
     try:
-        with HealthMonitor(lb, HttpProbe("/"), Rules(interval=0.2, timeout=0.2, fast=0.1)):
+        with HealthMonitor(lb, HttpProbe("/"), ProbeRules(interval=0.2, timeout=0.2, fast=0.1)):
             all_come("three hosts")
             lb.register(hosts[3])
             all_come("web4 joins")

@@ -1,7 +1,7 @@
-"""Which client is this, and is it known?
+"""Client identity, tokens and pins.
 
-``identity/`` reads a client ID from a request. Where a client is, it says itself (``tokens.py``
-is what it carries, ``token_affinity.py`` ties that to a balancer), or a store of pins remembers:
+``identity/`` reads a client ID from a request. The host of a client is in the token that it carries
+(``tokens.py``; ``token_affinity.py`` connects tokens to a balancer), or in a store of pins:
 ``pins.py`` for one router process, ``redis_pins.py`` for several.
 
 >>> from hashring import LoadBalancer

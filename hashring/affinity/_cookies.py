@@ -1,4 +1,4 @@
-"""What does a Cookie header hold, and how is a Set-Cookie header written?"""
+"""Reading Cookie headers and writing Set-Cookie headers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hashring.errors import ConfigError
 __all__ = ["check_bare_name", "check_name", "cookie_values", "set_cookie"]
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110, section 5.6.2
-_PREFIXES = ("__host-", "__secure-")  # what browsers lend a meaning, in any case of letters
+_PREFIXES = ("__host-", "__secure-")  # browsers give these prefixes a meaning, in any letter case
 
 
 def check_name(name: str) -> str:
@@ -41,7 +41,7 @@ def check_bare_name(name: str) -> str:
 def cookie_values(header: str, name: str) -> list[str]:
     """The values of the cookies called ``name``, in the order sent: the longest path comes first.
 
-    Quotes around a value are no part of it; nothing is percent-decoded (RFC 6265, sections 4.1.1
+    Quotes around a value are removed; nothing is percent-decoded (RFC 6265, sections 4.1.1
     and 5.4). Parts without a name are skipped. Cost: O(length).
 
     >>> cookie_values('a=1; sid="x=y"; sid=z; b', "sid")

@@ -33,9 +33,10 @@ _GROWTH = 1 / 16  # ... and this part of it: so a table that grows pays one look
 class PinTable:
     """A client's host, for one router process: at most ``size`` pins, the least recently used go.
 
-    A pin that nobody asked for in ``idle`` seconds is forgotten. Any number of threads may use it;
+    A pin that was not asked for in ``idle`` seconds is forgotten. Any number of threads may use it;
     its one lock is held for some 0.2 us. ``clock`` reads seconds that never run backwards. Raises
-    ``ConfigError`` for a bad size or idle time, ``InvalidKeyError`` for what is no client ID.
+    ``ConfigError`` for a bad size or idle time, ``InvalidKeyError`` for a value that is not a
+    client ID.
 
     >>> pins = PinTable(size=2)
     >>> pins.claim("x", "web1"), pins.claim("x", "web2"), pins.get(b"x")
@@ -118,7 +119,7 @@ class PinTable:
             self._release()
 
     def replace(self, client_id: Key, old: str, new: str | None, /) -> str | None:
-        """``new`` instead of ``old``, None for nobody; the host that holds the client now."""
+        """Compare and set: ``new`` instead of ``old``; None forgets. The host of the client now."""
         key = key_bytes(client_id)
         now = self._clock()
         with self._lock:
@@ -174,7 +175,7 @@ class PinTable:
         """Counts since the start, and the ``pins`` there are.
 
         ``hits`` of ``get``; pins that were ``new``, ``replaced``, ``forgotten`` by hand,
-        ``evicted`` for want of room, and ``idle`` for too long.
+        ``evicted`` because the table was full, and ``idle`` for too long.
 
         >>> dict(PinTable().stats)
         {'hits': 0, 'new': 0, 'replaced': 0, 'forgotten': 0, 'evicted': 0, 'idle': 0, 'pins': 0}

@@ -1,4 +1,4 @@
-"""Pins that routers share: which host does this client have, says one Redis for all of them?
+"""Pins shared by several routers through one Redis.
 
 A pin is one key, ``prefix`` and the client ID's bytes, whose value is the host's name and whose
 expiry is renewed by each ``get``. Every operation is one round trip: ``GETEX``, ``SET NX GET PX``
@@ -180,7 +180,7 @@ class RedisPins(_Shared):
         )
 
     async def replace(self, client_id: Key, old: str, new: str | None, /) -> str | None:
-        """``new`` instead of ``old``, None for nobody; the host that holds the client now."""
+        """Compare and set: ``new`` instead of ``old``; None forgets. The host of the client now."""
         script = self._script(self._key(client_id), old, new)
         return self._replaced(await self._ask("eval", *script), new)
 
@@ -245,7 +245,7 @@ class BlockingRedisPins(_Shared):
         return self._claimed(self._ask("set", key, name, nx=True, get=True, px=self._idle_ms), host)
 
     def replace(self, client_id: Key, old: str, new: str | None, /) -> str | None:
-        """``new`` instead of ``old``, None for nobody; the host that holds the client now."""
+        """Compare and set: ``new`` instead of ``old``; None forgets. The host of the client now."""
         script = self._script(self._key(client_id), old, new)
         return self._replaced(self._ask("eval", *script), new)
 

@@ -1,4 +1,4 @@
-"""Where does the client of this token go, and is it due a new one?"""
+"""Keeps clients on their hosts by tokens in a cookie."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _MOST_TRIED = 3  # cookies of one name that are checked: a browser sends one for
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """What a request says of its client.
+    """The client of a request, as its cookie and the application identify it.
 
-    ``client_id`` and ``prefer`` are for ``pick`` or ``lease``. ``client`` and ``given`` are what a
-    new token will say, ``token`` is the one that came, if it is believed.
+    ``client_id`` and ``prefer`` are for ``pick`` or ``lease``. ``client`` and ``given`` go into
+    a new token; ``token`` is the one that was sent, if it is valid.
     """
 
     client_id: Key
@@ -50,24 +50,25 @@ class TokenAffinity:
     A token's tag names the host that is preferred; its ID gives the walk when that host is down,
     gone or unknown, so that all routers with these secrets agree without talking. A request
     without a good token is a new client: the ID that the application gives places it, or a random
-    one. Whoever was placed anew gets a new token, and so does whoever has one past half its time
-    or of the older secret.
+    one. A client that was placed again gets a new token, and so does one whose token is past half
+    its time or signed by the older secret.
 
     ``cookie_secure``: True sets ``Secure`` and puts ``__Host-`` before the name, False neither,
     ``"auto"`` sets ``Secure`` on answers to requests that came by TLS. The name never depends on
-    the request. It tells the balancer that sessions are kept, so ``drain`` reports truly.
+    the request. It registers with the balancer that sessions are kept, so that ``drain`` reports
+    them.
 
     ``stats`` counts visits: ``known`` (with a good token), ``new`` (with no token) and ``refused``
-    (with none that is good: ``Tokens.stats`` says why); and among the known ``unknown`` (no host
-    of the pool has the tag) and ``other`` (the token of another client than the ID given); and
-    new tokens: ``moved`` (placed anew) and ``renewed`` (on the same host).
+    (with none that is valid: ``Tokens.stats`` has the reasons); and among the known ``unknown`` (no
+    host of the pool has the tag) and ``other`` (the token of another client than the ID given); and
+    new tokens: ``moved`` (to another host) and ``renewed`` (on the same host).
 
     >>> from hashring import LoadBalancer
     >>> lb = LoadBalancer(["web1", "web2"])
     >>> affinity = TokenAffinity(lb, Tokens(b"sixteen or more random bytes"))
     >>> first = affinity.decide()
     >>> cookie = first.set_cookie.split(";")[0]
-    >>> lb.set_hosts([f"web{n}" for n in range(1, 9)])      # growth moves nobody who has a token
+    >>> lb.set_hosts([f"web{n}" for n in range(1, 9)])      # growth moves no client with a token
     >>> again = affinity.decide(cookie)
     >>> again.host == first.host, again.set_cookie
     (True, None)
@@ -125,7 +126,7 @@ class TokenAffinity:
         """Who comes, from the ``Cookie`` header, or from the text of one token.
 
         ``client_id`` is the ID that the application knows the client by, if it does: it gives the
-        walk then, and a token of another such ID is not believed. Cost: as ``Tokens.read``, and
+        walk then, and a token of another such ID is refused. Cost: as ``Tokens.read``, and
         about 2 us.
 
         >>> affinity = TokenAffinity(LoadBalancer(["a"]), Tokens(b"sixteen or more random bytes"))
@@ -136,7 +137,7 @@ class TokenAffinity:
         """
         given = None if client_id in (None, "", b"") else client_id
         clients = () if given is None else self._tokens.clients(given)
-        found = self._believed(cookies, token)
+        found = self._valid_token(cookies, token)
         if found is not None and found.given and clients and found.client not in clients:
             self._counters.add("other")
             found = None
@@ -150,7 +151,7 @@ class TokenAffinity:
             self._counters.add("unknown")
         if given is not None:
             return Visit(given, prefer, clients[0], True, found)
-        # under a new secret this hash is nobody's: unbound, it is bound again by the next ID given
+        # this hash was made with the older secret: the next ID that is given binds it again
         bound = found.given and not found.outdated
         return Visit(found.client_id, prefer, found.client, bound, found)
 
@@ -159,7 +160,7 @@ class TokenAffinity:
     ) -> str | None:
         """The ``Set-Cookie`` value after ``host`` was chosen; None when no new token is due.
 
-        ``tls`` says whether the request came by TLS (``TrustedProxies.tls`` knows). A ``retry``
+        ``tls``: whether the request came by TLS (see ``TrustedProxies.tls``). A ``retry``
         writes none for a host that was not preferred. Cost: about 1 us, with a new token 9 us.
         """
         name = host.name if isinstance(host, Host) else host
@@ -177,9 +178,9 @@ class TokenAffinity:
         """The balancer whose clients these are."""
         return self._lb
 
-    # -- how it is decided ------------------------------------------------------------------------
+    # -- the decision ------------------------------------------------------------------------
 
-    def _believed(self, cookies: str | None, text: str | None) -> Token | None:
+    def _valid_token(self, cookies: str | None, text: str | None) -> Token | None:
         """The first good token among those that came; counted."""
         came = [text] if text is not None else cookie_values(cookies or "", self.cookie)
         for one in islice(came, _MOST_TRIED):

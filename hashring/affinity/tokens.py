@@ -1,9 +1,9 @@
-"""What does a client carry, so that every router knows its host?  A signed token.
+"""Signed tokens: a client carries its host in a cookie.
 
 A token is 84 characters: base64url of 30 bytes, a dot, base64url of their HMAC-SHA-256. The bytes
-are the client (16), the host's tag (8), and the second of issue with one bit that says whether the
+are the client (16), the host's tag (8), and the second of issue with one bit that is set if the
 client is a given ID's hash (6). Thirty bytes fill their letters; the signature's last letter has
-two bits to spare, which is why a token is believed in its one canonical spelling only.
+two bits to spare, which is why a token is accepted in its one canonical spelling only.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 __all__ = ["Token", "Tokens"]
 
 _CLIENT = 16
-"""128 random bits: among 10^12 clients two are alike with a chance of one in 10^15."""
+"""128 random bits: among 10^12 clients two are equal with a chance of one in 10^15."""
 
 _TAG = 8
-"""64 bits: among 10,000 hosts two tags are alike with a chance of one in 10^11."""
+"""64 bits: among 10,000 hosts two tags are equal with a chance of one in 10^11."""
 
 _STAMP = 6
 _PAYLOAD = _CLIENT + _TAG + _STAMP
@@ -50,7 +50,7 @@ _SHORT = 256
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """What a verified token says.
+    """The content of a verified token.
 
     ``client`` is who, ``given`` whether that is the keyed hash of an ID that the application gave,
     ``tag`` the host's tag, ``issued`` seconds since 1970, ``outdated`` whether the older of two
@@ -70,10 +70,10 @@ class Token:
 
 
 class Tokens:
-    """Issues and reads tokens; routers with the same secrets believe each other's.
+    """Issues and reads tokens; routers with the same secrets accept each other's.
 
     ``secrets`` is one secret of 16 or more random bytes, or during a rotation two: the first
-    signs, both are believed. Each purpose (signature, client, tag) has its own key, derived by
+    signs, both are accepted. Each purpose (signature, client, tag) has its own key, derived by
     HMAC-SHA-256. A token is good for ``max_age`` seconds to either side of its second of issue,
     so that a clock that jumps by less costs no client its host. ``cache`` verified tokens and
     hashes of given IDs are remembered. ``clock`` reads seconds since 1970, ``random_bytes(n)``
@@ -101,12 +101,12 @@ class Tokens:
         clock: Callable[[], float] = time.time,
         random_bytes: Callable[[int], bytes] = os.urandom,
     ) -> None:
-        settled = _settled(secrets)
+        checked = _checked_secrets(secrets)
         self.max_age: Final = SECONDS(max_age, "max_age")
         self._bad_signature: type[Exception] = _library().BadSignature
-        self._signers = [_signer(_derived(secret, "signature")) for secret in settled]
-        self._client_keys = [_derived(secret, "client") for secret in settled]
-        self._tag_keys = [_derived(secret, "host") for secret in settled]
+        self._signers = [_signer(_derived(secret, "signature")) for secret in checked]
+        self._client_keys = [_derived(secret, "client") for secret in checked]
+        self._tag_keys = [_derived(secret, "host") for secret in checked]
         self._recent = _Recent(cache)
         self._hashes = lru_cache(cache)(self._hashed)
         self._clock = clock
@@ -119,7 +119,7 @@ class Tokens:
         return self._counters.stats
 
     def new_client(self) -> bytes:
-        """A client that nobody gave an ID: 128 random bits."""
+        """A client for which the application has no ID: 128 random bits."""
         return self._random_bytes(_CLIENT)
 
     def clients(self, client_id: Key) -> tuple[bytes, ...]:
@@ -129,7 +129,7 @@ class Tokens:
         >>> len(tokens.clients("session-42"))
         2
         """
-        # no int: 1 is also True for a dict, and True is no ID
+        # only str: 1 and True are one key of a dict, and True is not an ID
         if client_id.__class__ is str and len(client_id) <= _SHORT:
             return self._hashes(client_id)
         return self._hashed(client_id)
@@ -144,14 +144,14 @@ class Tokens:
         return tuple(hmac.digest(key, data, "sha256")[:_TAG] for key in self._tag_keys)
 
     def issue(self, client: bytes, host: str, *, given: bool = False) -> str:
-        """A token that says that ``client`` is on ``host``, from now on. Cost: about 6 us."""
+        """A token for ``client`` on ``host``, issued now. Cost: about 6 us."""
         stamp = int(self._clock()) << 1 | given
         payload = client + self.tags(host)[0] + stamp.to_bytes(_STAMP, "big")
         self._counters.add("issued")
         return self._signers[0].sign(_encoded(payload)).decode("ascii")
 
     def read(self, text: str) -> Token:
-        """What ``text`` says. Cost: about 8 us, less than 1 us when it was verified before.
+        """The token in ``text``. Cost: about 8 us, less than 1 us when it was verified before.
 
         Raises ``TokenError`` whose ``reason`` is ``malformed`` (no token's form), ``forged`` (no
         secret of ours signed it, or another spelling of one that did) or ``expired``.
@@ -168,12 +168,12 @@ class Tokens:
         return token
 
     def due(self, token: Token) -> bool:
-        """Whether a good token should be issued anew: half its time is over, or its secret old."""
+        """Whether to replace a valid token: half its time is over, or its secret is the older."""
         return token.outdated or abs(self._clock() - token.issued) > self.max_age / 2
 
     def _verified(self, text: str) -> Token:
         if len(text) != _LENGTH or not text.isascii():
-            raise self._refused("malformed", f"a token has {_LENGTH} letters, this is none")
+            raise self._refused("malformed", f"a token has {_LENGTH} letters, this one differs")
         data = text.encode("ascii")
         for place, signer in enumerate(self._signers):
             try:
@@ -187,7 +187,9 @@ class Tokens:
         payload, signature = _decoded(letters), _decoded(data[len(letters) + 1 :])
         canonical = _encoded(payload) + b"." + _encoded(signature)
         if len(payload) != _PAYLOAD or not hmac.compare_digest(canonical, data):
-            raise self._refused("forged", "the token is forged: a signed one was spelled anew")
+            raise self._refused(
+                "forged", "the token is forged: a signed one was spelled in another way"
+            )
         stamp = int.from_bytes(payload[-_STAMP:], "big")
         client, tag = payload[:_CLIENT], payload[_CLIENT:-_STAMP]
         return Token(client, bool(stamp & 1), tag, stamp >> 1, outdated)
@@ -255,8 +257,8 @@ def _decoded(letters: bytes) -> bytes:
         return b""  # which no token is spelled like
 
 
-def _settled(secrets: Any) -> list[bytes]:
-    """One or two secrets; an error says of them no more than types and lengths."""
+def _checked_secrets(secrets: Any) -> list[bytes]:
+    """One or two secrets; an error names only their types and lengths."""
     given: list[Any] = [secrets] if isinstance(secrets, (str, bytes, bytearray)) else list(secrets)
     if not 1 <= len(given) <= _MOST_SECRETS:
         raise ConfigError(

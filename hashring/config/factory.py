@@ -14,7 +14,7 @@ from hashring.balancer import LoadBalancer
 from hashring.config import named
 from hashring.config.settings import PoolSettings, Settings
 from hashring.errors import HashringError, PoolFullError
-from hashring.health import HealthMonitor, HttpProbe, OutlierRules, Rules, SlowStart, TcpProbe
+from hashring.health import HealthMonitor, HttpProbe, OutlierRules, ProbeRules, SlowStart, TcpProbe
 from hashring.hosts import Host
 from hashring.validators import inherited
 
@@ -155,8 +155,8 @@ def _recipe(settings: Settings) -> placements.Recipe | None:
     return placements.recipe(place.name, **place.options, **secret)
 
 
-def _rules(settings: Settings) -> Rules:
-    return inherited(Rules, settings.health)
+def _rules(settings: Settings) -> ProbeRules:
+    return inherited(ProbeRules, settings.health)
 
 
 def _outliers(settings: Settings) -> OutlierRules | None:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from hashring.balancer.options import BalancerOptions
 from hashring.config import named
 from hashring.discovery import GRACE, QUIET, WAIT
-from hashring.health import OutlierRules, Rules
+from hashring.health import OutlierRules, ProbeRules
 from hashring.hosts import Host
 from hashring.validators import (
     BYTES,
@@ -197,12 +197,12 @@ class HealthSettings:
         check=optional(PORT, 0),
         help="Port of the probes. 0 means the port of the host's address.",
     )
-    interval: float = inherit_option(Rules, "interval")
-    timeout: float = inherit_option(Rules, "timeout")
-    fall: int = inherit_option(Rules, "fall")
-    rise: int = inherit_option(Rules, "rise")
-    fast: float = inherit_option(Rules, "fast")
-    jitter: float = inherit_option(Rules, "jitter")
+    interval: float = inherit_option(ProbeRules, "interval")
+    timeout: float = inherit_option(ProbeRules, "timeout")
+    fall: int = inherit_option(ProbeRules, "fall")
+    rise: int = inherit_option(ProbeRules, "rise")
+    fast: float = inherit_option(ProbeRules, "fast")
+    jitter: float = inherit_option(ProbeRules, "jitter")
     when_all_down: str = option(
         "route",
         check=choice("route", "refuse"),

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from hashring import placement as placements
 from hashring.errors import ConfigError
-from hashring.health import OutlierRules, Rules
+from hashring.health import OutlierRules, ProbeRules
 from hashring.hosts import Host, HostsLike, as_hosts
 from hashring.net import parse_address
 from hashring.placement import Table
@@ -59,11 +59,11 @@ class Checks:
     probe: Literal["http", "tcp"] = "tcp"
     path: str = "/"
     port: int | None = None
-    interval: float = inherit_option(Rules, "interval")
-    timeout: float = inherit_option(Rules, "timeout")
-    fall: int = inherit_option(Rules, "fall")
-    rise: int = inherit_option(Rules, "rise")
-    fast: float = inherit_option(Rules, "fast")
+    interval: float = inherit_option(ProbeRules, "interval")
+    timeout: float = inherit_option(ProbeRules, "timeout")
+    fall: int = inherit_option(ProbeRules, "fall")
+    rise: int = inherit_option(ProbeRules, "rise")
+    fast: float = inherit_option(ProbeRules, "fast")
 
 
 @dataclass(frozen=True, slots=True)

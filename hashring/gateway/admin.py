@@ -41,7 +41,7 @@ def state(gateway: Served) -> dict[str, Any]:
         "placement": _placement(gateway, table),
         "hosts": [_host(gateway, name) for name in snapshot.members if name in lb],
         "discovery": None if gateway.discovery is None else _discovery(gateway.discovery),
-        "lifted": None if gateway.health is None else gateway.health.lifted,
+        "lifted": None if gateway.health is None else gateway.health.panic_reason,
         "in_flight": gateway.in_flight,
         "stats": {
             **gateway.stats,

@@ -12,20 +12,18 @@ from types import MappingProxyType, TracebackType
 from hashring.balancer import LoadBalancer
 from hashring.errors import HashringError
 from hashring.forks import watch as watch_forks
-from hashring.health.machine import Change, Health, Rules
-from hashring.health.outlier import OutlierRules, Record
+from hashring.health.outlier import OutlierRules, OutlierState
+from hashring.health.probe_state import HealthChange, ProbeRules, ProbeState
 from hashring.health.probes import Probe, TcpProbe
-from hashring.health.verdicts import Verdicts, WhenAllDown
-from hashring.health.watch import Watch
+from hashring.health.runner import ProbeRunner
+from hashring.health.table import HealthTable, WhenAllDown
 from hashring.hosts import Host
 from hashring.loops import LoopThread
 from hashring.strategies import Rng
 
-__all__ = ["HealthMonitor"]
-
 
 class HealthMonitor:
-    """Holds hosts down as ``probe`` and ``outlier`` while its probes or the leases say so.
+    """Holds hosts down as ``probe`` and ``outlier`` while probes or leases fail.
 
     ``async with`` watches in the running event loop, ``with`` in a thread of its own; both follow
     the hosts of ``lb`` as they come, go and are replaced, and take all marks back at the end. A
@@ -45,10 +43,10 @@ class HealthMonitor:
     >>> async def probe(host):
     ...     return host.name != "a"
     >>> seen = threading.Event()
-    >>> with HealthMonitor(lb, probe, Rules(0.02, 0.02, fast=0.01)) as monitor:
+    >>> with HealthMonitor(lb, probe, ProbeRules(0.02, 0.02, fast=0.01)) as monitor:
     ...     stop = monitor.subscribe(lambda change: seen.set())
     ...     seen.wait(10), lb.state("a"), monitor.health("a").why
-    (True, 'down', 'the probe said no (3 probes in a row)')
+    (True, 'down', 'the probe returned False (3 probes in a row)')
     >>> lb.state("a")
     'up'
     """
@@ -57,7 +55,7 @@ class HealthMonitor:
         self,
         lb: LoadBalancer,
         probe: Probe | None = None,
-        rules: Rules | None = None,
+        rules: ProbeRules | None = None,
         *,
         outliers: OutlierRules | None = OutlierRules(),  # noqa: B008  # it is immutable
         when_all_down: WhenAllDown = "route",
@@ -65,8 +63,8 @@ class HealthMonitor:
         clock: Callable[[], float] = time.monotonic,
         rng: Rng | None = None,
     ) -> None:
-        self._verdicts = Verdicts(rules or Rules(), outliers, when_all_down, panic)
-        self._watch = Watch(lb, probe or TcpProbe(), self._verdicts, clock, rng or random)
+        self._table = HealthTable(rules or ProbeRules(), outliers, when_all_down, panic)
+        self._watch = ProbeRunner(lb, probe or TcpProbe(), self._table, clock, rng or random)
         self._task: asyncio.Task[None] | None = None
         self._thread: LoopThread | None = None
         self._used = False
@@ -78,27 +76,27 @@ class HealthMonitor:
     def stats(self) -> Mapping[str, int]:
         """Counts since the beginning, as they are now.
 
-        ``probes``, of which ``probes_failed``; ``probes_void`` (not made, for want of a file
-        descriptor or the like here: no verdict); ``went_down``, ``came_up``; ``ejections``,
-        ``returned``, ``ejections_refused`` (over the limit, or the last host); ``lifted`` and
+        ``probes``, of which ``probes_failed``; ``probes_void`` (not made, because this process
+        lacks a resource such as a file descriptor); ``went_down``, ``came_up``; ``ejections``,
+        ``returned``, ``ejections_refused`` (over the limit, or the last host); ``panic`` and
         ``restored``: how often too few hosts were left, and how often that ended.
         """
-        return MappingProxyType(dict(self._verdicts.stats))
+        return MappingProxyType(dict(self._table.stats))
 
     @property
-    def lifted(self) -> str | None:
+    def panic_reason(self) -> str | None:
         """Why all hosts are routed to, whatever their health; None while health counts."""
-        return self._verdicts.lifted
+        return self._table.panic_reason
 
-    def health(self, name: str | Host) -> Health:
-        """What probes say of a host, even while marks are lifted. Raises ``UnknownHostError``."""
-        return self._verdicts.of(self._verdicts.health, name)
+    def health(self, name: str | Host) -> ProbeState:
+        """The probe state of a host, in panic mode too. Raises ``UnknownHostError``."""
+        return self._table.of(self._table.health, name)
 
-    def record(self, name: str | Host) -> Record:
+    def state(self, name: str | Host) -> OutlierState:
         """What leases say of a host. Raises ``UnknownHostError``."""
-        return self._verdicts.of(self._verdicts.records, name)
+        return self._table.of(self._table.outlier_states, name)
 
-    def subscribe(self, callback: Callable[[Change], object]) -> Callable[[], None]:
+    def subscribe(self, callback: Callable[[HealthChange], object]) -> Callable[[], None]:
         """Call ``callback(change)`` after each later change of health; the answer ends that.
 
         It is called in the monitor's event loop, once the pool has the change: keep it short.

@@ -1,4 +1,4 @@
-"""Is this host failing its requests?  A pure machine: record, outcome, time -> record."""
+"""The outlier state of one host.  A pure function: state, outcome, time -> state."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import math
 from dataclasses import dataclass, replace
 
 from hashring.errors import ConfigError
-from hashring.health.machine import Change
+from hashring.health.probe_state import HealthChange
 from hashring.validators import COUNT, FRACTION, SECONDS, check_options, option
-
-__all__ = ["OutlierRules", "Record", "answered", "may_return", "returned"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +44,16 @@ class OutlierRules:
             raise ConfigError(f"cap must be at least base, got {self.cap} s", option="cap")
 
     def most(self, hosts: int) -> int:
-        """How many of so many hosts may be ejected at a time."""
+        """How many of ``hosts`` hosts may be ejected at the same time."""
         return max(1, int(self.share * hosts))
 
-    def times(self, record: Record, now: float) -> int:
+    def times(self, state: OutlierState, now: float) -> int:
         """The number of ejections that still count."""
-        return max(0, record.times - int((now - record.since) // self.base))
+        return max(0, state.times - int((now - state.since) // self.base))
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class OutlierState:
     """What the requests on one host say.
 
     ``run`` counts its failures in a row, ``times`` its ejections, and ``until`` is when the present
@@ -71,57 +69,65 @@ class Record:
 
 
 def answered(
-    record: Record, why: str | None, began: float, now: float, rules: OutlierRules, *, room: bool
-) -> tuple[Record, tuple[Change, ...]]:
-    """The record after a request that ``began`` then; ``why`` is None if it was a success.
+    state: OutlierState,
+    why: str | None,
+    began: float,
+    now: float,
+    rules: OutlierRules,
+    *,
+    room: bool,
+) -> tuple[OutlierState, tuple[HealthChange, ...]]:
+    """The state after a request that ``began`` then; ``why`` is None if it was a success.
 
-    ``room`` says whether one more host may be ejected; without room the run goes on, and each
-    ``failures`` more ask again. Requests that end during an ejection say nothing new, nor do those
+    ``room``: whether one more host may be ejected; without room the run goes on, and each
+    ``failures`` more ask again. Requests that end during an ejection are not counted, nor are those
     that began before it: a long timeout must not eject a host that has just come back. Cost: O(1).
 
-    >>> record, rules = Record("a", run=4), OutlierRules()
-    >>> record, changes = answered(record, "timeout", 5.0, 7.0, rules, room=True)
-    >>> record.until, str(changes[0])
+    >>> state, rules = OutlierState("a", run=4), OutlierRules()
+    >>> state, changes = answered(state, "timeout", 5.0, 7.0, rules, room=True)
+    >>> state.until, str(changes[0])
     (37.0, 'ejected a: 5 requests in a row failed, the last: timeout; for 30 s')
     """
-    if record.until is not None or (record.times and began < record.since):
-        return record, ()
+    if state.until is not None or (state.times and began < state.since):
+        return state, ()
     if why is None:
-        return (replace(record, run=0) if record.run else record), ()
-    run = record.run + 1
+        return (replace(state, run=0) if state.run else state), ()
+    run = state.run + 1
     if run % rules.failures or not room:
-        return replace(record, run=run), ()
-    # what is over the cap adds no time, so it needs no decay either
-    times = min(rules.times(record, now) + 1, math.ceil(rules.cap / rules.base))
+        return replace(state, run=run), ()
+    # repeats above the cap add no time, so they need no decay either
+    times = min(rules.times(state, now) + 1, math.ceil(rules.cap / rules.base))
     span = min(rules.base * times, rules.cap)
     text = f"{run} requests in a row failed, the last: {why}; for {span:g} s"
-    ejected = Record(record.host, 0, times, now + span, now, text)
-    return ejected, (Change("ejected", record.host, text, now),)
+    ejected = OutlierState(state.host, 0, times, now + span, now, text)
+    return ejected, (HealthChange("ejected", state.host, text, now),)
 
 
-def may_return(record: Record, began: float, now: float, rules: OutlierRules) -> str | None:
+def may_return(state: OutlierState, began: float, now: float, rules: OutlierRules) -> str | None:
     """Why an ejected host may come back now; None if it may not.
 
     ``began`` is when a probe began that has just passed, ``-inf`` for none. It ends an ejection
     once ``base`` is over, never before: a host whose probe passes while its requests fail would
     otherwise flap as fast as it is probed.
 
-    >>> record, rules = Record("a", times=2, until=60.0, since=0.0), OutlierRules()
-    >>> may_return(record, 31.0, 32.0, rules), may_return(record, 29.0, 32.0, rules)
+    >>> state, rules = OutlierState("a", times=2, until=60.0, since=0.0), OutlierRules()
+    >>> may_return(state, 31.0, 32.0, rules), may_return(state, 29.0, 32.0, rules)
     ('a probe passed', None)
     """
-    if record.until is None:
+    if state.until is None:
         return None
-    if now >= record.until:
+    if now >= state.until:
         return "its time is over"
-    return "a probe passed" if began >= record.since + rules.base else None
+    return "a probe passed" if began >= state.since + rules.base else None
 
 
-def returned(record: Record, why: str, now: float) -> tuple[Record, tuple[Change, ...]]:
-    """The record of an ejected host that comes back, and the change.
+def returned(
+    state: OutlierState, why: str, now: float
+) -> tuple[OutlierState, tuple[HealthChange, ...]]:
+    """The state of an ejected host that comes back, and the change.
 
-    >>> returned(Record("a", times=1, until=30.0), "its time is over", 30.0)[0]
-    Record(host='a', run=0, times=1, until=None, since=30.0, why='')
+    >>> returned(OutlierState("a", times=1, until=30.0), "its time is over", 30.0)[0]
+    OutlierState(host='a', run=0, times=1, until=None, since=30.0, why='')
     """
-    back = Record(record.host, 0, record.times, None, now)
-    return back, (Change("returned", record.host, why, now),)
+    back = OutlierState(state.host, 0, state.times, None, now)
+    return back, (HealthChange("returned", state.host, why, now),)

@@ -14,8 +14,6 @@ from hashring.load import LoadView
 from hashring.strategies import Rng, RoundRobin, Strategy, View
 from hashring.validators import ABOVE_0, SECONDS
 
-__all__ = ["SlowStart", "ramp"]
-
 LEAST = 0.1
 """A host that gets nothing never warms: Envoy's least weight, 10 %."""
 
@@ -39,9 +37,9 @@ class SlowStart(Strategy):
 
     For ``window`` seconds after a host comes (registered, replaced, up or resumed) an anonymous
     request goes to it with the probability ``ramp`` times its fair share (by weight if the other
-    strategy goes by weight), drawn by lot; all other requests go where ``strategy`` says among the
-    hosts that are warm. So the formula holds for every strategy, also for one that goes by load
-    and would send everything to a newcomer with none. Clients with an ID are never concerned: they
+    strategy goes by weight), drawn by lot; all other requests go where ``strategy`` chooses
+    among the warm hosts. So the formula holds for every strategy, also for one that goes by load
+    and would send everything to an added host with none. Clients with an ID are not affected: they
     belong to their host. If all hosts are new, nothing is held back.
 
     ``follow(lb)`` starts it: before that nothing ramps. Cost: one truth test before any host came,
@@ -104,7 +102,7 @@ class SlowStart(Strategy):
         return lb.subscribe(heard)
 
     def choose(self, view: View) -> Host:
-        """A ramping host by its lot, else what the strategy says of the warm ones."""
+        """A ramping host by its lot, else the strategy's choice among the warm ones."""
         since = self._since
         if not since or not isinstance(view, LoadView):  # only the balancer's view can be narrowed
             return self._choose(view)

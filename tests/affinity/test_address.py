@@ -23,7 +23,7 @@ def seen(form: Form, *headers: tuple[str, str], peer: str | None = "10.0.0.1") -
 
 
 @every_form
-def test_strangers_are_not_believed(form: Form) -> None:
+def test_strangers_are_not_accepted(form: Form) -> None:
     forged = (("X-Forwarded-For", "8.8.8.8"), ("Forwarded", "for=8.8.8.8"))
     assert seen(form, *forged, peer="192.0.2.7") == "192.0.2.7"
     assert client_address()(form(*forged, client="10.0.0.1")) == "10.0.0.1"
@@ -115,7 +115,7 @@ def test_several_headers_are_one_list(form: Form) -> None:
 
 
 @every_form
-def test_where_the_two_headers_disagree_nobody_is_believed(form: Form) -> None:
+def test_where_the_two_headers_disagree_no_header_is_accepted(form: Form) -> None:
     both = (("Forwarded", "for=6.6.6.6"), ("X-Forwarded-For", "192.0.2.7"))
     request = form(*both, client="10.0.0.1")
     source = client_address(TRUSTED)
@@ -170,7 +170,7 @@ def test_web_sockets_over_tls() -> None:
     assert not TrustedProxies([]).tls(asgi(scheme="ws"))
 
 
-def test_client_says_why_it_does_not_know() -> None:
+def test_client_states_why_it_does_not_know() -> None:
     with pytest.raises(Unusable, match="undecodable"):
         TrustedProxies(TRUSTED).client(asgi(("X-Forwarded-For", "unknown"), client="10.0.0.1"))
 
@@ -200,7 +200,7 @@ def test_what_the_client_wrote_changes_nothing(forged: list[str], real: Any, nam
      "1.2.3.4:x", "1.2.3.4:123456", "1.2.3.4%eth0", "1.2.3", "1.2.3.4.5", "1.2.3.256", "a.b.c.d",
      "::g", ":::", "1::2::3", "0x7f.1", "2130706433", "１.2.3.4", "unknown", "_x", "%", "::%\n"],
 )  # fmt: skip
-def test_nodes_that_are_no_address(node: str) -> None:
+def test_nodes_that_are_not_address(node: str) -> None:
     assert node_address(node) is None
 
 

@@ -159,7 +159,7 @@ def test_calls_without_a_beginning_are_anonymous(call: Any) -> None:
     assert not any(source.stats.values())
 
 
-def test_messages_that_are_none() -> None:
+def test_messages_that_are_missing() -> None:
     source = prompt_prefix()
     assert source({}, body({"messages": ["hello"]})) is None
     assert source.stats["undecodable"] == 1

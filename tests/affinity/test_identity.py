@@ -163,7 +163,7 @@ def test_empty_ids(form: Form) -> None:
         assert reasons(source) == {"empty": 1}
 
 
-def test_bytes_that_are_no_text() -> None:
+def test_bytes_that_are_not_text() -> None:
     source = header("x-user")
     requests: list[Any] = [
         {"asgi": {}, "headers": [(b"x-user", b"\xff")]},
@@ -183,12 +183,12 @@ def test_nothing_there_is_not_counted() -> None:
 
 
 @pytest.mark.parametrize("request_", [None, "GET /", [("a", "b")], 7])
-def test_what_is_no_request(request_: Any) -> None:
+def test_what_is_not_a_request(request_: Any) -> None:
     with pytest.raises(ConfigError, match="ASGI scope"):
         header("x-user")(request_)
 
 
-def test_a_number_is_no_header_value() -> None:
+def test_a_number_is_not_a_header_value() -> None:
     with pytest.raises(ConfigError, match="str or bytes, got 42"):
         header("x-user")({"headers": {"X-User": 42}})
 

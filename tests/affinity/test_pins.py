@@ -183,7 +183,7 @@ class TestThreads:
 
         together(4, work)
 
-    def test_claims_of_one_client_at_once_end_on_one_host(self) -> None:
+    def test_claims_of_one_client_at_the_same_time_end_on_one_host(self) -> None:
         table = PinTable()
         answers: list[list[str]] = [[] for _ in range(4)]
 
@@ -231,7 +231,7 @@ class TestThreads:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-def test_a_forked_worker_does_not_wait_for_a_lock_that_nobody_holds_there() -> None:
+def test_a_forked_worker_does_not_wait_for_a_lock_that_no_thread_holds_there() -> None:
     table = PinTable()
     table.claim("x", "web1")
     with table._lock:  # as if another thread were inside a claim

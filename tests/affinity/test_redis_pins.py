@@ -184,7 +184,7 @@ def test_clients_of_one_s_own(server: RedisServer) -> None:
 # -- routers ---------------------------------------------------------------------------------------
 
 
-def test_two_routers_and_a_new_client_at_once_one_host(server: RedisServer) -> None:
+def test_two_routers_and_a_new_client_at_the_same_time_one_host(server: RedisServer) -> None:
     async def all_of_it(stack: AsyncExitStack) -> None:
         stores = [opened(stack, server.url, deadline=PATIENT) for _ in range(2)]
         routers = [LoadBalancer(FOUR, pins=pins, new_clients="fallback") for pins in stores]
@@ -199,7 +199,7 @@ def test_two_routers_and_a_new_client_at_once_one_host(server: RedisServer) -> N
     run(all_of_it)
 
 
-def test_two_threads_and_a_new_client_at_once_one_host(
+def test_two_threads_and_a_new_client_at_the_same_time_one_host(
     server: RedisServer, blocking: Blocking
 ) -> None:
     pins = blocking(server.url, deadline=PATIENT)
@@ -221,7 +221,7 @@ def test_two_threads_and_a_new_client_at_once_one_host(
     assert len(answers[0]) == len(CLIENTS)
 
 
-def test_growth_moves_nobody_between_two_routers_that_alternate(server: RedisServer) -> None:
+def test_growth_moves_no_client_between_two_routers_that_alternate(server: RedisServer) -> None:
     async def all_of_it(stack: AsyncExitStack) -> None:
         def router() -> tuple[RedisPins, LoadBalancer]:
             pins = opened(stack, server.url, deadline=PATIENT)
@@ -320,7 +320,7 @@ def test_frozen_and_thawed(own_server: RedisServer) -> None:
     run(all_of_it)
 
 
-def test_an_answer_that_comes_too_late_is_nobody_s_answer(own_server: RedisServer) -> None:
+def test_an_answer_that_comes_too_late_is_not_used(own_server: RedisServer) -> None:
     async def all_of_it(stack: AsyncExitStack) -> None:
         clock = Clock()
         pins = opened(stack, own_server.url, deadline=0.2, clock=clock)
@@ -388,7 +388,7 @@ def test_the_blocking_client_is_as_patient_and_no_more(
     assert pins.stats["failures"] == missed + 2
 
 
-def test_a_failure_is_told_once_and_the_secret_in_the_url_never(
+def test_a_failure_is_reported_once_and_the_secret_in_the_url_never(
     caplog: pytest.LogCaptureFixture, blocking: Blocking
 ) -> None:
     clock = Clock()

@@ -76,7 +76,7 @@ def test_two_routers_growth_and_restarts() -> None:
     assert all(at.stats["moved"] == 0 for at in (*routers, *restarted))
 
 
-def test_when_a_host_goes_its_clients_move_once_and_alike() -> None:
+def test_when_a_host_goes_its_clients_move_once_and_equally() -> None:
     routers, clients = [router(), router()], browsers(1_000)
     for client in clients:
         client.visit(routers[0])
@@ -194,7 +194,7 @@ def test_a_login_keeps_the_host_and_binds_the_token() -> None:
     assert client.moves == 0
 
 
-def test_a_token_of_another_given_id_is_not_believed() -> None:
+def test_a_token_of_another_given_id_is_not_accepted() -> None:
     at, client = router(), Browser("ann")
     client.visit(at)
     client.client_id = next(
@@ -258,7 +258,7 @@ def test_a_token_is_renewed_past_half_its_time_and_lost_after_all_of_it() -> Non
 
 
 @pytest.mark.parametrize("jump", [-3600.0, 3600.0])
-def test_a_clock_that_jumps_moves_nobody(jump: float) -> None:
+def test_a_clock_that_jumps_moves_no_client(jump: float) -> None:
     clock = Clock()
     at, clients = router(clock=clock), browsers(200)
     for _ in range(4):
@@ -284,7 +284,7 @@ def test_secrets_rotate_through_a_rolling_restart() -> None:
     assert sum(client.moves for client in clients) == 0
 
 
-def test_a_rotation_does_not_bind_to_a_hash_that_nobody_has() -> None:
+def test_a_rotation_does_not_bind_to_a_hash_that_no_client_has() -> None:
     client = Browser("session-42")
     home = client.visit(router(secrets=SECRET)).host
     client.client_id = None  # a request that the application cannot name, while secrets rotate

@@ -73,7 +73,7 @@ def test_the_format_is_frozen() -> None:
     assert tokens.clients("session-42") == (client,)
 
 
-def test_a_token_says_nothing_in_the_clear() -> None:
+def test_a_token_counts_nothing_in_the_clear() -> None:
     tokens = Tokens(SECRET)
     text = tokens.issue(tokens.clients("session-42")[0], "web1", given=True)
     raw = base64.urlsafe_b64decode(text[:40])
@@ -155,7 +155,7 @@ def test_any_text_is_refused_without_another_error(text: str) -> None:
     assert reason(tokens, text) == "malformed" if len(text) != 84 else "forged"
 
 
-def test_a_payload_that_another_program_signed_with_our_key_is_no_token() -> None:
+def test_a_payload_that_another_program_signed_with_our_key_is_not_a_token() -> None:
     tokens = Tokens(SECRET)
     key = hmac.new(SECRET, b"hashring token 1 signature", sha256).digest()
     for payload in ("A" * 40, "A" * 39 + "!", "-" * 40, "=" * 40, "A" * 38 + "=="):
@@ -185,7 +185,7 @@ def test_a_rotation_in_three_steps() -> None:
     assert both.tags("x") == (*new.tags("x"), *old.tags("x"))
 
 
-def test_a_rollout_in_which_the_new_secret_is_first_only_believed() -> None:
+def test_a_rollout_in_which_the_new_secret_is_first_only_accepted() -> None:
     first, second = Tokens([SECRET, NEXT]), Tokens([NEXT, SECRET])
     for one, two in ((first, second), (second, first)):
         assert reason(two, one.issue(one.new_client(), "web1")) is None
@@ -239,7 +239,7 @@ def test_a_token_ages(cache: int) -> None:
 
 
 @pytest.mark.parametrize("jump", [-3600.0, 3600.0])
-def test_a_clock_that_jumps_an_hour_costs_nobody_a_token(jump: float) -> None:
+def test_a_clock_that_jumps_an_hour_costs_no_client_a_token(jump: float) -> None:
     clock = Clock()
     tokens = Tokens(SECRET, max_age=DAY, clock=clock)
     before = tokens.issue(tokens.new_client(), "web1")

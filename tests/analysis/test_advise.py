@@ -52,7 +52,7 @@ def test_the_exports_are_those_that_placements_name() -> None:
             assert export in module(choice.placement).EXPORTS
 
 
-def test_what_no_ring_reaches_is_said() -> None:
+def test_what_no_ring_reaches_is_reported() -> None:
     advice = advise(1.00001, 50)
     ring = next(choice for choice in advice.choices if choice.placement == "ring")
     assert not ring.reaches

@@ -64,7 +64,7 @@ def test_a_candidate_is_what_counting_by_hand_gives(
     json.dumps(report.to_dict())
 
 
-def test_rings_move_nobody_between_hosts_that_stay_and_the_others_do() -> None:
+def test_rings_move_no_one_else_between_hosts_that_stay_and_the_others_do() -> None:
     report = compare(COUNTS, list("abcd"), Change(add=["e"]))
     found = {one.placement: one for one in report.candidates}
     for one in report.candidates:
@@ -124,7 +124,7 @@ def test_a_host_that_outweighs_all_others_by_far_can_be_lost() -> None:
     assert report.even_surge == pytest.approx(1e17)
 
 
-def test_a_single_host_has_no_heirs() -> None:
+def test_a_single_host_has_no_successors() -> None:
     report = compare({}, ["a"])
     assert report.lost is None
     assert report.even_surge is None

@@ -175,7 +175,7 @@ def test_json_lines_have_kinds_of_their_own() -> None:
         assert kinds(good + line + b"\n" + good, format="jsonl", key="k") == {kind: (1, 2)}
 
 
-def test_a_line_that_damaged_gzip_cuts_is_no_client(tmp_path: Path) -> None:
+def test_a_line_that_damaged_gzip_cuts_is_not_a_client(tmp_path: Path) -> None:
     log = tmp_path / "log.gz"
     log.write_bytes(gzip.compress(b"".join(b"%d%s" % (i, TAIL) for i in range(50_000)))[:-9000])
     clients = read_clients([log])
@@ -204,7 +204,7 @@ def test_gzip_is_known_by_its_content_and_may_have_members(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "garbage"])
-def test_damaged_gzip_gives_what_was_read_and_says_so(tmp_path: Path, damage: str) -> None:
+def test_damaged_gzip_gives_what_was_read_and_states_so(tmp_path: Path, damage: str) -> None:
     lines = [b"%d.%d.2.1" % (i % 251, i) + TAIL for i in range(20_000)]
     whole = gzip.compress(b"".join(lines))
     middle = len(whole) // 2
@@ -262,7 +262,7 @@ def test_several_logs_are_one(tmp_path: Path) -> None:
         (ANN * 89 + b"x y\n" * 11, "cannot tell the format"),
     ],
 )
-def test_what_is_no_log_is_one_clear_error(tmp_path: Path, data: bytes, words: str) -> None:
+def test_what_is_not_a_log_is_one_clear_error(tmp_path: Path, data: bytes, words: str) -> None:
     log = tmp_path / "log"
     log.write_bytes(data)
     with pytest.raises(LogError) as caught:

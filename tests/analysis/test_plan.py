@@ -61,7 +61,7 @@ def test_the_minimum_is_what_gains_and_what_is_lost(
     assert 0.0 <= report.minimum <= 1.0 + 1e-9
 
 
-def test_a_newcomer_takes_from_all_and_only_it_takes() -> None:
+def test_a_new_host_takes_from_all_and_only_it_takes() -> None:
     before, after = Membership.of(list("abcd")), Membership.of(list("abcde"))
     report = plan(COUNTS, before, after)
     assert {flow.target for flow in report.flows} == {"e"}
@@ -102,7 +102,7 @@ def test_modulo_is_not_compared_with_itself_and_has_no_arcs() -> None:
     ],
     ids=str,
 )
-def test_the_sentence_says_what_happens(change: Change, words: str) -> None:
+def test_the_sentence_states_what_happens(change: Change, words: str) -> None:
     hosts = list("abcd")
     report = plan(COUNTS, Membership.of(hosts), Membership.of(change.apply(hosts)))
     assert words in report.sentence()
@@ -146,7 +146,7 @@ def test_a_host_that_is_removed_twice_leaves_once() -> None:
     assert [step.change for step in report.steps] == ["remove b"]
 
 
-def test_a_change_says_what_it_is() -> None:
+def test_a_change_states_what_it_is() -> None:
     change = Change(add=[("d", 2)], remove=("b",), weights={"c": 1.5})
     assert str(change) == "add d=2, remove b, weight c=1.5"
     assert change.to_dict() == {"add": {"d": 2.0}, "remove": ["b"], "weights": {"c": 1.5}}

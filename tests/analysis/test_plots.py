@@ -206,7 +206,7 @@ def test_another_kind_of_file_is_refused(name: str, tmp_path: Path) -> None:
         plots.save(plots.pictures(reports(1)[0])[0], tmp_path / name)
 
 
-def test_long_names_are_told_apart() -> None:
+def test_long_names_are_reported_apart() -> None:
     names = [*fleet(50), "new", None]
     labels = host_labels(names)
     assert len(set(labels.values())) == len(names)

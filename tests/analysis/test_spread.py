@@ -56,7 +56,7 @@ def test_equal_weights_give_the_common_measures() -> None:
     assert report.request_balance.cov == pytest.approx(pstdev(requests) / fmean(requests))
 
 
-def test_a_heavy_host_with_its_fair_share_is_no_peak() -> None:
+def test_a_heavy_host_with_its_fair_share_is_not_a_peak() -> None:
     assert Balance.of([(0.75, 0.75), (0.25, 0.25)]) == Balance(peak=1.0, cov=0.0, gini=0.0)
 
 

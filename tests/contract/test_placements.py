@@ -49,7 +49,7 @@ def test_lone_surrogates_in_keys_break_nothing(name: str) -> None:
 
 
 @by_name
-def test_a_module_says_what_it_is(name: str) -> None:
+def test_a_module_states_what_it_is(name: str) -> None:
     module = placement.module(name)
     assert set(GUARANTEES) >= module.GUARANTEES
     assert set(module.EXPORTS) <= {"envoy", "haproxy", "nginx"}

@@ -112,13 +112,13 @@ def test_the_weight_unit_and_the_node_in_the_name() -> None:
         instance("x", ID=[]),
     ],
 )
-def test_what_is_no_instance_is_a_problem_and_hides_nobody(odd: Any) -> None:
+def test_what_is_not_a_instance_is_a_problem_and_hides_no_other(odd: Any) -> None:
     found = parse([odd, instance("web1"), instance("web2", Tags=["weight=heavy"])])
     assert [host.name for host in found.hosts] == ["web1"]
     assert len(found.problems) == 2
 
 
-def test_what_is_registered_changed_and_failing_is_told(consul: ConsulServer) -> None:
+def test_what_is_registered_changed_and_failing_is_reported(consul: ConsulServer) -> None:
     consul.put("web1", "10.0.0.1")
 
     async def check() -> None:
@@ -140,7 +140,7 @@ def test_what_is_registered_changed_and_failing_is_told(consul: ConsulServer) ->
     asyncio.run(check())
 
 
-def test_an_index_that_moves_without_a_change_tells_nothing(consul: ConsulServer) -> None:
+def test_an_index_that_moves_without_a_change_reports_nothing(consul: ConsulServer) -> None:
     consul.put("web1")
 
     async def check() -> None:
@@ -212,7 +212,7 @@ def test_tags_and_the_datacenter_are_asked_for(consul: ConsulServer) -> None:
     assert consul.asked[0] == {"tag": ["blue", "v2"], "dc": ["dc1"]}
 
 
-def test_a_token_that_may_not_read_is_no_empty_service(consul: ConsulServer) -> None:
+def test_a_token_that_may_not_read_is_not_a_empty_service(consul: ConsulServer) -> None:
     consul.put("web1")
     consul.token = "reader"
 
@@ -251,7 +251,7 @@ def test_an_agent_that_falls_silent_is_noticed() -> None:
             asyncio.run(anext(source(url, timeout=0.2).watch()))  # type: ignore[arg-type]  # a generator's step
 
 
-def test_who_is_no_consul_is_said(consul: ConsulServer) -> None:
+def test_a_server_that_is_not_consul_is_reported(consul: ConsulServer) -> None:
     async def check() -> None:
         found = ConsulSource("../catalog", consul.endpoint)
         async with aclosing(found.watch()) as memberships:

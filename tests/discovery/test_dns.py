@@ -81,7 +81,7 @@ def test_srv_has_names_ports_and_weights(server: DnsServer) -> None:
     ]
 
 
-def test_weights_that_are_all_0_are_no_drain() -> None:
+def test_weights_that_are_all_0_are_not_drain() -> None:
     found = parse(["0 0 80 a.test.", "0 0 80 b.test."])
     assert not found.draining
     assert parse(["0 0 0 ."]).hosts == ()
@@ -90,7 +90,7 @@ def test_weights_that_are_all_0_are_no_drain() -> None:
     assert len(parse(["nonsense"]).problems) == 1
 
 
-def test_the_ttl_says_when_to_ask_again(server: DnsServer) -> None:
+def test_the_ttl_states_when_to_ask_again(server: DnsServer) -> None:
     server.ttl = 1
     server.records = {("web.test", "A"): ("10.0.0.1",)}
 
@@ -126,7 +126,7 @@ def test_a_name_that_is_not_there_or_has_no_such_record_has_no_hosts(server: Dns
 
 
 @pytest.mark.parametrize("rcode", [dns.rcode.SERVFAIL, dns.rcode.REFUSED])
-def test_a_server_that_fails_is_no_empty_pool(server: DnsServer, rcode: dns.rcode.Rcode) -> None:
+def test_a_server_that_fails_is_not_a_empty_pool(server: DnsServer, rcode: dns.rcode.Rcode) -> None:
     server.rcode = rcode
     with pytest.raises(DiscoveryError, match=rcode.name):
         first(asking(server))
@@ -207,7 +207,7 @@ def test_a_target_is_one_name_in_large_and_small_letters() -> None:
 
 
 @pytest.mark.parametrize("port", [-1, 0, 65536])
-def test_a_port_that_is_none_is_refused(port: int) -> None:
+def test_a_port_that_is_invalid_is_refused(port: int) -> None:
     with pytest.raises(ConfigError, match="from 1 to 65535"):
         DnsSource("web.test", port=port, nameservers=["127.0.0.1"])
 

@@ -50,7 +50,7 @@ def addresses(membership: Membership) -> dict[str, str]:
     return {host.name: host.address for host in membership.hosts}
 
 
-def test_what_is_put_replaced_drained_and_deleted_is_told(etcd: EtcdServer) -> None:
+def test_what_is_put_replaced_drained_and_deleted_is_reported(etcd: EtcdServer) -> None:
     etcd.put("web1", "10.0.0.1:80")
     etcd.control("put", "/services/web2/other", "10.9.9.9:80")  # another prefix
 
@@ -258,7 +258,7 @@ def test_user_and_password(etcd: EtcdServer) -> None:
     asyncio.run(check())
 
 
-def test_a_token_that_the_restarted_server_forgot_is_made_anew(etcd: EtcdServer) -> None:
+def test_a_token_that_the_restarted_server_forgot_is_made_again(etcd: EtcdServer) -> None:
     etcd.put("web1", "10.0.0.1:80")
     etcd.control("user", "add", "root:secret")
     etcd.control("user", "grant-role", "root", "root")
@@ -302,7 +302,7 @@ def test_tls_with_certificates_of_both_sides(tmp_path: Path) -> None:
         asyncio.run(check())
 
 
-def test_pairs_that_are_no_hosts_are_problems_and_hide_nobody(etcd: EtcdServer) -> None:
+def test_pairs_that_are_not_hosts_are_problems_and_hide_no_other(etcd: EtcdServer) -> None:
     etcd.put("web1", "10.0.0.1:80")
     for name, value in {
         "nan": '{"weight": "heavy"}',
@@ -323,7 +323,7 @@ def test_pairs_that_are_no_hosts_are_problems_and_hide_nobody(etcd: EtcdServer) 
     assert len(found.problems) == 6
 
 
-def test_the_examination_says_what_to_do(etcd: EtcdServer) -> None:
+def test_the_examination_names_what_to_do(etcd: EtcdServer) -> None:
     etcd.control("put", "services/web/web1", "10.0.0.1:80")
     findings = asyncio.run(quick(etcd).examine())
     assert [finding.level for finding in findings] == ["ok", "warning"]
@@ -353,7 +353,7 @@ ODD = [
 
 
 @pytest.mark.parametrize("body", ODD)
-def test_a_server_that_is_no_etcd_is_said(body: bytes) -> None:
+def test_a_server_that_is_not_etcd_is_reported(body: bytes) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"

@@ -42,7 +42,7 @@ FORMS: list[tuple[Format, str]] = [
 
 
 @pytest.mark.parametrize(("format", "text"), FORMS)
-def test_every_form_says_the_same(format: Format, text: str) -> None:
+def test_every_form_means_the_same(format: Format, text: str) -> None:
     found = parse(text.encode(), format)
     assert len(found.hosts) == 3
     assert all(map(Host.same, found.hosts, SAME))
@@ -125,7 +125,7 @@ def test_a_symlink_that_turns_is_noticed(tmp_path: Path) -> None:
     asyncio.run(check())
 
 
-def test_what_says_the_same_in_other_words_is_not_told(tmp_path: Path) -> None:
+def test_what_means_the_same_in_other_words_is_not_reported(tmp_path: Path) -> None:
     path = tmp_path / "hosts"
     path.write_text("web1\n")
 

@@ -35,7 +35,7 @@ def after(count: int, *, quiet: float = 0.0, grace: float = 30.0) -> Gate:
     return gate
 
 
-def test_the_first_answer_is_taken_at_once_even_if_empty() -> None:
+def test_the_first_answer_is_taken_at_the_same_time_even_if_empty() -> None:
     gate = Gate(quiet=1.0)
     gate.offer(of(0), 5.0)
     assert gate.due() == 5.0
@@ -61,7 +61,7 @@ def test_a_source_that_is_never_quiet_is_heard_all_the_same() -> None:
     assert len(heard) == 4  # in 50 s, each ten quiet times and a step apart
 
 
-def test_half_is_believed_and_less_is_held_for_the_grace_time() -> None:
+def test_half_is_accepted_and_less_is_held_for_the_grace_time() -> None:
     gate = after(4)
     gate.offer(of(2), 100.0)
     assert steps(gate, 100.0) == ["take 2"]
@@ -90,7 +90,7 @@ def test_a_better_answer_releases_what_was_held() -> None:
     assert steps(gate, 1000.0) == []
 
 
-def test_another_small_answer_neither_restarts_the_time_nor_is_told_again() -> None:
+def test_another_small_answer_neither_restarts_the_time_nor_is_reported_again() -> None:
     gate = after(10)
     gate.offer(of(0), 100.0)
     assert steps(gate, 100.0) == ["held 0"]
@@ -117,7 +117,7 @@ def test_leases_that_expire_one_after_the_other_are_held_too() -> None:
     assert steps(gate, 135.0) == ["take 0"]  # it has insisted
 
 
-def test_who_insisted_is_believed_from_then_on() -> None:
+def test_a_repeated_answer_is_accepted_from_then_on() -> None:
     gate = after(10)
     gate.offer(of(2), 100.0)
     assert steps(gate, 100.0) == ["held 2"]
@@ -176,7 +176,7 @@ def test_what_is_offered_last_is_the_pool_in_the_end(
     assert (taken[-1] if taken else None) is last
 
 
-def test_a_source_that_is_lost_insists_on_nothing_until_it_is_back() -> None:
+def test_a_source_that_is_lost_repeats_nothing_until_it_is_back() -> None:
     gate = after(4)
     gate.offer(of(0), 1.0)
     assert steps(gate, 1.0) == ["held 0"]

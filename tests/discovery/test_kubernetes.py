@@ -78,7 +78,7 @@ def test_the_contract(kube: KubeServer) -> None:
     check_discovery(Kube(kube))
 
 
-def test_what_is_ready_draining_and_gone_is_told(kube: KubeServer) -> None:
+def test_what_is_ready_draining_and_gone_is_reported(kube: KubeServer) -> None:
     kube.put(piece("web-a", endpoint("10.0.0.1", "web-0")))
     kube.put(piece("other-a", endpoint("10.9.9.9", "other-0"), service="other"))
 
@@ -115,7 +115,7 @@ def test_a_list_comes_in_pages(kube: KubeServer) -> None:
     assert [verb for verb, _ in kube.asked] == ["list"] * 4
 
 
-def test_a_version_that_is_gone_is_listed_anew(kube: KubeServer) -> None:
+def test_a_version_that_is_gone_is_listed_again(kube: KubeServer) -> None:
     kube.put(piece("web-a", endpoint("10.0.0.1", "web-0")))
 
     async def check() -> None:
@@ -132,7 +132,7 @@ def test_a_version_that_is_gone_is_listed_anew(kube: KubeServer) -> None:
     assert [verb for verb, _ in kube.asked].count("list") == 2
 
 
-def test_a_bookmark_moves_the_version_on_and_tells_nothing(kube: KubeServer) -> None:
+def test_a_bookmark_moves_the_version_on_and_reports_nothing(kube: KubeServer) -> None:
     kube.put(piece("web-a", endpoint("10.0.0.1", "web-0")))
 
     async def check() -> None:
@@ -206,7 +206,7 @@ def test_a_token_that_rotates_is_read_again(kube: KubeServer, tmp_path: Path) ->
     asyncio.run(check())
 
 
-def test_who_is_no_kubernetes_is_said(kube: KubeServer) -> None:
+def test_a_server_that_is_not_kubernetes_is_reported(kube: KubeServer) -> None:
     url = f"kubernetes://{kube.endpoint}/shop/web?tls=false"
     kube.put(piece("web-a", endpoint("10.0.0.1", "web-0")))
     kube.slices["web-a"]["metadata"].pop("name")
@@ -278,7 +278,7 @@ def test_ports_by_name_and_number() -> None:
     assert addresses(parse(listed(bare))) == {"10.0.0.3": "10.0.0.3"}
 
 
-def test_what_is_not_said_is_as_the_api_defines_it() -> None:
+def test_what_is_not_given_is_as_the_api_defines_it() -> None:
     silent: dict[str, Any] = {"addresses": ["10.0.0.1"]}
     unready = {"addresses": ["10.0.0.2"], "conditions": {"ready": False}}
     dying = {"addresses": ["10.0.0.3"], "conditions": {"ready": False, "terminating": True}}
@@ -292,7 +292,7 @@ def test_what_is_not_said_is_as_the_api_defines_it() -> None:
     "odd",
     [None, 7, {"endpoints": [None]}, {"endpoints": [{"addresses": []}]}, {"endpoints": [{}]}],
 )
-def test_what_is_no_slice_is_a_problem_and_hides_nobody(odd: Any) -> None:
+def test_what_is_not_a_slice_is_a_problem_and_hides_no_other(odd: Any) -> None:
     found = parse(listed(odd, piece("web-a", endpoint("10.0.0.1", "web-0"))))
     assert list(addresses(found)) == ["web-0"]
     assert len(found.problems) == 1

@@ -81,7 +81,7 @@ def test_a_kubeconfig_in_yaml_reads_as_in_json(tmp_path: Path) -> None:
         from_kubeconfig(tmp_path / "odd")
 
 
-def test_without_pyyaml_json_works_and_yaml_says_what_to_do(tmp_path: Path) -> None:
+def test_without_pyyaml_json_works_and_yaml_names_what_to_do(tmp_path: Path) -> None:
     written(tmp_path / "json", config("http://k:1", {}))
     (tmp_path / "yaml").write_text("kind: Config\n")
     program = f"""
@@ -115,7 +115,7 @@ def test_a_login_that_is_not_known_is_refused(tmp_path: Path, user: Any, why: st
         from_kubeconfig(file)
 
 
-def test_what_is_no_kubeconfig_is_refused(tmp_path: Path) -> None:
+def test_what_is_not_a_kubeconfig_is_refused(tmp_path: Path) -> None:
     for content in ("[]", "{}", '{"contexts": 7, "current-context": "a"}'):
         (tmp_path / "config").write_text(content)
         with pytest.raises(ConfigError):

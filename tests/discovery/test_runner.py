@@ -90,7 +90,7 @@ def test_weight_0_drains_and_a_weight_resumes_as_discovery_alone() -> None:
     asyncio.run(check())
 
 
-def test_over_the_capacity_the_change_is_refused_whole_and_told_once() -> None:
+def test_over_the_capacity_the_change_is_refused_whole_and_reported_once() -> None:
     lb = LoadBalancer(capacity=2)
     source, notices = Said(of("a", "b")), list[Notice]()
 
@@ -151,7 +151,7 @@ def test_a_fault_of_the_source_is_logged_and_not_the_end(
     assert "ZeroDivisionError: oops" in caplog.text
 
 
-def test_an_empty_answer_is_held_and_then_believed() -> None:
+def test_an_empty_answer_is_held_and_then_accepted() -> None:
     lb = LoadBalancer()
     source, notices = Said(of("a", "b")), list[Notice]()
 
@@ -168,7 +168,7 @@ def test_an_empty_answer_is_held_and_then_believed() -> None:
     assert [notice.kind for notice in notices] == ["held", "changed"]
 
 
-def test_an_empty_answer_of_a_source_that_is_gone_since_is_not_believed() -> None:
+def test_an_empty_answer_of_a_source_that_is_gone_since_is_not_accepted() -> None:
     lb = LoadBalancer()
     source = Said(of("a", "b"))
 
@@ -213,7 +213,7 @@ def test_hosts_that_were_there_before_count_for_the_hold_back() -> None:
     asyncio.run(check())
 
 
-def test_a_listener_that_fails_stops_nobody(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_listener_that_fails_stops_no_other(caplog: pytest.LogCaptureFixture) -> None:
     lb, source, heard = LoadBalancer(), Said(of("a")), list[str]()
 
     async def check() -> None:
@@ -272,7 +272,7 @@ def test_nothing_is_left_when_entering_is_cancelled() -> None:
     asyncio.run(check())
 
 
-def test_what_is_no_source_or_no_time_is_refused() -> None:
+def test_an_invalid_source_or_time_is_refused() -> None:
     lb = LoadBalancer()
     for wrong in ("static:a", None, ["a"]):
         with pytest.raises(ConfigError, match="watch"):

@@ -11,7 +11,7 @@ import pytest
 
 from hashring import LoadBalancer
 from hashring.gateway import Gateway, Limits, Timeouts
-from hashring.health import HealthMonitor, OutlierRules, Rules
+from hashring.health import HealthMonitor, OutlierRules, ProbeRules
 from tests.gateway.hosts import Script, head_of, scripted
 from tests.gateway.running import get, hang_up, opened, response, served
 
@@ -63,7 +63,7 @@ def test_hosts_that_all_fail_are_not_asked_much_more_than_the_clients_ask(
         script = failing(manner, asked)
         lb = LoadBalancer([await stack.enter_async_context(scripted(script)) for _ in range(HOSTS)])
         # no probes of its own in so short a time: only the clients' requests are counted
-        monitor = HealthMonitor(lb, rules=Rules(interval=60), outliers=OutlierRules(share=1.0))
+        monitor = HealthMonitor(lb, rules=ProbeRules(interval=60), outliers=OutlierRules(share=1.0))
         # a busy machine may not look like a silent host
         times = Timeouts(connect=5, first_byte=0.1 if manner == "says nothing" else 5)
         gateway = Gateway(lb, health=monitor if watched else None, timeouts=times)

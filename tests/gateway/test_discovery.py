@@ -274,7 +274,7 @@ def test_another_source_and_then_none_are_taken_at_a_reload(tmp_path: Path) -> N
         assert running.end() == 0
 
 
-def test_hosts_of_the_file_change_nothing_while_a_source_has_told_others(tmp_path: Path) -> None:
+def test_hosts_of_the_file_change_nothing_while_a_source_has_given_others(tmp_path: Path) -> None:
     path = tmp_path / "h.toml"
     with hosts("a", "b") as (one, two):
         url = f"static:a@{one}"
@@ -293,7 +293,7 @@ def test_a_source_is_given_on_the_command_line() -> None:
         assert running.end() == 0
 
 
-def test_hosts_of_the_file_are_taken_while_the_source_has_told_none(tmp_path: Path) -> None:
+def test_hosts_of_the_file_are_taken_while_the_source_has_given_none(tmp_path: Path) -> None:
     path, url = tmp_path / "h.toml", f"file:{tmp_path / 'hosts.txt'}"
     with hosts("a", "b") as (one, two):
         pool = '[pool]\nhosts = ["{}"]\n'
@@ -306,7 +306,7 @@ def test_hosts_of_the_file_are_taken_while_the_source_has_told_none(tmp_path: Pa
             assert ask.failed == []
 
 
-def test_addresses_that_name_no_port_are_told(tmp_path: Path) -> None:
+def test_addresses_that_name_no_port_are_reported(tmp_path: Path) -> None:
     source = tmp_path / "hosts.txt"
     source.write_text("web1\nweb2:80\n")
     with serving("--discover", f"file:{source}", "--listen", "127.0.0.1:0") as running:

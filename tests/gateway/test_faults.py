@@ -18,7 +18,7 @@ import pytest
 from hashring import Host, LoadBalancer
 from hashring.affinity import header
 from hashring.gateway import Gateway, Timeouts
-from hashring.health import HealthMonitor, HttpProbe, OutlierRules, Rules
+from hashring.health import HealthMonitor, HttpProbe, OutlierRules, ProbeRules
 from tests.gateway.running import get, opened, response, served
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -112,7 +112,7 @@ async def under_load(folder: Path, fault: signal.Signals) -> tuple[History, list
         monitor = HealthMonitor(
             lb,
             HttpProbe("/0"),
-            Rules(interval=0.5, timeout=0.3, fast=0.2),
+            ProbeRules(interval=0.5, timeout=0.3, fast=0.2),
             outliers=OutlierRules(failures=3, base=30, share=0.5),
         )
         times = Timeouts(connect=1, first_byte=FIRST_BYTE, idle=5)

@@ -129,7 +129,7 @@ def test_an_upgrade_does_not_overtake_an_answer() -> None:
     asyncio.run(main())
 
 
-def test_a_client_of_http_1_0_is_told_no_interim_answer() -> None:
+def test_a_client_of_http_1_0_is_reported_no_interim_answer() -> None:
     async def main() -> None:
         lines = ("Host: test", "Expect: 100-continue", "Content-Length: 2", "", "ok")
         async with recorder() as host, served(gateway_to(host.address)) as front:
@@ -141,7 +141,7 @@ def test_a_client_of_http_1_0_is_told_no_interim_answer() -> None:
     asyncio.run(main())
 
 
-def test_a_client_that_names_no_host_is_not_said_to_name_an_empty_one() -> None:
+def test_a_client_that_names_no_host_is_not_given_to_name_an_empty_one() -> None:
     async def main() -> None:
         async with recorder() as host, served(gateway_to(host.address)) as front:
             assert (await ask(front, b"GET / HTTP/1.0\r\n\r\n")).status == 200

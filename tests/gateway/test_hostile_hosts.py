@@ -68,7 +68,7 @@ def test_a_body_that_breaks_off_is_seen_to_break_off(said: bytes) -> None:
     asyncio.run(main())
 
 
-def test_what_follows_an_answer_is_nobody_elses() -> None:
+def test_what_follows_an_answer_is_no_one_else_elses() -> None:
     """A host that sends a second answer unasked: the next client must not get it."""
     evil = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
 
@@ -145,7 +145,7 @@ def test_a_truncated_upload_closes_its_connection() -> None:
     asyncio.run(main())
 
 
-def test_a_host_that_says_nothing_is_a_504_for_a_post_and_tried_once() -> None:
+def test_a_host_that_counts_nothing_is_a_504_for_a_post_and_tried_once() -> None:
     came: list[bytes] = []
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -72,7 +72,7 @@ def test_hop_by_hop_headers_stay_here() -> None:
     assert (found[b"cookie"], found[b"authorization"], found[b"host"]) == (b"a=1", b"me", b"test")
 
 
-def test_a_stranger_is_not_believed() -> None:
+def test_a_stranger_is_not_accepted() -> None:
     lies = ("X-Forwarded-For: 8.8.8.8", "Forwarded: for=8.8.8.8", "X_Forwarded_For: 8.8.8.8",
             "X-Real-IP: 8.8.8.8", "X-Forwarded-Evil: 8.8.8.8", "X-Request-ID: 8.8.8.8")  # fmt: skip
     head = asyncio.run(seen(get("/", *lies)))
@@ -182,7 +182,7 @@ def test_answers_with_and_without_a_body(method: str, said: bytes, status: int) 
 @pytest.mark.parametrize(
     ("accept", "kind"), [("application/json", b"application/json"), ("text/html", b"text/plain")]
 )
-def test_a_problem_says_what_to_do(accept: str, kind: bytes) -> None:
+def test_a_problem_names_what_to_do(accept: str, kind: bytes) -> None:
     async def main() -> None:
         async with served(gateway_to(refused_address())) as front:
             found = await ask(front, get("/", f"Accept: {accept}"))

@@ -92,7 +92,7 @@ def fetch(address: str, path: str, **headers: str) -> tuple[int, bytes]:
         connection.close()
 
 
-def test_sigterm_says_not_ready_first_and_lets_what_is_in_flight_finish() -> None:
+def test_sigterm_states_not_ready_first_and_lets_what_is_in_flight_finish() -> None:
     with slow_host(1.0) as host, gateway_process(host) as (handle, front, back):
         assert fetch(back, "/readyz")[0] == 200
         got: list[tuple[int, bytes]] = []
@@ -118,7 +118,7 @@ def test_sighup_calls_reload() -> None:
         assert handle.stdout.readline() == "reloaded\n"
 
 
-def test_the_state_is_told_to_local_clients_only() -> None:
+def test_the_state_is_reported_to_local_clients_only() -> None:
     with slow_host(0) as host, gateway_process(host) as (_, front, back):
         assert fetch(front, "/")[0] == 200
         status, body = fetch(back, "/state")
@@ -151,7 +151,7 @@ def test_the_state_is_told_to_local_clients_only() -> None:
         ("", 403),
     ],
 )
-def test_the_state_is_told_under_loopbacks_own_addresses_only(host: str, status: int) -> None:
+def test_the_state_is_reported_under_loopbacks_own_addresses_only(host: str, status: int) -> None:
     async def main() -> None:
         said: list[dict[str, Any]] = []
 
@@ -176,12 +176,12 @@ def test_an_admin_listener_that_others_can_reach_is_a_mistake(admin: str) -> Non
 
 
 @pytest.mark.parametrize("listen", ["8080", ":8080", "a:b", "127.0.0.1:99999", ""])
-def test_an_address_that_is_none_is_a_mistake(listen: str) -> None:
+def test_an_address_that_is_invalid_is_a_mistake(listen: str) -> None:
     with pytest.raises(ConfigError, match=r"127\.0\.0\.1:8080"):
         run(Gateway(LoadBalancer(["a"])), listen=listen)
 
 
-def test_a_taken_address_says_which() -> None:
+def test_a_taken_address_states_which() -> None:
     async def main() -> None:
         async with served(gateway_to("a")) as front:
             with pytest.raises(OSError, match=front):

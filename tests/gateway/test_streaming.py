@@ -124,7 +124,7 @@ def test_events_come_as_they_are_sent_and_a_hang_up_reaches_the_host() -> None:
     asyncio.run(main())
 
 
-def test_both_directions_flow_at_once() -> None:
+def test_both_directions_flow_at_the_same_time() -> None:
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await head_of(reader)
         writer.write(CHUNKED + b"\r\n")
@@ -151,7 +151,7 @@ def test_both_directions_flow_at_once() -> None:
     asyncio.run(main())
 
 
-def test_a_client_that_stops_in_its_body_is_told_so() -> None:
+def test_a_client_that_stops_in_its_body_is_reported_so() -> None:
     async def main() -> None:
         async with scripted(source_and_sink) as host:
             gateway = gateway_to(host, timeouts=Timeouts(idle=0.4))

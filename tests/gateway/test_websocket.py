@@ -111,7 +111,7 @@ def test_a_host_that_dies_is_a_bad_gateway() -> None:
     asyncio.run(main())
 
 
-def test_a_refused_handshake_is_told_as_it_was() -> None:
+def test_a_refused_handshake_is_reported_as_it_was() -> None:
     async def no(socket: ServerConnection, request: object) -> object:
         return socket.respond(418, "no")
 
@@ -229,7 +229,7 @@ def test_a_code_that_cannot_be_sent_on_is_a_bad_gateway(code: int) -> None:
     asyncio.run(main())
 
 
-def test_the_log_says_who_closed() -> None:
+def test_the_log_states_who_closed() -> None:
     async def main() -> None:
         lines: list[str] = []
         async with talker() as host:

@@ -16,13 +16,20 @@ import pytest
 
 from hashring import LoadBalancer, NoHostsError
 from hashring.errors import HashringError
-from hashring.health import Change, HealthMonitor, HttpProbe, OutlierRules, Rules, TcpProbe
+from hashring.health import (
+    HealthChange,
+    HealthMonitor,
+    HttpProbe,
+    OutlierRules,
+    ProbeRules,
+    TcpProbe,
+)
 from hashring.hosts import Host
 from tests.health.hosts import PATIENCE, Served, refused_port, serving, wait_for
 
 # what is tested is the order of events: a laden machine must not miss three of these in a row
-QUICK = Rules(interval=0.5, timeout=0.5, fast=0.05)
-NO_PROBES = Rules(interval=3600, timeout=3600, fast=3600)
+QUICK = ProbeRules(interval=0.5, timeout=0.5, fast=0.05)
+NO_PROBES = ProbeRules(interval=3600, timeout=3600, fast=3600)
 
 
 async def well(host: Host) -> bool:
@@ -72,7 +79,7 @@ def test_a_host_that_is_hurt_is_out_and_the_others_serve(
 ) -> None:
     with serving(3) as hosts:
         lb = pool(hosts)
-        seen: list[Change] = []
+        seen: list[HealthChange] = []
         states: list[str] = []
         with HealthMonitor(lb, HttpProbe(), QUICK) as monitor:
             monitor.subscribe(lambda change: states.append(lb.state("web2")))
@@ -105,7 +112,7 @@ def test_a_host_that_is_well_again_is_back(sickness: str) -> None:
 
 @pytest.mark.parametrize("hurt", [hurt_by_kill, hurt_by_stop])
 def test_a_dead_host_is_out_in_time(hurt: Callable[[Served], None]) -> None:
-    rules = Rules(interval=1.0, timeout=0.5, fast=0.1)
+    rules = ProbeRules(interval=1.0, timeout=0.5, fast=0.1)
     with serving(2) as hosts:
         lb = pool(hosts)
         with HealthMonitor(lb, HttpProbe(), rules) as monitor:
@@ -140,9 +147,9 @@ def test_it_follows_who_comes_goes_and_is_replaced() -> None:
             three.kill()
             until_down(lb, web2=["probe"])
             lb.unregister("web2")
-            wait_for(lambda: "web2" not in monitor._verdicts.health, "web2 to be forgotten")
+            wait_for(lambda: "web2" not in monitor._table.health, "web2 to be forgotten")
             lb.register(Host("web2", address=one.host.address))
-            wait_for(lambda: "web2" in monitor._verdicts.health, "web2 to be known")
+            wait_for(lambda: "web2" in monitor._table.health, "web2 to be known")
             wait_for(lambda: monitor.health("web2").proven, "the first probe of the newcomer")
             assert down(lb) == {}
 
@@ -162,7 +169,7 @@ def test_a_probe_sees_the_host_as_it_is_now_and_a_weight_forgets_nothing() -> No
         assert not monitor.health("a").up
 
 
-def test_a_probe_that_cannot_be_made_is_no_verdict(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_probe_that_cannot_be_made_is_not_a_verdict(caplog: pytest.LogCaptureFixture) -> None:
     async def probe(host: Host) -> None:
         raise OSError(errno.EMFILE, "Too many open files")
 
@@ -173,7 +180,7 @@ def test_a_probe_that_cannot_be_made_is_no_verdict(caplog: pytest.LogCaptureFixt
     assert caplog.text.count("could not be made") == 1
 
 
-def test_a_host_that_leaves_and_comes_back_at_once_starts_anew() -> None:
+def test_a_host_that_leaves_and_comes_back_at_the_same_time_starts_again() -> None:
     async def probe(host: Host) -> bool:
         return not sick
 
@@ -201,20 +208,20 @@ def test_others_marks_are_never_touched() -> None:
         assert down(lb) == {"web1": ["operator"], "web2": ["discovery"]}
 
 
-def test_when_all_are_down_all_are_routed_to_and_said_once() -> None:
+def test_when_all_are_down_all_are_routed_to_and_logged_once() -> None:
     with serving(3) as hosts:
         lb = pool(hosts)
-        seen: list[Change] = []
+        seen: list[HealthChange] = []
         with HealthMonitor(lb, HttpProbe(), QUICK) as monitor:
             monitor.subscribe(seen.append)
             for host in hosts:
                 host.behave(503)
-            wait_for(lambda: monitor.lifted, "the lift")
+            wait_for(lambda: monitor.panic_reason, "the lift")
             until_down(lb)
             assert {lb.pick(f"s{n}").name for n in range(100)} == {"web1", "web2", "web3"}
             probes = monitor.stats["probes"]
             wait_for(lambda: monitor.stats["probes"] > probes + 9, "more probes")
-            assert monitor.stats["lifted"] == [change.kind for change in seen].count("lifted") == 1
+            assert monitor.stats["panic"] == [change.kind for change in seen].count("panic") == 1
             hosts[2].behave(200)
             until_down(lb, web1=["probe"], web2=["probe"])
             wait_for(lambda: monitor.stats["restored"] == 1, "health to count again")
@@ -249,7 +256,7 @@ def test_five_failed_leases_in_a_row_eject_a_host(error: type[Exception]) -> Non
         for _ in range(4):
             lease(lb, "b", error)
         lease(lb, "b", ValueError)  # the caller's own fault says nothing
-        assert monitor.record("b").run == 4
+        assert monitor.state("b").run == 4
         lease(lb, "b", error)
         until_down(lb, b=["outlier"])
         assert "5 requests in a row failed" in lb.snapshot.members["b"].down["outlier"]
@@ -322,12 +329,12 @@ def test_a_monitor_serves_once() -> None:
         pass
 
 
-def test_a_listener_that_fails_stops_nobody(caplog: pytest.LogCaptureFixture) -> None:
-    def fail(change: Change) -> None:
+def test_a_listener_that_fails_stops_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    def fail(change: HealthChange) -> None:
         raise ValueError(change)
 
     lb = LoadBalancer(["a", "b"])
-    seen: list[Change] = []
+    seen: list[HealthChange] = []
 
     async def probe(host: Host) -> bool:
         return host.name == "b"
@@ -339,7 +346,7 @@ def test_a_listener_that_fails_stops_nobody(caplog: pytest.LogCaptureFixture) ->
         stop()
         stop()
     assert "a listener failed on down a" in caplog.text
-    assert "health: down a: the probe said no" in caplog.text
+    assert "health: down a: the probe returned False" in caplog.text
 
 
 def test_the_wall_clock_may_jump_by_hours(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -410,7 +417,7 @@ def test_a_thousand_hosts_go_down_in_few_snapshots() -> None:
     async def probe(host: Host) -> bool:
         return host.name not in sick
 
-    with HealthMonitor(lb, probe, Rules(interval=1, timeout=1, fast=0.2)) as monitor:
+    with HealthMonitor(lb, probe, ProbeRules(interval=1, timeout=1, fast=0.2)) as monitor:
         wait_for(lambda: set(down(lb)) == sick, "400 hosts to be down")
         assert lb.snapshot.epoch < 400
         assert monitor.stats["went_down"] == 400
@@ -424,7 +431,7 @@ def test_probes_that_fill_the_threads_of_the_loop_do_not_hold_up_the_verdicts() 
         # as the resolver does, and any probe that blocks
         return host.name.startswith("well") or await asyncio.to_thread(answer.wait, PATIENCE)
 
-    with HealthMonitor(lb, probe, Rules(interval=0.2, timeout=0.2, fast=0.05)):
+    with HealthMonitor(lb, probe, ProbeRules(interval=0.2, timeout=0.2, fast=0.05)):
         try:
             wait_for(lambda: len(down(lb)) == 40, "the sick ones to be down")
             assert not answer.is_set()

@@ -110,8 +110,8 @@ def test_an_address_without_a_port_is_explained() -> None:
         (b"", "ConnectionError: hung up"),
         (b"HTTP/1.1 103 Early Hints\r\n\r\n", "ConnectionError: hung up"),
         (b"HTTP/1.1 101 Switching\r\n\r\n", "ConnectionError: switched protocols"),
-        (b"SSH-2.0-OpenSSH\r\n", "which is no HTTP/1.1"),
-        (b"HTTP/1.1 2000 OK\r\n\r\n", "which is no HTTP/1.1"),
+        (b"SSH-2.0-OpenSSH\r\n", "which is not valid HTTP/1.1"),
+        (b"HTTP/1.1 2000 OK\r\n\r\n", "which is not valid HTTP/1.1"),
         (b"HTTP/1.1 " + b"2" * 200_000, "ValueError"),
     ],
 )
@@ -120,7 +120,7 @@ def test_what_comes_back(answer: bytes, said: str | None) -> None:
     assert found is None if said is None else said in str(found)
 
 
-def test_the_request_is_plain_and_says_who_asks() -> None:
+def test_the_request_is_plain_and_names_who_asks() -> None:
     heard: list[bytes] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -195,7 +195,7 @@ def test_options_that_cannot_work(options: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     ("answer", "said"),
-    [(None, None), (True, None), (0, None), (False, "the probe said no")],
+    [(None, None), (True, None), (0, None), (False, "the probe returned False")],
 )
 def test_any_async_callable_is_a_probe(answer: object, said: str | None) -> None:
     async def probe(host: Host) -> object:
@@ -215,7 +215,7 @@ def test_what_a_probe_raises_is_the_reason() -> None:
     assert say(late, Host("a")) == "TimeoutError: my own deadline"
 
 
-def test_a_lack_on_this_side_is_no_verdict() -> None:
+def test_a_lack_on_this_side_is_not_a_verdict() -> None:
     async def probe(host: Host) -> None:
         raise OSError(errno.EMFILE, "Too many open files")
 

@@ -56,7 +56,7 @@ def test_the_formula() -> None:
 
 @pytest.mark.parametrize("name", ["round-robin", "random", "power-of-two-choices", "peak-ewma"])
 @pytest.mark.parametrize("age", [0.0, 50.0, 99.0])
-def test_a_newcomer_gets_that_part_of_its_share(name: str, age: float) -> None:
+def test_a_new_host_gets_that_part_of_its_share(name: str, age: float) -> None:
     lb, clock = pool(create(name), ["a", "b", "c"])
     lb.register("new")
     clock.now = age
@@ -71,7 +71,7 @@ def test_by_weight_where_the_strategy_goes_by_weight() -> None:
     assert abs(share(lb, "new") - 0.5 * 0.5) < SLACK
 
 
-def test_an_idle_newcomer_does_not_draw_everything_to_it() -> None:
+def test_an_idle_new_host_does_not_draw_everything_to_it() -> None:
     lb, _ = pool(LeastConnections(), ["a", "b", "c"])
     leases = [lb.lease().acquire() for _ in range(30)]
     lb.register("new")  # with no lease, it has the least for a long time
@@ -93,7 +93,7 @@ def test_clients_with_an_id_are_never_concerned() -> None:
 
 
 @pytest.mark.parametrize("how", ["mark_up", "resume", "replace"])
-def test_whoever_comes_ramps(how: str) -> None:
+def test_every_host_that_comes_ramps(how: str) -> None:
     lb, clock = pool(RoundRobin(), ["a", "b"])
     lb.keeps_sessions(True)
     if how == "mark_up":
@@ -109,7 +109,7 @@ def test_whoever_comes_ramps(how: str) -> None:
     assert abs(share(lb, "b") - 0.5) < SLACK
 
 
-def test_a_host_that_somebody_else_still_holds_has_not_come() -> None:
+def test_a_host_that_another_holder_still_holds_has_not_come() -> None:
     lb, clock = pool(RoundRobin(), ["a", "b"])
     lb.mark_down("b", "reboot")
     lb.mark_down("b", "refused", by="probe")
@@ -119,7 +119,7 @@ def test_a_host_that_somebody_else_still_holds_has_not_come() -> None:
     assert abs(share(lb, "b") - 0.05) < SLACK, "it came now, not when the first let go"
 
 
-def test_a_weight_is_no_arrival_and_a_retry_neither() -> None:
+def test_a_weight_is_not_a_arrival_and_a_retry_neither() -> None:
     lb, _ = pool(RoundRobin(), ["a", "b"])
     lb.set_weight("b", 3)
     assert lb.pick(exclude=["b"]).name == "a"

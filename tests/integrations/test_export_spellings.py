@@ -65,7 +65,7 @@ def bodies(
 
 @pytest.mark.parametrize("proxy", PLACEMENTS)
 @pytest.mark.parametrize("spelled", SPELLED, ids=lambda spelled: spelled.target)
-def test_an_encoded_id_is_what_the_page_says(
+def test_an_encoded_id_is_what_the_page_states(
     proxy: str,
     spelled: Spelled,
     start: Callable[[str], Running],
@@ -145,7 +145,7 @@ def test_the_client_behind_several_proxies_is_the_one_that_python_sees(
 
 
 @pytest.mark.parametrize("proxy", PLACEMENTS)
-def test_nobody_chooses_a_host_by_a_forged_address(
+def test_no_one_else_chooses_a_host_by_a_forged_address(
     proxy: str, start: Callable[[str], Running], http_backends: Backends
 ) -> None:
     started = start(proxy)

@@ -233,7 +233,7 @@ def test_own_hosts_and_keys_are_used_and_nothing_else() -> None:
     assert all(str(key).isdigit() for key in seen)
 
 
-def test_weighted_says_when_it_cannot_count() -> None:
+def test_weighted_states_when_it_cannot_count() -> None:
     with pytest.raises(ConfigError, match="needs 1000 different keys"):
         check_placement(Right, ["weighted"], keys=st.sampled_from("abc"), max_examples=2)
     with pytest.raises(ConfigError, match="pools of one host"):

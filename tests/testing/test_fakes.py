@@ -25,7 +25,7 @@ from hashring.testing import (
 )
 
 
-def test_a_clock_stands_still_until_it_is_told() -> None:
+def test_a_clock_stands_still_until_it_is_reported() -> None:
     clock = FakeClock(5)
     assert [clock(), clock()] == [5.0, 5.0]
     assert clock.advance(0.25) == clock() == clock.now == 5.25
@@ -53,7 +53,7 @@ def test_equal_seeds_are_equal_numbers() -> None:
     assert seeded_rng(3).random() == seeded_rng(3).random() != seeded_rng(4).random()
 
 
-def test_a_view_says_what_it_was_given() -> None:
+def test_a_view_states_what_it_was_given() -> None:
     loads = {"b": 4}
     view: View = FakeView([("b", 2), "a", "c"], loads, {"a": 0.5})
     loads["b"] = 9
@@ -108,7 +108,7 @@ def as_hosts_list(*names: str) -> list[Host]:
     return list(as_hosts(names))
 
 
-def test_without_hypothesis_the_error_says_what_to_install() -> None:
+def test_without_hypothesis_the_error_names_what_to_install() -> None:
     code = (
         "import sys; sys.modules['hypothesis'] = None\n"
         "import hashring\n"

@@ -166,7 +166,7 @@ def test_the_bound_holds_exactly_between_threads() -> None:
     assert sum(lb.load(name).ok for name in names) == 21_000
 
 
-def test_a_barrier_of_leases_is_spread_as_the_bound_says() -> None:
+def test_a_barrier_of_leases_is_spread_as_the_bound_states() -> None:
     names = [f"web{i}" for i in range(6)]
     lb = balancer(names, load_factor=1.0001)
     entered, hosts = threading.Barrier(6), []

@@ -18,11 +18,11 @@ Believed: TypeAlias = Literal["both", "forwarded", "x-forwarded-for"]
 Network: TypeAlias = IPv4Network | IPv6Network
 
 UNIX = "unix"
-"""Among the trusted: whoever connects over a Unix socket, which has no address."""
+"""Trusts every connection over a Unix socket, which has no address."""
 
 _MAPPED = IPv6Network("::ffff:0:0/96")  # IPv4 inside IPv6
 
-_REMEMBERED = 4096  # addresses and what is known of them: parsing one anew costs 3 us
+_REMEMBERED = 4096  # addresses that were parsed, because parsing costs 3 us
 _LONGEST = 80  # letters of an IPv6 address with brackets, a port and a zone, and some to spare
 
 # RFC 7239, section 4: an element is pairs with ";" between. Possessive (*+), so that no text makes
@@ -40,7 +40,7 @@ _NODE = re.compile(rf"\[{_V6}\]{_PORT}|{_V6}|([0-9.]+){_PORT}")
 
 
 class _Known(NamedTuple):
-    """``address`` in its one spelling, None for what is none; whether it is a trusted proxy's."""
+    """``address`` in its canonical form, None if it is not one; whether it is a trusted proxy's."""
 
     address: str | None
     trusted: bool
@@ -50,10 +50,10 @@ _NOBODY = _Known(None, trusted=False)
 
 
 def node_address(node: str) -> str | None:
-    """The address in what a proxy wrote, in its one spelling; None for what is no address.
+    """The address that a proxy wrote, in its canonical form; None if it is not an address.
 
     A port, brackets and a zone are dropped; IPv4 inside IPv6 is IPv4. ``unknown`` and names that
-    hide an address (``_hidden``) are none.
+    hide an address (``_hidden``) are not addresses.
 
     >>> node_address("[2001:DB8::1]:443"), node_address("::ffff:192.0.2.1"), node_address("_x")
     ('2001:db8::1', '192.0.2.1', None)
@@ -101,15 +101,15 @@ def _for_of(element: str) -> str:
 
 
 class TrustedProxies:
-    """The proxies whose word is taken for who their client is and whether it came by TLS.
+    """The proxies whose forwarding headers are accepted.
 
-    ``trusted`` are networks or addresses (``"10.0.0.0/8"``, ``"::1"``) and ``"unix"`` for whoever
-    connects over a Unix socket. ``Forwarded`` and ``X-Forwarded-For`` are read from the right, for
-    only what trusted proxies wrote is true: the first that is not one of them is the client.
-    ``headers`` says which of the two is read. With ``"both"``, where the two disagree a client
-    wrote one of them, and the request is anonymous: name the one that your proxies set.
+    ``trusted`` are networks or addresses (``"10.0.0.0/8"``, ``"::1"``) and ``"unix"`` for
+    connections over a Unix socket. ``Forwarded`` and ``X-Forwarded-For`` are read from the right,
+    because only entries of trusted proxies are reliable: the first that is not one of them is the
+    client. ``headers`` selects which of the two is read. With ``"both"``, where the two disagree a
+    client wrote one of them, and the request is anonymous: name the one that your proxies set.
 
-    Raises ``ConfigError`` for what is no network.
+    Raises ``ConfigError`` for a value that is not a network.
 
     >>> proxies = TrustedProxies(["10.0.0.0/8"])
     >>> said = {"X-Forwarded-For": "8.8.8.8, 9.9.9.9"}
@@ -135,7 +135,7 @@ class TrustedProxies:
         self._look_once = lru_cache(_REMEMBERED)(self._look)
 
     def client(self, request: Request | Fields) -> str | None:
-        """The client's address in its one spelling; None for a Unix socket that nobody trusts.
+        """The client's address in its canonical form; None for a Unix socket that is not trusted.
 
         Cost: about 2 us. Raises ``Unusable`` when a trusted proxy does not say.
         """
@@ -143,7 +143,7 @@ class TrustedProxies:
         peer = fields.peer()
         if not self.trusts(peer):
             return None if peer is None else self._address(peer)
-        found = {self._outermost(nodes, peer) for nodes in self._told(fields)}
+        found = {self._outermost(nodes, peer) for nodes in self._nodes_by_header(fields)}
         if len(found) > 1:
             raise Unusable("ambiguous")
         return found.pop() if found else peer and self._address(peer)
@@ -151,7 +151,7 @@ class TrustedProxies:
     def tls(self, request: Request | Fields) -> bool:
         """Whether the client came by TLS: to us, or to the trusted proxy next to us.
 
-        That proxy says so in the last ``X-Forwarded-Proto``.
+        The last ``X-Forwarded-Proto`` is that proxy's.
 
         >>> proxies = TrustedProxies(["10.0.0.0/8"])
         >>> proxies.tls({"client": ("10.0.0.1", 1), "headers": {"X-Forwarded-Proto": "https"}})
@@ -177,18 +177,18 @@ class TrustedProxies:
             raise Unusable("undecodable")
         return address
 
-    def _told(self, fields: Fields) -> list[list[str]]:
-        """What each header that came says: the client first, then each proxy but the last."""
-        told = []
+    def _nodes_by_header(self, fields: Fields) -> list[list[str]]:
+        """The nodes of each header present: the client first, then each proxy but the last."""
+        headers = []
         if self._headers != "x-forwarded-for" and (values := fields.header("forwarded")):
-            told.append([node for value in values for node in forwarded_for(_text(value))])
+            headers.append([node for value in values for node in forwarded_for(_text(value))])
         if self._headers != "forwarded" and (values := fields.header("x-forwarded-for")):
             nodes = ",".join(map(_text, values)).split(",")
-            told.append([node for node in map(str.strip, nodes) if node])
-        return [nodes for nodes in told if nodes]
+            headers.append([node for node in map(str.strip, nodes) if node])
+        return [nodes for nodes in headers if nodes]
 
     def _outermost(self, nodes: list[str], peer: str | None) -> str:
-        """From the right, the first address that is no trusted proxy's, else the leftmost."""
+        """From the right, the first address that is not a trusted proxy's, else the leftmost."""
         for node in reversed(nodes):
             if not self._known(node).trusted:
                 return self._address(node)
@@ -225,7 +225,7 @@ def _network(text: str) -> Network:
 
 
 def _text(value: bytes) -> str:
-    return value.decode("latin-1")  # what is not ASCII is no address, and found out as such
+    return value.decode("latin-1")  # an address is ASCII; anything else fails to parse later
 
 
 class _ClientAddress(Source):

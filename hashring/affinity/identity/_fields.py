@@ -105,7 +105,7 @@ class _PathPart(Source):
 
 
 def _one(values: list[bytes]) -> bytes | None:
-    """The value that all of them are: whoever sends two different ones shall not choose."""
+    """The one value of all fields; two different ones are ambiguous, so a client cannot choose."""
     if len(values) > 1 and len(set(values)) > 1:
         raise Unusable("ambiguous")
     return values[0] if values else None
@@ -130,7 +130,7 @@ def _decoded(text: bytes) -> bytes:
 def cookie(name: str) -> Source:
     """The value of a cookie; of several with one name the first, which has the longest path.
 
-    Quotes around it are no part of it; nothing is percent-decoded.
+    Quotes around it are removed; nothing is percent-decoded.
 
     >>> cookie("sid")({"headers": {"Cookie": 'a=1; sid="ann"'}})
     'ann'
@@ -141,7 +141,7 @@ def cookie(name: str) -> Source:
 def header(name: str) -> Source:
     """The value of a header, in any case of letters; two that differ are anonymous.
 
-    A WSGI server has joined several by commas before anybody can tell.
+    A WSGI server has already joined several by commas.
 
     >>> header("X-User")({"headers": {"x-user": "ann"}})
     'ann'
@@ -161,7 +161,7 @@ def query(name: str) -> Source:
 def path_part(number: int) -> Source:
     """A part of the path between slashes, from 0; negative numbers count from the end.
 
-    Where the server tells the path as it was sent (``raw_path``), an encoded slash is inside a
+    Where the server gives the path as it was sent (``raw_path``), an encoded slash is inside a
     part; elsewhere it has become a slash.
 
     >>> path_part(1)({"path": "/rooms/42/join"})

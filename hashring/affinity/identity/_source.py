@@ -1,4 +1,4 @@
-"""What is a source, and how do sources combine?"""
+"""Sources of client IDs, and their combination."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _REASONS = ("empty", "too_long", "undecodable", "ambiguous")
 
 
 class Unusable(Exception):  # noqa: N818  # a signal between a source and its caller, no error
-    """There is something where the ID should be, and it identifies nobody; ``args[0]`` says why.
+    """The value where the ID should be does not identify a client; ``args[0]`` is the reason.
 
     The reason is one of ``empty``, ``too_long``, ``undecodable`` and ``ambiguous``.
     """
 
 
 class Source(ABC):
-    """Reads the client ID of a request; a subclass says where it stands (``find``).
+    """Reads the client ID of a request; a subclass defines where (``find``).
 
-    ``body_limit`` is how many bytes of the body it reads: 0 for none. Whoever holds a stream reads
-    at most one byte more and gives what it has; a longer body is not looked into. ``stats`` counts
+    ``body_limit`` is how many bytes of the body it reads: 0 for none. The caller reads at most one
+    byte more of a stream and gives what it has; a longer body is not looked into. ``stats`` counts
     requests that are anonymous although something was there: ``empty``, ``too_long`` (the ID over
     256 bytes, or the body over its limit), ``undecodable`` and ``ambiguous`` (two that differ).
 
@@ -57,9 +57,9 @@ class Source(ABC):
 
     @property
     def places(self) -> tuple[str, ...]:
-        """Where it looks, in order, in the words of a configuration: ``header:x-user``, ...
+        """Where it looks, in order, as a configuration names it: ``header:x-user``, ...
 
-        A source of one's own that does not say is known by the name of its class.
+        A source without places of its own is shown by the name of its class.
 
         >>> from hashring.affinity.identity import cookie, header
         >>> first_of(header("x-user"), cookie("sid")).places
@@ -69,9 +69,9 @@ class Source(ABC):
 
     def __call__(self, request: Request | Fields, body: bytes = b"") -> str | None:
         """The client ID of ``request``, None if it is anonymous. Cost: 1 to 5 us without a body."""
-        return self._told(fields_of(request), body)
+        return self._read(fields_of(request), body)
 
-    def _told(self, fields: Fields, body: bytes) -> str | None:
+    def _read(self, fields: Fields, body: bytes) -> str | None:
         try:
             found = self.find(fields, body)
             return None if found is None else _checked(found)
@@ -84,7 +84,7 @@ def _checked(found: bytes | str) -> str:
     try:
         text = found if isinstance(found, str) else found.decode()
         size = len(text.encode()) if isinstance(found, str) else len(found)
-    except UnicodeError:  # bytes that are no UTF-8, or a lone surrogate
+    except UnicodeError:  # bytes that are not UTF-8, or a lone surrogate
         raise Unusable("undecodable") from None
     if not size:
         raise Unusable("empty")
@@ -101,12 +101,12 @@ class _FirstOf(Source):
 
     def find(self, fields: Fields, body: bytes) -> str | None:
         for source in self._sources:
-            found = source._told(fields, body)
+            found = source._read(fields, body)
             if found is not None:
                 return found
         return None
 
-    def _told(self, fields: Fields, body: bytes) -> str | None:
+    def _read(self, fields: Fields, body: bytes) -> str | None:
         return self.find(fields, body)  # which a source has checked
 
     @property

@@ -16,11 +16,11 @@ from hashring.gateway.demo.crowd import Crowd
 from hashring.gateway.demo.hosts import Backends
 from hashring.gateway.demo.story import FIRST, Story
 from hashring.gateway.server import serve
-from hashring.health import HealthMonitor, OutlierRules, Rules
+from hashring.health import HealthMonitor, OutlierRules, ProbeRules
 
 __all__ = ["Stage", "staged"]
 
-_RULES = Rules(interval=2.0, timeout=2.0, fall=2, rise=1, fast=0.25)
+_RULES = ProbeRules(interval=2.0, timeout=2.0, fall=2, rise=1, fast=0.25)
 """A killed host refuses at once. A long timeout, so that a busy machine does not look like one."""
 
 _OUTLIERS = OutlierRules(base=1.0)  # or a host that is back would be out for 30 s, longer than this

@@ -8,7 +8,7 @@ gives it its time; when that is over, it is cancelled and has failed.
 >>> async def answers(host):
 ...     return host.name == "web1"
 >>> asyncio.run(ask(answers, Host("web2"), within=1.0))
-'the probe said no'
+'the probe returned False'
 """
 
 from __future__ import annotations

@@ -11,8 +11,6 @@ from hashring.errors import ConfigError
 from hashring.hosts import Host
 from hashring.net import split_address
 
-__all__ = ["Probe", "Void", "ask", "endpoint"]
-
 Probe: TypeAlias = Callable[[Host], Awaitable[Any]]
 """Passes unless it returns False or raises."""
 
@@ -22,8 +20,8 @@ _OWN_FAULTS = frozenset(
 )
 
 
-class Void(Exception):  # noqa: N818  # not an error of the host: the probe says nothing
-    """The probe could not be made, for want of something on this side."""
+class Void(Exception):  # noqa: N818  # not an error of the host: the probe has no result
+    """The probe could not be made, because this process lacks a resource."""
 
 
 async def ask(probe: Probe, host: Host, within: float) -> str | None:
@@ -47,7 +45,7 @@ async def ask(probe: Probe, host: Host, within: float) -> str | None:
         if isinstance(error, OSError) and error.errno in _OWN_FAULTS:
             raise Void(_text(error)) from error
         return _text(error)
-    return "the probe said no" if answer is False else None
+    return "the probe returned False" if answer is False else None
 
 
 def _text(error: BaseException) -> str:

@@ -13,8 +13,6 @@ from hashring.health.probes._base import endpoint
 from hashring.hosts import Host
 from hashring.validators import PORT
 
-__all__ = ["HttpProbe"]
-
 GOOD = range(200, 400)
 """What HAProxy and Kubernetes take for healthy."""
 
@@ -118,7 +116,7 @@ async def _status(reader: asyncio.StreamReader) -> int:
         found = _STATUS.match(line)
         if found is None:
             raise ConnectionError(
-                f"answered with {line[:40]!r}, which is no HTTP/1.1" if line else "hung up"
+                f"answered with {line[:40]!r}, which is not valid HTTP/1.1" if line else "hung up"
             )
         status = int(found[1])
         if status >= 200:

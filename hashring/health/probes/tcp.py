@@ -8,8 +8,6 @@ from hashring.health.probes._base import endpoint
 from hashring.hosts import Host
 from hashring.validators import PORT
 
-__all__ = ["TcpProbe"]
-
 
 class TcpProbe:
     """Passes when ``host.address``, or its ``port``, accepts a TCP connection.

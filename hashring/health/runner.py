@@ -11,22 +11,19 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from hashring.balancer import Event, LoadBalancer
-from hashring.health.machine import Change
-from hashring.health.marks import held
+from hashring.health.probe_state import HealthChange
 from hashring.health.probes import Probe, Void, ask
-from hashring.health.verdicts import Marks, Verdicts
+from hashring.health.table import HealthTable, Marks, apply_marks
 from hashring.hosts import Host
 from hashring.strategies import Rng
 
-__all__ = ["Watch"]
-
 _log = logging.getLogger("hashring")
 
-_BAD_NEWS = frozenset({"down", "ejected", "lifted"})
+_BAD_NEWS = frozenset({"down", "ejected", "panic"})
 _RENEWING = frozenset({"register", "unregister", "replace"})
 
 
-class Watch:
+class ProbeRunner:
     """Probes the hosts of ``lb`` and listens to its leases, from ``run``'s beginning to its end.
 
     ``listeners`` are called with each change, in the event loop's thread. Only the counting of a
@@ -37,25 +34,25 @@ class Watch:
         self,
         lb: LoadBalancer,
         probe: Probe,
-        verdicts: Verdicts,
+        table: HealthTable,
         clock: Callable[[], float],
         rng: Rng,
     ) -> None:
-        self._lb, self._probe, self._verdicts = lb, probe, verdicts
+        self._lb, self._probe, self._table = lb, probe, table
         self._clock, self._rng = clock, rng
-        self.listeners: list[Callable[[Change], object]] = []
+        self.listeners: list[Callable[[HealthChange], object]] = []
         self.deaf = False  # in a forked child, which has these objects but not this loop
-        self.lock = threading.Lock()  # of the verdicts
+        self.lock = threading.Lock()  # of the table
         self._hosts: dict[str, Host] = {}  # who is probed, as they are now
         self._probers: dict[str, asyncio.Task[None]] = {}
         self._renewed: deque[str] = deque()
-        self._told: deque[Change] = deque()  # changes that listeners have not heard
+        self._changes: deque[HealthChange] = deque()  # changes that listeners have not heard
         self._loop: asyncio.AbstractEventLoop | None = None
         self._news = asyncio.Event()
-        self._teller = ThreadPoolExecutor(1, "hashring health marks")  # starts no thread yet
+        self._marker = ThreadPoolExecutor(1, "hashring health marks")  # starts no thread yet
 
     async def run(self, started: Callable[[], object]) -> None:
-        """Watch until cancelled; ``started`` is called when every host has its prober."""
+        """ProbeRunner until cancelled; ``started`` is called when every host has its prober."""
         self._loop = asyncio.get_running_loop()
         self._news = asyncio.Event()
         ends = [self._lb.subscribe(self._changed), self._lb.on_outcome(self._heard)]
@@ -86,16 +83,16 @@ class Watch:
         self._wake()
 
     def _heard(self, host: Host, failed: bool, why: str | None, took: float) -> None:
-        verdicts = self._verdicts
-        if self.deaf or not (failed or host.name in verdicts.suspects):
+        table = self._table
+        if self.deaf or not (failed or host.name in table.suspects):
             return  # the way of nearly every request
         now = self._clock()
         with self.lock:
-            changes = verdicts.answered(
+            changes = table.answered(
                 host.name, (why or "failed") if failed else None, now - took, now
             )
         if changes:
-            self._told.extend(changes)
+            self._changes.extend(changes)
             self._wake()
 
     def _wake(self) -> None:
@@ -117,7 +114,7 @@ class Watch:
                 del self._hosts[name]
                 self._probers.pop(name).cancel()
         with self.lock:
-            self._told.extend(self._verdicts.follow(members, self._clock(), renewed))
+            self._changes.extend(self._table.follow(members, self._clock(), renewed))
         for name, member in members.items():
             self._hosts[name] = member.host  # its weight and meta may be new
             if name not in self._probers:
@@ -130,7 +127,7 @@ class Watch:
         The first probe comes soon, and the second at a random moment of the interval: so the
         probes of a thousand hosts that came together are spread over it.
         """
-        verdicts, rules = self._verdicts, self._verdicts.rules
+        table, rules = self._table, self._table.rules
         wait, spread = rules.fast * self._rng.random(), self._rng.random()
         while True:
             await asyncio.sleep(wait)
@@ -138,28 +135,28 @@ class Watch:
             try:
                 why = await ask(self._probe, self._hosts[name], rules.timeout)
             except Void as void:
-                if not verdicts.stats["probes_void"]:  # once: it will not be the only one
+                if not table.stats["probes_void"]:  # once: it will not be the only one
                     _log.warning("a probe of %s could not be made: %s", name, void)
-                verdicts.stats["probes_void"] += 1
+                table.stats["probes_void"] += 1
             else:
                 now = self._clock()
                 with self.lock:
-                    changes = verdicts.probed(name, why, began, now)
+                    changes = table.probed(name, why, began, now)
                 if changes:
-                    self._told.extend(changes)
+                    self._changes.extend(changes)
                     self._news.set()
-            delay = rules.delay(verdicts.health[name], self._rng.random()) * spread
+            delay = rules.delay(table.health[name], self._rng.random()) * spread
             wait, spread = max(0.0, began + delay - self._clock()), 1.0
 
     async def _publish(self) -> None:
-        """Settle, tell the pool, then the listeners."""
-        # drained first: what comes while the pool is told is in the next round
-        told = [self._told.popleft() for _ in range(len(self._told))]
+        """Apply the marks to the pool, then notify the listeners."""
+        # drained first: changes that arrive meanwhile are in the next round
+        earlier = [self._changes.popleft() for _ in range(len(self._changes))]
         with self.lock:
-            marks, changes = self._verdicts.settle(self._clock())
+            marks, changes = self._table.settle(self._clock())
         await self._put(marks)
-        for change in (*told, *changes):
-            self._tell(change)
+        for change in (*earlier, *changes):
+            self._notify(change)
 
     async def _put(self, marks: Marks) -> None:
         """Make ``marks`` ours in the pool, all in one snapshot.
@@ -169,11 +166,11 @@ class Watch:
         own: those of the loop may all be waiting for the names or the answers of hosts that hang.
         """
         addresses = {name: host.address for name, host in self._hosts.items()}
-        if not held(self._lb.snapshot.members, marks, addresses)[1]:
+        if not apply_marks(self._lb.snapshot.members, marks, addresses)[1]:
             return
         # host by host, by the public calls, each would be a snapshot of its own
         loop = asyncio.get_running_loop()
-        job = loop.run_in_executor(self._teller, self._lb.apply, held, marks, addresses)
+        job = loop.run_in_executor(self._marker, self._lb.apply, apply_marks, marks, addresses)
         try:
             await asyncio.shield(job)
         except asyncio.CancelledError:
@@ -183,12 +180,12 @@ class Watch:
     async def _pause(self) -> None:
         """Wait for news, or for the end of the next ejection."""
         with self.lock:
-            due = self._verdicts.due()
+            due = self._table.due()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(None if due is None else max(0.0, due - self._clock())):
                 await self._news.wait()
 
-    def _tell(self, change: Change) -> None:
+    def _notify(self, change: HealthChange) -> None:
         level = logging.WARNING if change.kind in _BAD_NEWS else logging.INFO
         _log.log(level, "health: %s", change)
         for listener in tuple(self.listeners):
@@ -198,11 +195,11 @@ class Watch:
                 _log.exception("a listener failed on %s", change)
 
     async def _stop(self) -> None:
-        """End the probers; nobody watches from now on, so nobody is held down by us."""
+        """End the probers and release every host that this monitor holds down."""
         for prober in self._probers.values():
             prober.cancel()
         await asyncio.gather(*self._probers.values(), return_exceptions=True)
         try:
             await self._put(Marks({}, {}))
         finally:
-            self._teller.shutdown(wait=False)
+            self._marker.shutdown(wait=False)

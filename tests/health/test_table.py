@@ -12,14 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hashring.errors import ConfigError, UnknownHostError
-from hashring.health.machine import Change, Rules
 from hashring.health.outlier import OutlierRules
-from hashring.health.verdicts import Marks, Verdicts
+from hashring.health.probe_state import HealthChange, ProbeRules
+from hashring.health.table import HealthTable, Marks
 from hashring.hosts import Host
 from hashring.pool import Member
 
 NAMES = [f"web{number}" for number in range(24)]
-RULES = Rules(interval=5.0, timeout=2.0, fall=3, rise=2, fast=1.0)
+RULES = ProbeRules(interval=5.0, timeout=2.0, fall=3, rise=2, fast=1.0)
 OUTLIERS = OutlierRules(failures=3, base=10.0, cap=40.0, share=0.1)
 
 names = st.sampled_from(NAMES)
@@ -39,12 +39,12 @@ events = st.one_of(
 
 
 class World:
-    """A pool, its verdicts and a clock; after each event every promise is looked at."""
+    """A pool, its table and a clock; after each event every promise is looked at."""
 
     def __init__(self, hosts: int, when_all_down: Any, panic: float | None) -> None:
         self.now = 1000.0
         self.when_all_down, self.panic = when_all_down, panic
-        self.verdicts = Verdicts(RULES, OUTLIERS, when_all_down, panic)
+        self.table = HealthTable(RULES, OUTLIERS, when_all_down, panic)
         self.members = {name: Member(Host(name)) for name in NAMES[:hosts]}
         self.ejected_at: dict[str, float] = {}
         self.seen: Counter[str] = Counter()
@@ -54,11 +54,11 @@ class World:
     def follow(self, *renewed: str) -> None:
         for name in renewed:
             self.ejected_at.pop(name, None)
-        self.note(self.verdicts.follow(self.members, self.now, renewed))
+        self.note(self.table.follow(self.members, self.now, renewed))
 
     def do(self, kind: str, *rest: Any) -> None:
         getattr(self, "on_" + kind.replace(" ", "_"))(*rest)
-        self.marks, changes = self.verdicts.settle(self.now)
+        self.marks, changes = self.table.settle(self.now)
         self.note(changes)
         self.check()
 
@@ -67,7 +67,7 @@ class World:
 
     def probe(self, name: str, why: str | None) -> None:
         began, self.now = self.now, self.now + 0.01
-        self.note(self.verdicts.probed(name, why, began, self.now))
+        self.note(self.table.probed(name, why, began, self.now))
 
     def on_fails_probes(self, name: str, times: int) -> None:
         for _ in range(times):
@@ -80,14 +80,14 @@ class World:
     def on_fails_requests(self, name: str, times: int) -> None:
         for _ in range(times):
             usable = self.usable()
-            changes = self.verdicts.answered(name, "timeout", self.now, self.now)
+            changes = self.table.answered(name, "timeout", self.now, self.now)
             if changes:
                 assert name in usable, "ejected, but nobody would have gone there"
                 assert len(usable) > 1, "the last usable host was ejected"
             self.note(changes)
 
     def on_serves(self, name: str) -> None:
-        assert self.verdicts.answered(name, None, self.now, self.now) == ()
+        assert self.table.answered(name, None, self.now, self.now) == ()
 
     def on_comes(self, name: str) -> None:
         self.members = {**self.members, name: self.members.get(name, Member(Host(name)))}
@@ -102,7 +102,7 @@ class World:
         if name in self.members:
             self.members = {**self.members, name: Member(Host(name, address="another"))}
             self.follow(name)
-            assert self.verdicts.health[name].up
+            assert self.table.health[name].up
             assert name not in self.held()
 
     def edit(self, name: str, **fields: Any) -> None:
@@ -142,16 +142,16 @@ class World:
         }
 
     def held(self) -> set[str]:
-        """Who the verdicts themselves say is not well."""
-        down = {name for name, health in self.verdicts.health.items() if not health.up}
+        """Who the table themselves say is not well."""
+        down = {name for name, health in self.table.health.items() if not health.up}
         return down | {
-            name for name, record in self.verdicts.records.items() if record.until is not None
+            name for name, state in self.table.outlier_states.items() if state.until is not None
         }
 
     def usable(self) -> set[str]:
         return self.free() - self.held()
 
-    def note(self, changes: tuple[Change, ...]) -> None:
+    def note(self, changes: tuple[HealthChange, ...]) -> None:
         for change in changes:
             self.seen[change.kind] += 1
             assert change.why
@@ -169,11 +169,13 @@ class World:
                     assert OUTLIERS.base <= change.at - last, "back before the base time"
 
     def check(self) -> None:
-        ejected = {name for name, each in self.verdicts.records.items() if each.until is not None}
+        ejected = {
+            name for name, each in self.table.outlier_states.items() if each.until is not None
+        }
         assert len(ejected) <= OUTLIERS.most(len(self.members)) or not ejected
-        assert all(self.verdicts.records[name].until > self.now for name in ejected)  # type: ignore[operator]  # not None, see above
-        assert set(self.verdicts.health) == set(self.verdicts.records) == set(self.members)
-        due = self.verdicts.due()
+        assert all(self.table.outlier_states[name].until > self.now for name in ejected)  # type: ignore[operator]  # not None, see above
+        assert set(self.table.health) == set(self.table.outlier_states) == set(self.members)
+        due = self.table.due()
         assert (due is None) == (not ejected)
         self.check_marks(ejected)
 
@@ -187,7 +189,7 @@ class World:
             if self.when_all_down == "route" and not usable
             else bool(usable) and self.panic is not None and len(usable) < self.panic * len(free)
         )
-        assert (marks.lifted is not None) == few == (self.verdicts.lifted is not None)
+        assert (marks.panic_reason is not None) == few == (self.table.panic_reason is not None)
         assert by_us == (set() if few else self.held())
         assert few or set(marks.outlier) == ejected
         if self.when_all_down == "route" and free:
@@ -220,8 +222,8 @@ def test_every_promise_on_any_schedule(
         pass
     assert world.marks == Marks({}, {})
     assert not world.held(), "everything returns after the last fault"
-    counts = world.verdicts.stats
-    assert counts["lifted"] == counts["restored"] == world.seen["lifted"]
+    counts = world.table.stats
+    assert counts["panic"] == counts["restored"] == world.seen["panic"]
     assert counts["ejections"] == world.seen["ejected"]
     assert (counts["went_down"], counts["came_up"]) == (world.seen["down"], world.seen["up"])
 
@@ -230,8 +232,8 @@ def test_one_event_when_all_are_down_however_long() -> None:
     world = World(3, "route", None)
     for _ in range(5):
         world.do("all fail")
-    assert (world.seen["lifted"], world.verdicts.stats["lifted"]) == (1, 1)
-    assert "all 3 hosts" in str(world.marks.lifted)
+    assert (world.seen["panic"], world.table.stats["panic"]) == (1, 1)
+    assert "all 3 hosts" in str(world.marks.panic_reason)
     world.do("passes probes", "web1", 1)
     assert set(world.marks.probe) == {"web0", "web2"}, "the others' marks are back"
     assert world.seen["restored"] == 1
@@ -243,16 +245,16 @@ def test_an_ejected_host_and_dead_others_are_all_routed_to() -> None:
     assert set(world.marks.outlier) == {"web0"}
     for name in ("web1", "web2"):
         world.do("fails probes", name, 3)
-    assert world.marks == Marks({}, {}, world.verdicts.lifted)
+    assert world.marks == Marks({}, {}, world.table.panic_reason)
 
 
 def test_the_operators_marks_always_count() -> None:
     world = World(2, "route", None)
     world.do("operator takes", "web0")
     world.do("fails probes", "web1", 3)
-    assert world.marks.lifted, "web1 is all that the operator leaves"
+    assert world.marks.panic_reason, "web1 is all that the operator leaves"
     world.do("operator takes", "web1")
-    assert world.marks.lifted is None, "nobody is left to be routed to"
+    assert world.marks.panic_reason is None, "nobody is left to be routed to"
 
 
 def test_refuse_means_that_requests_fail() -> None:
@@ -265,9 +267,9 @@ def test_panic_lifts_before_the_last_one_falls() -> None:
     world = World(4, "route", 0.5)
     world.do("fails probes", "web0", 3)
     world.do("fails probes", "web1", 3)
-    assert world.marks.lifted is None, "half are left"
+    assert world.marks.panic_reason is None, "half are left"
     world.do("fails probes", "web2", 3)
-    assert "only 1 of 4" in str(world.marks.lifted)
+    assert "only 1 of 4" in str(world.marks.panic_reason)
 
 
 def test_the_last_usable_host_is_never_ejected() -> None:
@@ -276,7 +278,7 @@ def test_the_last_usable_host_is_never_ejected() -> None:
     world.do("drains", "web2")
     world.do("fails requests", "web0", 12)
     assert world.marks.outlier == {}
-    assert world.verdicts.stats["ejections_refused"] == 4
+    assert world.table.stats["ejections_refused"] == 4
     world.do("resumes", "web2")
     world.do("fails requests", "web0", 3)
     assert set(world.marks.outlier) == {"web0"}
@@ -287,7 +289,7 @@ def test_the_limit_counts_what_it_refuses() -> None:
     for name in ("web0", "web1", "web2"):
         world.do("fails requests", name, 3)
     assert set(world.marks.outlier) == {"web0"}
-    assert world.verdicts.stats["ejections_refused"] == 2
+    assert world.table.stats["ejections_refused"] == 2
 
 
 def test_a_pool_that_shrinks_lets_back_whom_its_limit_no_longer_covers() -> None:
@@ -302,26 +304,26 @@ def test_a_pool_that_shrinks_lets_back_whom_its_limit_no_longer_covers() -> None
 
 
 def test_a_host_found_held_by_probe_starts_down_and_needs_one_success() -> None:
-    verdicts = Verdicts(RULES, OUTLIERS)
-    verdicts.follow({"a": Member(Host("a"), {"probe": "refused"}), "b": Member(Host("b"))}, 0.0)
-    assert verdicts.settle(0.0)[0].probe == {"a": "refused"}
-    assert verdicts.probed("a", None, 1.0, 1.0)[0].kind == "up"
+    table = HealthTable(RULES, OUTLIERS)
+    table.follow({"a": Member(Host("a"), {"probe": "refused"}), "b": Member(Host("b"))}, 0.0)
+    assert table.settle(0.0)[0].probe == {"a": "refused"}
+    assert table.probed("a", None, 1.0, 1.0)[0].kind == "up"
 
 
 def test_without_outlier_detection_requests_say_nothing() -> None:
-    verdicts = Verdicts(RULES, None)
-    verdicts.follow({"a": Member(Host("a")), "b": Member(Host("b"))}, 0.0)
-    assert all(verdicts.answered("a", "timeout", 0.0, 0.0) == () for _ in range(50))
+    table = HealthTable(RULES, None)
+    table.follow({"a": Member(Host("a")), "b": Member(Host("b"))}, 0.0)
+    assert all(table.answered("a", "timeout", 0.0, 0.0) == () for _ in range(50))
 
 
 @pytest.mark.parametrize("options", [{"when_all_down": "pray"}, {"panic": 2}, {"panic": "x"}])
 def test_options_that_cannot_work(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError) as error:
-        Verdicts(RULES, OUTLIERS, **options)
+        HealthTable(RULES, OUTLIERS, **options)
     assert error.value.option in options
 
 
 def test_an_unknown_host_is_named() -> None:
-    verdicts = Verdicts(RULES, OUTLIERS)
+    table = HealthTable(RULES, OUTLIERS)
     with pytest.raises(UnknownHostError):
-        verdicts.of(verdicts.health, "nobody")
+        table.of(table.health, "nobody")

@@ -1,4 +1,4 @@
-"""Who is to be held down, all in all?  Probes and outliers in one decision, no clock, no I/O."""
+"""The hosts to hold down, by probes and outliers together. No clock, no I/O."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
+from hashring import pool
 from hashring.errors import UnknownHostError
 from hashring.health import outlier
-from hashring.health.machine import Change, Health, Rules, probed
-from hashring.health.outlier import OutlierRules, Record
+from hashring.health.outlier import OutlierRules, OutlierState
+from hashring.health.probe_state import HealthChange, ProbeRules, ProbeState, probed
 from hashring.hosts import Host
-from hashring.pool import MACHINE_HOLDERS, Member, Members
+from hashring.pool import MACHINE_HOLDERS, Change, Edited, Member, Members
 from hashring.validators import FRACTION, choice
-
-__all__ = ["Marks", "Verdicts", "WhenAllDown"]
 
 WhenAllDown = Literal["route", "refuse"]
 T = TypeVar("T")
@@ -23,31 +22,31 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """Whom to hold down: holder -> host -> reason. ``lifted`` says why nobody is, if so."""
+    """Hosts to hold down: holder -> host -> reason; ``panic_reason`` in panic mode."""
 
     probe: Mapping[str, str]
     outlier: Mapping[str, str]
-    lifted: str | None = None
+    panic_reason: str | None = None
 
 
-class Verdicts:
+class HealthTable:
     """The health of all hosts of one pool; methods take the time and return what changed.
 
     ``when_all_down="route"`` lifts all marks while no host that others leave in would be left,
-    ``panic`` also while less than that fraction would be. Not for two threads at once.
+    ``panic`` also while less than that fraction would be. Not thread-safe.
 
-    >>> verdicts = Verdicts(Rules(fall=1), OutlierRules())
-    >>> verdicts.follow({name: Member(Host(name)) for name in ("a", "b")}, now=0.0)
+    >>> table = HealthTable(ProbeRules(fall=1), OutlierRules())
+    >>> table.follow({name: Member(Host(name)) for name in ("a", "b")}, now=0.0)
     ()
-    >>> [str(change) for change in verdicts.probed("a", "refused", 1.0, 1.0)]
+    >>> [str(change) for change in table.probed("a", "refused", 1.0, 1.0)]
     ['down a: refused (1 probe)']
-    >>> verdicts.settle(1.0)[0].probe
+    >>> table.settle(1.0)[0].probe
     {'a': 'refused (1 probe)'}
     """
 
     def __init__(
         self,
-        rules: Rules,
+        rules: ProbeRules,
         outliers: OutlierRules | None,
         when_all_down: WhenAllDown = "route",
         panic: float | None = None,
@@ -58,11 +57,11 @@ class Verdicts:
         self.rules, self.outliers = rules, outliers
         self._when_all_down, self._panic = when_all_down, panic
         self._members: Members = {}
-        self.health: dict[str, Health] = {}
-        self.records: dict[str, Record] = {}
+        self.health: dict[str, ProbeState] = {}
+        self.outlier_states: dict[str, OutlierState] = {}
         self.suspects: set[str] = set()  # whose failures in a row a success would end
         self._ejected: set[str] = set()
-        self._lifted: str | None = None
+        self._panic_reason: str | None = None
         self.stats = dict.fromkeys(_COUNTED.values(), 0) | {
             "probes": 0,
             "probes_failed": 0,
@@ -72,32 +71,34 @@ class Verdicts:
 
     def follow(
         self, members: Members, now: float, renewed: Collection[str] = ()
-    ) -> tuple[Change, ...]:
+    ) -> tuple[HealthChange, ...]:
         """These are the members now; those in ``renewed`` are others under the name. Cost: O(n).
 
         A host that is found held by ``probe`` starts down and needs one success.
         """
         self._members = members
         for name in [name for name in self.health if name not in members or name in renewed]:
-            del self.health[name], self.records[name]
+            del self.health[name], self.outlier_states[name]
             self.suspects.discard(name)
             self._ejected.discard(name)
         for name, member in members.items():
             if name not in self.health:
                 held = member.down.get("probe")
-                self.health[name] = Health(name, up=held is None, why=held or "", since=now)
-                self.records[name] = Record(name, since=now)
+                self.health[name] = ProbeState(name, up=held is None, why=held or "", since=now)
+                self.outlier_states[name] = OutlierState(name, since=now)
         return self._shrink(now)
 
-    def _shrink(self, now: float) -> tuple[Change, ...]:
+    def _shrink(self, now: float) -> tuple[HealthChange, ...]:
         """Let back whom the limit of a pool grown smaller no longer covers."""
         if self.outliers is None or not self._ejected:
             return ()
         over = len(self._ejected) - self.outliers.most(len(self._members))
-        soonest = sorted(self._ejected, key=lambda name: (self.records[name].until, name))
+        soonest = sorted(self._ejected, key=lambda name: (self.outlier_states[name].until, name))
         return self._back(((name, "the pool is smaller") for name in soonest[: max(0, over)]), now)
 
-    def probed(self, name: str, why: str | None, began: float, now: float) -> tuple[Change, ...]:
+    def probed(
+        self, name: str, why: str | None, began: float, now: float
+    ) -> tuple[HealthChange, ...]:
         """A probe that ``began`` then has passed (``why`` None) or failed. Cost: O(1)."""
         if name not in self.health:
             return ()
@@ -105,25 +106,27 @@ class Verdicts:
         self.stats["probes_failed"] += why is not None
         self.health[name], changes = probed(self.health[name], why, now, self.rules)
         if why is None and name in self._ejected and self.outliers is not None:
-            reason = outlier.may_return(self.records[name], began, now, self.outliers)
+            reason = outlier.may_return(self.outlier_states[name], began, now, self.outliers)
             if reason is not None:
                 changes += self._back([(name, reason)], now)
         return self._counted(changes)
 
-    def answered(self, name: str, why: str | None, began: float, now: float) -> tuple[Change, ...]:
+    def answered(
+        self, name: str, why: str | None, began: float, now: float
+    ) -> tuple[HealthChange, ...]:
         """A request that ``began`` then ended well (``why`` None) or failed.
 
         Cost: O(1), and O(n) where it may eject.
         """
-        record = self.records.get(name)
+        state = self.outlier_states.get(name)
         rules = self.outliers
-        if record is None or rules is None:
+        if state is None or rules is None:
             return ()
-        due = why is not None and record.until is None and not (record.run + 1) % rules.failures
+        due = why is not None and state.until is None and not (state.run + 1) % rules.failures
         room = due and self._has_room(name)
         self.stats["ejections_refused"] += due and not room
-        new, changes = outlier.answered(record, why, began, now, rules, room=room)
-        self.records[name] = new
+        new, changes = outlier.answered(state, why, began, now, rules, room=room)
+        self.outlier_states[name] = new
         (self.suspects.add if new.run else self.suspects.discard)(name)
         if new.until is not None:
             self._ejected.add(name)
@@ -136,52 +139,52 @@ class Verdicts:
         left = [each for each in self._free() if not self._held(each)]
         return name in left and len(left) > 1  # never the last usable one
 
-    def tick(self, now: float) -> tuple[Change, ...]:
+    def tick(self, now: float) -> tuple[HealthChange, ...]:
         """Let back whose time is over. Cost: O(ejected)."""
         if self.outliers is None:
             return ()
         rules = self.outliers
         asked = [
-            (name, outlier.may_return(self.records[name], -math.inf, now, rules))
+            (name, outlier.may_return(self.outlier_states[name], -math.inf, now, rules))
             for name in sorted(self._ejected)
         ]
         return self._back(((name, why) for name, why in asked if why is not None), now)
 
     def due(self) -> float | None:
-        """When the next ejection ends; None if nobody is ejected."""
-        ends = (self.records[name].until for name in self._ejected)
+        """When the next ejection ends; None if no host is ejected."""
+        ends = (self.outlier_states[name].until for name in self._ejected)
         return min((end for end in ends if end is not None), default=None)
 
-    def settle(self, now: float) -> tuple[Marks, tuple[Change, ...]]:
-        """Whom to hold down now, and whether that was lifted or restored. Cost: O(n)."""
+    def settle(self, now: float) -> tuple[Marks, tuple[HealthChange, ...]]:
+        """Whom to hold down now, and whether that was panic_reason or restored. Cost: O(n)."""
         ticked = self.tick(now)
-        before, self._lifted = self._lifted, self._why_lifted()
-        changes: tuple[Change, ...] = ()
-        if self._lifted is not None and before is None:
-            changes = (Change("lifted", None, self._lifted, now),)
-        elif self._lifted is None and before is not None:
-            changes = (Change("restored", None, "enough hosts are up again", now),)
+        before, self._panic_reason = self._panic_reason, self._reason_to_panic()
+        changes: tuple[HealthChange, ...] = ()
+        if self._panic_reason is not None and before is None:
+            changes = (HealthChange("panic", None, self._panic_reason, now),)
+        elif self._panic_reason is None and before is not None:
+            changes = (HealthChange("restored", None, "enough hosts are up again", now),)
         changes = ticked + self._counted(changes)
-        if self._lifted is not None:
-            return Marks({}, {}, self._lifted), changes
+        if self._panic_reason is not None:
+            return Marks({}, {}, self._panic_reason), changes
         down = {name: health.why for name, health in self.health.items() if not health.up}
-        out = {name: self.records[name].why for name in sorted(self._ejected)}
+        out = {name: self.outlier_states[name].why for name in sorted(self._ejected)}
         return Marks(down, out), changes
 
     @property
-    def lifted(self) -> str | None:
-        """Why nobody is held down, whatever the verdicts; None while they count."""
-        return self._lifted
+    def panic_reason(self) -> str | None:
+        """Why panic mode holds no host down; None while probes and outliers count."""
+        return self._panic_reason
 
-    def of(self, verdicts: Mapping[str, T], host: str | Host) -> T:
-        """One host's entry in ``health`` or ``records``. Raises ``UnknownHostError``."""
+    def of(self, table: Mapping[str, T], host: str | Host) -> T:
+        """One host's entry in ``health`` or ``outlier_states``. Raises ``UnknownHostError``."""
         name = host.name if isinstance(host, Host) else host
         try:
-            return verdicts[name]
+            return table[name]
         except KeyError:
             raise UnknownHostError(name, known=self._members) from None
 
-    def _why_lifted(self) -> str | None:
+    def _reason_to_panic(self) -> str | None:
         free = self._free()
         left = sum(not self._held(name) for name in free)
         if not free or left == len(free):
@@ -199,15 +202,15 @@ class Verdicts:
     def _held(self, name: str) -> bool:
         return not self.health[name].up or name in self._ejected
 
-    def _back(self, whom: Iterable[tuple[str, str]], now: float) -> tuple[Change, ...]:
-        changes: tuple[Change, ...] = ()
+    def _back(self, whom: Iterable[tuple[str, str]], now: float) -> tuple[HealthChange, ...]:
+        changes: tuple[HealthChange, ...] = ()
         for name, why in whom:
-            self.records[name], made = outlier.returned(self.records[name], why, now)
+            self.outlier_states[name], made = outlier.returned(self.outlier_states[name], why, now)
             self._ejected.discard(name)
             changes += made
         return self._counted(changes)
 
-    def _counted(self, changes: tuple[Change, ...]) -> tuple[Change, ...]:
+    def _counted(self, changes: tuple[HealthChange, ...]) -> tuple[HealthChange, ...]:
         for change in changes:
             self.stats[_COUNTED[change.kind]] += 1
         return changes
@@ -218,10 +221,37 @@ _COUNTED = {
     "up": "came_up",
     "ejected": "ejections",
     "returned": "returned",
-    "lifted": "lifted",
+    "panic": "panic",
     "restored": "restored",
 }
 
 
 def _left_in(member: Member) -> bool:
     return not member.drains and MACHINE_HOLDERS.issuperset(member.down)
+
+
+def apply_marks(members: Members, marks: Marks, addresses: Mapping[str, str]) -> Edited:
+    """``probe`` and ``outlier`` hold down exactly the hosts in ``marks``.
+
+    ``addresses`` are those that were judged: a host that has another one by now is another
+    machine, and not marked. A mark that is there keeps its first reason. Cost: O(n).
+
+    >>> from hashring.hosts import Host
+    >>> members = {"a": pool.Member(Host("a")), "b": pool.Member(Host("b"), {"outlier": "x"})}
+    >>> after, changes = apply_marks(members, Marks({"a": "refused"}, {}), {"a": "a", "b": "b"})
+    >>> dict(after["a"].down), dict(after["b"].down), len(changes)
+    ({'probe': 'refused'}, {}, 2)
+    """
+    changes: list[Change] = []
+    for holder, wanted in (("probe", marks.probe), ("outlier", marks.outlier)):
+        for name, member in members.items():
+            reason = wanted.get(name)
+            if reason is not None and addresses.get(name) != member.host.address:
+                reason = None
+            if reason is not None and holder not in member.down:
+                members, made = pool.marked(members, name, reason, holder)
+                changes += made
+            elif reason is None and holder in member.down:
+                members, made = pool.unmarked(members, name, holder)
+                changes += made
+    return members, changes

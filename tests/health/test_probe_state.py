@@ -10,24 +10,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hashring.errors import ConfigError
-from hashring.health import Change, Health, Rules
-from hashring.health.machine import probed
+from hashring.health import HealthChange, ProbeRules, ProbeState
+from hashring.health.probe_state import probed
 
 
-def after(results: list[bool], rules: Rules) -> tuple[list[bool], list[Change]]:
+def after(results: list[bool], rules: ProbeRules) -> tuple[list[bool], list[HealthChange]]:
     """The verdict after each result, and all changes; result n comes at second n."""
-    health = Health("a")
-    verdicts: list[bool] = []
-    seen: list[Change] = []
+    health = ProbeState("a")
+    table: list[bool] = []
+    seen: list[HealthChange] = []
     for now, passed in enumerate(results):
         health, changes = probed(health, None if passed else "refused", float(now), rules)
-        verdicts.append(health.up)
+        table.append(health.up)
         seen += changes
-    return verdicts, seen
+    return table, seen
 
 
 def naive(results: list[bool], fall: int, rise: int) -> list[bool]:
-    up, verdicts = True, []
+    up, table = True, []
     for end in range(1, len(results) + 1):
         so_far = results[:end]
         needed = rise if True in results[: end - 1] else 1
@@ -35,15 +35,15 @@ def naive(results: list[bool], fall: int, rise: int) -> list[bool]:
             up = False
         elif not up and end >= needed and all(so_far[-needed:]):
             up = True
-        verdicts.append(up)
-    return verdicts
+        table.append(up)
+    return table
 
 
 @given(st.lists(st.booleans(), max_size=60), st.integers(1, 5), st.integers(1, 5))
 def test_verdicts_are_those_of_a_naive_count(results: list[bool], fall: int, rise: int) -> None:
-    verdicts, changes = after(results, Rules(fall=fall, rise=rise))
-    assert verdicts == naive(results, fall, rise)
-    turns = [n for n, (a, b) in enumerate(zip([True, *verdicts], verdicts, strict=False)) if a != b]
+    table, changes = after(results, ProbeRules(fall=fall, rise=rise))
+    assert table == naive(results, fall, rise)
+    turns = [n for n, (a, b) in enumerate(zip([True, *table], table, strict=False)) if a != b]
     assert [change.at for change in changes] == turns
     assert [change.kind for change in changes] == ["down", "up"] * (len(turns) // 2) + ["down"] * (
         len(turns) % 2
@@ -52,28 +52,28 @@ def test_verdicts_are_those_of_a_naive_count(results: list[bool], fall: int, ris
 
 
 def test_a_host_first_seen_failing_needs_one_success_and_a_proven_one_two() -> None:
-    assert after([False] * 3 + [True], Rules())[0] == [True, True, False, True]
-    verdicts, _ = after([True] + [False] * 3 + [True] * 2, Rules())
-    assert verdicts == [True, True, True, False, False, True]
+    assert after([False] * 3 + [True], ProbeRules())[0] == [True, True, False, True]
+    table, _ = after([True] + [False] * 3 + [True] * 2, ProbeRules())
+    assert table == [True, True, True, False, False, True]
 
 
 def test_probes_are_faster_while_a_verdict_is_in_the_making() -> None:
-    rules = Rules(interval=5, fast=1, jitter=0.2)
-    health = Health("a")
+    rules = ProbeRules(interval=5, fast=1, jitter=0.2)
+    health = ProbeState("a")
     delays = []
     for why in ("x", "x", "x", "x", None, None, None):
         health, _ = probed(health, why, 0.0, rules)
         delays.append(rules.delay(health, 0.0))
     assert delays == [1, 1, 5, 5, 5, 5, 5]  # the first success is enough here
-    proven, _ = probed(Health("b", up=False, proven=True), None, 0.0, rules)
+    proven, _ = probed(ProbeState("b", up=False, proven=True), None, 0.0, rules)
     assert rules.delay(proven, 0.0) == 1
 
 
 @given(st.floats(0, 1, exclude_max=True), st.floats(0, 0.99), st.integers(0, 2))
 def test_jitter_takes_off_and_never_adds(lot: float, jitter: float, run: int) -> None:
-    rules = Rules(interval=5, fast=2, jitter=jitter)
+    rules = ProbeRules(interval=5, fast=2, jitter=jitter)
     longest = 2 if run else 5
-    delay = rules.delay(Health("a", run=run), lot)
+    delay = rules.delay(ProbeState("a", run=run), lot)
     assert longest * (1 - jitter) - 1e-9 <= delay <= longest
 
 
@@ -89,11 +89,11 @@ def test_a_silent_host_is_down_in_time(
     interval: float, timeout: float, fast: float, fall: int, jitter: float, data: Any
 ) -> None:
     """From the worst moment: a probe has just passed, and each later one takes its whole time."""
-    rules = Rules(
+    rules = ProbeRules(
         interval, timeout=timeout * interval, fast=fast * interval, fall=fall, jitter=jitter
     )
     lots = st.floats(0, 1, exclude_max=True)
-    health, began, now = Health("a", proven=True), 0.0, 0.0
+    health, began, now = ProbeState("a", proven=True), 0.0, 0.0
     while health.up:
         began = max(now, began + rules.delay(health, data.draw(lots)))
         now = began + rules.timeout
@@ -117,5 +117,5 @@ def test_a_silent_host_is_down_in_time(
 )
 def test_rules_that_cannot_work(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError) as error:
-        Rules(**options)
+        ProbeRules(**options)
     assert error.value.option in options

@@ -1,4 +1,4 @@
-"""Is this host up, after what its probes said?  A pure machine: state, result, time -> state."""
+"""The probe state of one host, as a pure function: state, result, time -> state."""
 
 from __future__ import annotations
 
@@ -9,18 +9,16 @@ from typing import Literal
 from hashring.errors import ConfigError
 from hashring.validators import COUNT, SECONDS, check_options, number, option
 
-__all__ = ["Change", "Health", "Kind", "Rules", "probed"]
-
-Kind = Literal["down", "up", "ejected", "returned", "lifted", "restored"]
+Kind = Literal["down", "up", "ejected", "returned", "panic", "restored"]
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class HealthChange:
     """One thing that changed: ``kind``, for which host (None: for all), why, and when.
 
-    ``down`` and ``up`` are the probes' verdict, ``ejected`` and ``returned`` that of outlier
-    detection; ``lifted`` says that too few hosts are left, so that all are routed to, and
-    ``restored`` that this is over. ``at`` is a reading of the monitor's clock.
+    ``down`` and ``up`` come from probes, ``ejected`` and ``returned`` from outlier detection;
+    ``panic`` means that too few hosts are left, so all get requests; ``restored`` ends it. ``at``
+    is a reading of the monitor's clock.
     """
 
     kind: Kind
@@ -33,7 +31,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class ProbeRules:
     """When probes run and how many make a verdict; all times in seconds.
 
     A host goes down after ``fall`` failures in a row and up after ``rise`` successes. Probes start
@@ -45,7 +43,7 @@ class Rules:
     The defaults are those of HAProxy (fall 3, rise 2) with a longer interval, 5 s for 2 s: every
     router probes every host. Raises ``ConfigError``.
 
-    >>> Rules(timeout=9)
+    >>> ProbeRules(timeout=9)
     Traceback (most recent call last):
     hashring.errors.ConfigError: timeout must be at most interval, got 9 and 5 seconds
     """
@@ -75,21 +73,22 @@ class Rules:
                     option=name,
                 )
 
-    def delay(self, health: Health, lot: float) -> float:
+    def delay(self, health: ProbeState, lot: float) -> float:
         """Seconds from the start of one probe to that of the next; ``lot`` is random in 0..1.
 
-        >>> Rules().delay(Health("a", run=1), 0.0), Rules().delay(Health("a"), 1.0)
+        >>> rules = ProbeRules()
+        >>> rules.delay(ProbeState("a", run=1), 0.0), rules.delay(ProbeState("a"), 1.0)
         (1.0, 4.5)
         """
         return (self.fast if health.run else self.interval) * (1 - self.jitter * lot)
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
+class ProbeState:
     """What probes say of one host.
 
-    ``run`` counts the results in a row that speak against the verdict ``up``; ``proven`` says
-    whether a probe has ever passed; ``why`` is the last failure's text; ``since`` is when the
+    ``run`` counts the results in a row that contradict ``up``; ``proven`` is whether a probe
+    has ever passed; ``why`` is the last failure's text; ``since`` is when the
     verdict was given.
     """
 
@@ -102,19 +101,19 @@ class Health:
 
 
 def probed(
-    health: Health, why: str | None, now: float, rules: Rules
-) -> tuple[Health, tuple[Change, ...]]:
+    health: ProbeState, why: str | None, now: float, rules: ProbeRules
+) -> tuple[ProbeState, tuple[HealthChange, ...]]:
     """The health after one probe, and what changed; ``why`` is None if it passed.
 
     A host is up until ``fall`` probes fail. One that was down before any probe passed needs a
     single success: it is starting, not flapping. Source: HAProxy's ``fall`` and ``rise``, Envoy's
     first pass. Cost: O(1).
 
-    >>> health = Health("a", run=2)
-    >>> health, changes = probed(health, "refused", 7.0, Rules())
+    >>> health = ProbeState("a", run=2)
+    >>> health, changes = probed(health, "refused", 7.0, ProbeRules())
     >>> health.up, str(changes[0])
     (False, 'down a: refused (3 probes in a row)')
-    >>> probed(health, None, 8.0, Rules())[0].up
+    >>> probed(health, None, 8.0, ProbeRules())[0].up
     True
     """
     passed = why is None
@@ -131,4 +130,4 @@ def probed(
     probes = "1 probe" if run == 1 else f"{run} probes in a row"
     text = f"{probes} passed" if why is None else f"{why} ({probes})"
     turned = replace(settled, up=passed, run=0, why=text if why is not None else "", since=now)
-    return turned, (Change(kind, health.host, text, now),)
+    return turned, (HealthChange(kind, health.host, text, now),)
