@@ -15,13 +15,14 @@ from docutils.statemachine import StringList
 from sphinx.util.docutils import SphinxDirective
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
+PICTURE = re.compile(r"^# picture: (.+\n(?:#   .+\n)*)", re.MULTILINE)
 HANGS = 300  # seconds for one cell; none takes ten
 
 
 class NotebookDirective(SphinxDirective):
     """``{notebook} NAME``: the cells of ``notebooks/NAME.ipynb`` below its title.
 
-    A picture's alternative text is the comment ``# picture: ...`` of its cell, or the sentence
+    A picture's alternative text is the comment ``# picture: ...`` of its cell, or the paragraph
     before it. With the option ``notebooks`` of the build, only the notebooks named there run.
     """
 
@@ -49,9 +50,9 @@ class NotebookDirective(SphinxDirective):
                 found += self._markdown(text)
                 continue
             found += self._code(cell.source)
-            alt = re.search(r"^# picture: (.+)$", cell.source, re.MULTILINE)
+            alt = PICTURE.search(cell.source)
             for output in cell.get("outputs", []):
-                found += self._output(output, alt[1] if alt else _first_sentence(prose))
+                found += self._output(output, _words(alt[1] if alt else prose))
         return found
 
     def _markdown(self, text: str) -> list[nodes.Node]:
@@ -62,7 +63,7 @@ class NotebookDirective(SphinxDirective):
         return container.children
 
     def _code(self, source: str) -> list[nodes.Node]:
-        shown = re.sub(r"^# picture: .+\n", "", source, flags=re.MULTILINE)
+        shown = PICTURE.sub("", source)
         return [nodes.literal_block(shown, shown, language="python")]
 
     def _output(self, output: Any, alt: str) -> list[nodes.Node]:
@@ -85,9 +86,9 @@ class NotebookDirective(SphinxDirective):
         return os.path.relpath(path, Path(self.env.srcdir) / Path(self.env.docname).parent)
 
 
-def _first_sentence(prose: str) -> str:
-    plain = re.sub(r"[*`#|]", "", prose.strip().rpartition("\n\n")[2])
-    return " ".join(plain.split()).partition(". ")[0].rstrip(".") or "A picture of the result"
+def _words(text: str) -> str:
+    """The text of a comment, or the last paragraph of prose, as one line."""
+    return " ".join(re.sub(r"[*`#|]", "", text.strip().rpartition("\n\n")[2]).split())
 
 
 def _executed(notebook: Any) -> Any:

@@ -164,6 +164,17 @@ def test_every_notebook_has_a_page_with_its_title() -> None:
         assert page == f"{title}\n\n```{{notebook}} {path.stem}\n```\n"
 
 
+def test_every_picture_of_a_notebook_has_a_text() -> None:
+    cells = [
+        cell["source"] if isinstance(cell["source"], str) else "".join(cell["source"])
+        for path in (ROOT / "notebooks").glob("*.ipynb")
+        for cell in json.loads(path.read_text("utf-8"))["cells"]
+    ]
+    pictures = [source for source in cells if "plt.show()" in source]
+    assert pictures
+    assert [source for source in pictures if "\n# picture: " not in f"\n{source}"] == []
+
+
 @pytest.mark.parametrize("page", ["commands.html", "settings.html"])
 def test_a_generated_page_has_every_section(page: str, pages: dict[Path, Page]) -> None:
     (found,) = (each for path, each in pages.items() if path.name == page)
