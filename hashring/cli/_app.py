@@ -13,26 +13,41 @@ from typing import Any
 
 import click
 
+from hashring.cli._operate import COMMANDS
 from hashring.errors import ConfigError, HashringError, NoHostsError
 from hashring.text import closest, printable
 
 _PACKAGE = __name__.rpartition(".")[0]
 _FOLDER = Path(__file__).parent
 _LONGEST = 1000  # characters of an error: names in it come from outside
+_SUMMARY = 60  # characters of a summary
 INTERRUPTED = 130  # what a shell reports for a command that Ctrl-C ended: 128 + SIGINT
 
 
 class App(click.Group):
-    """A group whose commands are the files beside this one."""
+    """A group whose commands are the files beside this one, and those on a running gateway."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The names of the commands, sorted. Cost: one directory listing."""
-        found = (entry.name for entry in pkgutil.iter_modules([str(_FOLDER)]))
-        return sorted(name.replace("_", "-") for name in found if not name.startswith("_"))
+        return sorted([*_files(), *COMMANDS])
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the two lists of commands with their summaries."""
+        for title, names in (
+            ("Commands", sorted(_files())),
+            ("Commands on a running gateway", sorted(COMMANDS)),
+        ):
+            found = ((name, self.get_command(ctx, name)) for name in names)
+            with formatter.section(title):
+                formatter.write_dl(
+                    [(name, each.get_short_help_str(_SUMMARY)) for name, each in found if each]
+                )
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command ``cmd_name``, imported now, or None."""
-        if cmd_name not in self.list_commands(ctx):
+        if cmd_name in COMMANDS:
+            return COMMANDS[cmd_name]
+        if cmd_name not in _files():
             return None
         found: click.Command = import_module(f"{_PACKAGE}.{cmd_name.replace('-', '_')}").command
         return found
@@ -77,6 +92,11 @@ class App(click.Group):
         except BrokenPipeError:
             _drop_stdout()
         return 0
+
+
+def _files() -> list[str]:
+    found = (entry.name for entry in pkgutil.iter_modules([str(_FOLDER)]))
+    return [name.replace("_", "-") for name in found if not name.startswith("_")]
 
 
 def _never_fail_to_print() -> None:

@@ -1,9 +1,10 @@
-"""The pool of a running gateway, read from its ``/state``."""
+"""A running gateway: its admin listener, and its pool as ``/state`` describes it."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from typing import Any
@@ -37,40 +38,55 @@ class Running:
     away: Mapping[str, str]
 
 
-def asked(url: str) -> Any:
-    """The state from the admin listener at ``url``, as JSON.
+class AdminClient:
+    """The admin listener of a running gateway. Raises ``ConfigError`` for an invalid URL."""
 
-    Raises ``ConfigError`` for an invalid URL, ``HashringError`` without a valid response.
-    """
-    address, parts = url if "://" in url else f"http://{url}", None
-    try:
-        parts = urlsplit(address)
-        name, port = parts.hostname, parts.port
-    except ValueError:
-        name = port = None
-    if parts is None or parts.scheme != "http" or not name or port is None:
-        raise ConfigError(
-            f"a gateway's state is at a URL such as http://127.0.0.1:9090, got {url!r}",
-            option="against",
+    def __init__(self, url: str) -> None:
+        parts = None
+        self.url = url
+        try:
+            parts = urlsplit(url if "://" in url else f"http://{url}")
+            name, port = parts.hostname, parts.port
+        except ValueError:
+            name = port = None
+        if parts is None or parts.scheme != "http" or not name or port is None:
+            raise ConfigError(
+                f"an admin listener has a URL such as http://127.0.0.1:9090, got {url!r}",
+                option="url",
+            )
+        self._address = name, port
+
+    def get(self, path: str, patience: float = _PATIENCE) -> Any:
+        """The JSON at ``path``. Raises ``HashringError``, with the message of the gateway."""
+        return self._request("GET", path, None, patience)
+
+    def post(self, path: str, values: Mapping[str, Any]) -> Any:
+        """The JSON result of an action. Raises as ``get``."""
+        return self._request("POST", path, json.dumps(values).encode(), _PATIENCE)
+
+    def _request(self, method: str, path: str, body: bytes | None, patience: float) -> Any:
+        connection = HTTPConnection(*self._address, timeout=patience)
+        try:
+            headers = {} if body is None else {"content-type": "application/json"}
+            connection.request(method, path, body, headers)
+            response = connection.getresponse()
+            content = response.read(_MOST_BYTES)
+        except (OSError, HTTPException) as error:
+            why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            raise HashringError(f"{self.url} does not answer: {why}") from None
+        finally:
+            connection.close()
+        found: Any = None
+        with suppress(ValueError, RecursionError):
+            found = json.loads(content)
+        if response.status == 200 and found is not None:
+            return found
+        if isinstance(found, dict) and isinstance(found.get("error"), str):
+            raise HashringError(found["error"])
+        raise HashringError(
+            f"{self.url} returned no JSON for {path} (status {response.status}): is it the admin "
+            "listener of a gateway?"
         )
-    connection = HTTPConnection(name, port, timeout=_PATIENCE)
-    try:
-        connection.request("GET", "/state")
-        answer = connection.getresponse()
-        body = answer.read(_MOST_BYTES)
-    except (OSError, HTTPException) as error:
-        why = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise HashringError(f"{url} does not answer: {why}") from None
-    finally:
-        connection.close()
-    try:
-        if answer.status == 200:
-            return json.loads(body)
-    except (ValueError, RecursionError):
-        pass
-    raise HashringError(
-        f"{url} returned no state (status {answer.status}): is it the admin listener of a gateway?"
-    )
 
 
 def running_of(state: Any) -> Running:

@@ -63,9 +63,9 @@ def _facts(file: str, settings: Settings, fingerprint: str) -> dict[str, Any]:
 
 def _compare(file: str, settings: Settings, url: str, as_json: bool) -> None:
     from hashring.cli._against import compared, ours_of
-    from hashring.cli._running import asked, running_of
+    from hashring.cli._running import AdminClient, running_of
 
-    running = running_of(asked(url))
+    running = running_of(AdminClient(url).get("/state"))
     ours = ours_of(settings)
     found = compared(ours, running)
     if as_json:

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from hashring.config.settings import Limits, Timeouts
 from hashring.gateway.access import AccessLog, Entry
-from hashring.gateway.admin import Admin, state
+from hashring.gateway.admin import Admin
+from hashring.gateway.api import state
 from hashring.gateway.app import Gateway
 from hashring.gateway.server import run, serve
 from hashring.gateway.upstream import Upstream

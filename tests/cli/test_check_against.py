@@ -18,8 +18,7 @@ import pytest
 from hashring import LoadBalancer, config
 from hashring.cli._running import running_of
 from hashring.errors import HashringError
-from hashring.gateway import Gateway, serve
-from hashring.gateway.admin import state
+from hashring.gateway import Gateway, serve, state
 from hashring.gateway.assembly import assembled
 from tests.cli.conftest import Run
 
@@ -247,8 +246,12 @@ def test_with_a_source_its_answer_is_compared(run: Run) -> None:
 def test_another_server_is_one_line(run: Run) -> None:
     Path("here.toml").write_text(PLAIN)
     for status, body, said in (
-        (404, b"no", "returned no state (status 404): is it the admin listener of a gateway?"),
-        (200, b"<html>", "returned no state (status 200)"),
+        (
+            404,
+            b"no",
+            "returned no JSON for /state (status 404): is it the admin listener of a gateway?",
+        ),
+        (200, b"<html>", "returned no JSON for /state (status 200)"),
         (200, b"[]", "this is not the state of a gateway"),
     ):
         with answering(status, body) as url:
@@ -262,7 +265,7 @@ def test_another_server_is_one_line(run: Run) -> None:
     for wrong in ("https://127.0.0.1:1", "127.0.0.1", "http://127.0.0.1:x", "http://[::1"):
         done = run("check", "here.toml", "--against", wrong)
         assert done.exit_code == 3
-        assert "a gateway's state is at a URL such as" in done.stderr
+        assert "an admin listener has a URL such as" in done.stderr
 
 
 def test_problems_come_before_any_comparison(run: Run) -> None:

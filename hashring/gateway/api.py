@@ -1,0 +1,388 @@
+"""The admin API: ``/v1`` on the admin listener, JSON in and out.
+
+GET reads: ``status``, ``hosts``, ``where`` (the host of a client ID or cookie, and why) and
+``events``. POST acts on one host (``hosts/NAME/drain``, ``resume``, ``down``, ``up``, ``weight``)
+or on one session (``sessions/assign``, ``sessions/forget``). Every action is logged with its
+reason, returns the new epoch, and with ``?dry_run=1`` changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from itertools import islice
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
+from hashring.balancer import Event, LoadBalancer
+from hashring.balancer.reports import Movement
+from hashring.discovery import Discovery
+from hashring.errors import ConfigError, HashringError, UnknownHostError
+from hashring.gateway.served import Served
+from hashring.ring import RingTable
+from hashring.validators import SECONDS_OR_ZERO, TEXT
+
+SCHEMA = 1
+"""The version of ``/state`` and ``/v1``. A key may be added under one number, never changed."""
+
+_KEPT = 1000  # events
+_EXACT_HOSTS = 64  # with more hosts, the moved fraction of an event costs too much on the loop
+_LONGEST_WAIT = 30.0  # seconds of one request for events
+_OPERATOR = "operator"
+
+_log = logging.getLogger("hashring")
+
+
+def state(gateway: Served) -> dict[str, Any]:
+    """The contents of ``/state``, ready for JSON. Cost: O(hosts).
+
+    >>> from hashring import LoadBalancer
+    >>> from hashring.gateway import Gateway
+    >>> state(Gateway(LoadBalancer(["a"])))["hosts"][0]["state"]
+    'up'
+    """
+    lb = gateway.lb
+    snapshot = lb.snapshot
+    table = snapshot.table
+    return {
+        "schema": SCHEMA,
+        "time": time.time(),
+        "ready": gateway.ready,
+        "fingerprint": lb.fingerprint,
+        "epoch": snapshot.epoch,
+        "placement": _placement(gateway, table),
+        "hosts": [_host_state(gateway, name) for name in snapshot.members if name in lb],
+        "discovery": None if gateway.discovery is None else _discovery(gateway.discovery),
+        "lifted": None if gateway.health is None else gateway.health.panic_reason,
+        "in_flight": gateway.in_flight,
+        "stats": {
+            **gateway.stats,
+            "tokens": None if gateway.tokens is None else dict(gateway.tokens.stats),
+            "health": None if gateway.health is None else dict(gateway.health.stats),
+        },
+    }
+
+
+def _placement(gateway: Served, table: Any) -> dict[str, Any] | None:
+    """A placement's kind and options, without its secret, which would let a client choose."""
+    if gateway.placement is None and table is None:
+        return None
+    kind, given = gateway.placement or (_kind(table), {})
+    shown = {
+        name: getattr(table, name)
+        for name in ("vnodes", "seed", "layout")
+        if isinstance(getattr(table, name, None), (int, float, str, bool))
+    }
+    keyed = getattr(table, "key_check", None) is not None
+    return {"kind": kind, "options": {**given, **shown}, "keyed": keyed}
+
+
+def _kind(table: Any) -> str:
+    if isinstance(table, RingTable):
+        return "ring"
+    return type(table).__module__.rpartition(".")[2]
+
+
+def _discovery(discovery: Discovery) -> dict[str, Any]:
+    membership, held = discovery.membership, discovery.held
+    return {
+        "source": str(discovery.source),
+        "revision": None if membership is None else membership.revision,
+        "trouble": discovery.trouble,
+        "held": None if held is None else [host.name for host in held.hosts],
+        "stats": dict(discovery.stats),
+    }
+
+
+def _host_state(gateway: Served, name: str) -> dict[str, Any]:
+    """One host: its marks, drains and load."""
+    lb = gateway.lb
+    member = lb.snapshot.members[name]
+    load = lb.load(name)
+    return {
+        "name": name,
+        "address": member.host.address,
+        "weight": member.host.weight,
+        "id": member.host.id,
+        "guid": member.host.guid,
+        "state": lb.state(name),
+        "down": dict(member.down),
+        "drains": sorted(member.drains),
+        "in_flight": load.in_flight,
+        "ok": load.ok,
+        "failed": load.failed,
+        "latency": round(load.latency, 6),
+    }
+
+
+class ApiError(Exception):
+    """A request that is refused: its status and message."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Api:
+    """The resources under ``/v1`` of one gateway. Actions wait for no host and no client."""
+
+    def __init__(self, gateway: Served) -> None:
+        self._gateway = gateway
+        self._started = time.time()
+        self._events: deque[dict[str, Any]] = deque(maxlen=_KEPT)
+        self._count = 0
+        self._arrived: asyncio.Event | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._lb: LoadBalancer | None = None
+        self._unsubscribe: Callable[[], None] | None = None
+        self._follow()
+
+    async def get(self, path: str, query: bytes) -> dict[str, Any]:
+        """The resource at ``path``, without ``/v1/``. Raises ``ApiError``."""
+        self._follow()
+        given = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
+        if path == "status":
+            return self._status()
+        if path == "hosts":
+            return {"epoch": self._balancer.snapshot.epoch, "hosts": self._hosts()}
+        if path == "where":
+            return self._where(given)
+        if path == "events":
+            return await self._events_after(given)
+        raise ApiError(404, "the resources are status, hosts, where and events")
+
+    async def post(self, path: str, query: bytes, body: bytes) -> dict[str, Any]:
+        """The result of an action. Raises ``ApiError``."""
+        self._follow()
+        dry = dict(parse_qsl(query.decode("latin-1"))).get("dry_run") in ("1", "true")
+        values = _object(body)
+        kind, _, rest = path.partition("/")
+        try:
+            if kind == "hosts":
+                name, _, action = rest.rpartition("/")
+                return await asyncio.to_thread(self._act, unquote(name), action, values, dry)
+            if kind == "sessions":
+                return await self._session(rest, values)
+        except UnknownHostError as error:
+            raise ApiError(404, str(error)) from None
+        except ConfigError as error:
+            raise ApiError(400, str(error)) from None
+        except HashringError as error:
+            raise ApiError(409, str(error)) from None
+        raise ApiError(404, "the actions are hosts/NAME/ACTION and sessions/ACTION")
+
+    # -- reading ----------------------------------------------------------------------------------
+
+    @property
+    def _balancer(self) -> LoadBalancer:
+        return self._gateway.lb
+
+    def _status(self) -> dict[str, Any]:
+        lb, gateway = self._balancer, self._gateway
+        states = [lb.state(host) for host in lb.hosts]
+        return {
+            "schema": SCHEMA,
+            "ready": gateway.ready,
+            "epoch": lb.snapshot.epoch,
+            "fingerprint": lb.fingerprint,
+            "placement": _placement(gateway, lb.snapshot.table),
+            "in_flight": gateway.in_flight,
+            "hosts": {name: states.count(name) for name in ("up", "draining", "down")},
+            "stats": dict(gateway.stats),
+            "uptime": round(time.time() - self._started, 3),
+        }
+
+    def _hosts(self) -> list[dict[str, Any]]:
+        lb = self._balancer
+        table = lb.snapshot.usable_table
+        shares = table.shares() if isinstance(table, RingTable) else {}
+        return [self._host(host.name, shares) for host in lb.hosts]
+
+    def _host(self, name: str, shares: Mapping[str, float]) -> dict[str, Any]:
+        lb = self._balancer
+        member, now = lb.snapshot.members[name], time.monotonic()
+        found = _host_state(self._gateway, name)
+        found["drains"] = [
+            {"by": by, "seconds_left": None if end is None else max(0.0, round(end - now, 1))}
+            for by, end in sorted(member.drains.items())
+        ]
+        known = isinstance(lb.snapshot.usable_table, RingTable)
+        found["share"] = round(shares.get(name, 0.0), 6) if known else None
+        return found
+
+    def _where(self, given: Mapping[str, str]) -> dict[str, Any]:
+        lb, tokens = self._balancer, self._gateway.tokens
+        prefer, source = None, "id"
+        if given.get("cookie"):
+            if tokens is None:
+                raise ApiError(409, "this gateway has no tokens: give a client ID")
+            cookie = given["cookie"]
+            named = cookie.startswith(f"{tokens.cookie}=") or ";" in cookie
+            visit = tokens.visit(cookie if named else f"{tokens.cookie}={cookie}")
+            if visit.token is None:
+                raise ApiError(404, "the cookie has no valid token of this gateway")
+            client_id, prefer, source = visit.client_id, visit.prefer, "token"
+        elif given.get("id"):
+            client_id = given["id"]
+        else:
+            raise ApiError(400, "give id=CLIENT_ID or cookie=VALUE")
+        decision, table = lb.explain(client_id, prefer=prefer), lb.snapshot.table
+        shown = (
+            client_id.decode("utf-8", "backslashreplace")
+            if isinstance(client_id, bytes)
+            else str(client_id)
+        )
+        return {
+            "client_id": shown,
+            "from": source,
+            "host": None if decision.host is None else decision.host.name,
+            "reason": decision.reason,
+            "owner": None if decision.owner is None else decision.owner.name,
+            "position": decision.position,
+            "skipped": [
+                {"host": host.name, "by": by, "why": why} for host, by, why in decision.skipped
+            ],
+            "walk": [] if table is None else list(islice(table.walk(client_id), 3)),
+            "epoch": decision.epoch,
+        }
+
+    # -- events -----------------------------------------------------------------------------------
+
+    def _follow(self) -> None:
+        """Subscribe to the present balancer; a reload of the settings may have made another."""
+        lb = self._balancer
+        if lb is not self._lb:
+            if self._unsubscribe is not None:
+                self._unsubscribe()
+            self._lb, self._unsubscribe = lb, lb.subscribe(self._keep)
+
+    def _keep(self, event: Event) -> None:
+        few = self._lb is not None and len(self._lb) <= _EXACT_HOSTS
+        self._count += 1
+        self._events.append(
+            {
+                "number": self._count,
+                "time": round(time.time(), 3),
+                "epoch": event.epoch,
+                "kind": event.kind,
+                "host": event.host.name,
+                "by": event.holder,
+                "why": event.cause,
+                "moved": round(event.moved, 6) if few else None,
+            }
+        )
+        if self._loop is not None and self._arrived is not None:
+            self._loop.call_soon_threadsafe(self._arrived.set)
+
+    async def _events_after(self, given: Mapping[str, str]) -> dict[str, Any]:
+        try:
+            after, wait = int(given.get("after", 0)), float(given.get("wait", 0))
+            wait = min(SECONDS_OR_ZERO(wait, "wait"), _LONGEST_WAIT)
+        except ValueError as error:
+            raise ApiError(400, f"after must be a number and wait seconds: {error}") from None
+        if self._count <= after and wait:
+            self._loop = asyncio.get_running_loop()
+            self._arrived = self._arrived or asyncio.Event()
+            self._arrived.clear()
+            try:
+                async with asyncio.timeout(wait):
+                    await self._arrived.wait()
+            except TimeoutError:
+                pass
+        found = [event for event in list(self._events) if event["number"] > after]
+        return {"events": found, "next": self._count}
+
+    # -- acting -----------------------------------------------------------------------------------
+
+    def _act(
+        self, name: str, action: str, values: Mapping[str, Any], dry_run: bool
+    ) -> dict[str, Any]:
+        lb = self._balancer
+        reason = TEXT(values.get("reason", "an operator"), "reason")
+        deadline = values.get("deadline")
+        if deadline is not None:
+            deadline = SECONDS_OR_ZERO(deadline, "deadline")
+        if name not in lb:
+            raise UnknownHostError(name, known=[host.name for host in lb.hosts])
+        actions: dict[str, Callable[[], object]] = {
+            "drain": lambda: lb.drain(name, deadline=deadline, by=_OPERATOR),
+            "resume": lambda: lb.resume(name, by=_OPERATOR),
+            "down": lambda: lb.mark_down(name, reason, by=_OPERATOR),
+            "up": lambda: lb.mark_up(name, by=_OPERATOR),
+            "weight": lambda: self._set_weight(lb, name, values.get("weight")),
+        }
+        if action not in actions:
+            raise ApiError(404, f"the actions on a host are {', '.join(actions)}")
+        if dry_run:
+            moved = self._preview(lb, name, action, values)
+        else:
+            before = lb.snapshot.usable_table
+            actions[action]()
+            moved = Movement(before, lb.snapshot.usable_table).diff.moved
+            _log.warning(
+                "admin: %s %s: %s (%.1f %% of all keys)", action, name, reason, 100 * moved
+            )
+        shares = {host["name"]: host["share"] or 0.0 for host in self._hosts()}
+        return {
+            "epoch": lb.snapshot.epoch,
+            "moved": round(moved, 6),
+            "dry_run": dry_run,
+            "keeps_sessions": self._gateway.tokens is not None,
+            "host": self._host(name, shares),
+        }
+
+    @staticmethod
+    def _set_weight(lb: LoadBalancer, name: str, weight: Any) -> None:
+        if weight == 0 and not isinstance(weight, bool):
+            lb.drain(name, by=_OPERATOR)
+        else:
+            lb.set_weight(name, weight)
+
+    @staticmethod
+    def _preview(lb: LoadBalancer, name: str, action: str, values: Mapping[str, Any]) -> float:
+        """The fraction of all keys that the action would move."""
+        if action == "weight" and values.get("weight"):
+            return lb.plan(weights={name: values["weight"]}).moved
+        members, table = lb.snapshot.members, lb.snapshot.table
+        if table is None:
+            return 0.0
+        away = {host for host, member in members.items() if not member.takes_new}
+        after = set(away)
+        if action in ("drain", "down", "weight"):
+            after.add(name)
+        elif members[name].down.keys() | members[name].drains.keys() <= {_OPERATOR}:
+            after.discard(name)
+        return Movement(table.without(away), table.without(after)).diff.moved
+
+    async def _session(self, action: str, values: Mapping[str, Any]) -> dict[str, Any]:
+        lb = self._balancer
+        client_id = TEXT(values.get("client_id"), "client_id")
+        try:
+            if action == "assign":
+                changed = await lb.apin(client_id, TEXT(values.get("host"), "host"))
+            elif action == "forget":
+                changed = await lb.aforget(client_id)
+            else:
+                raise ApiError(404, "the actions on a session are assign and forget")
+        except ConfigError as error:
+            if error.option == "pins":
+                raise ApiError(
+                    409, "this gateway keeps sessions by tokens: it has no table to change"
+                ) from None
+            raise
+        _log.warning("admin: %s a session", action)
+        return {"changed": changed, "epoch": lb.snapshot.epoch}
+
+
+def _object(body: bytes) -> Mapping[str, Any]:
+    try:
+        found = json.loads(body or b"{}")
+    except (ValueError, RecursionError):
+        raise ApiError(400, "the body is not valid JSON") from None
+    if not isinstance(found, dict):
+        raise ApiError(400, "the body must be a JSON object")
+    return found
