@@ -80,7 +80,7 @@ def _add_to_theirs(ring: uhashring.HashRing, newcomers: list[str]) -> list[float
 
 def _shape(ring: HashRing) -> tuple[int, int]:
     index = ring.table.index
-    return len(index.cells), len(index.positions)
+    return len(index.cells), index.size
 
 
 def _rebuilt(before: tuple[int, int], after: tuple[int, int]) -> bool:

@@ -140,6 +140,25 @@ class KeyedHash:
         )
 
 
+def check_same_secret(known: object, secret: bytes | None) -> None:
+    """Refuse a secret that a ring was not made with: nearly every client would move.
+
+    >>> check_same_secret("8b9a1b7b7b1b7b1b", None)
+    Traceback (most recent call last):
+    hashring.errors.ConfigError: this ring was made with a secret: give it as key_secret
+    """
+    given = None if secret is None else KeyedHash(secret, seed=0).check
+    if known == given:
+        return
+    if known is None:
+        why = "was made without a secret: leave key_secret out"
+    elif given is None:
+        why = "was made with a secret: give it as key_secret"
+    else:
+        why = "was made with another secret than this key_secret"
+    raise ConfigError(f"this ring {why}", option="key_secret")
+
+
 def _check_secret(secret: Any) -> bytes:
     """``secret`` if it can be one; an error says of it no more than its type and length."""
     if type(secret) is not bytes:

@@ -10,7 +10,7 @@ from typing import Literal
 from hashring.hosts import Host
 from hashring.placement import Table
 from hashring.ring import Diff, RingTable
-from hashring.ring.arcs import NOBODY
+from hashring.ring.arcs import NO_HOST
 
 __all__ = ["Decision", "DrainReport", "Movement", "Plan", "Reason"]
 
@@ -51,7 +51,7 @@ def _diff(old: Table | None, new: Table | None) -> Diff:
     for number in range(_SAMPLE):
         # addresses, for some placements hash nothing else
         key = f"10.{number % 100}.{number // 100}.1"
-        pair = (old and old.lookup(key)) or NOBODY, (new and new.lookup(key)) or NOBODY
+        pair = (old and old.lookup(key)) or NO_HOST, (new and new.lookup(key)) or NO_HOST
         if pair[0] != pair[1]:
             flows[pair] = flows.get(pair, 0) + 1
     fractions = {pair: count / _SAMPLE for pair, count in sorted(flows.items())}

@@ -9,7 +9,8 @@ from hashring.hosts import Host
 from hashring.keys import Key
 from hashring.placement._base import fingerprint_of
 from hashring.placement._circle import CircleTable, Make, distinct
-from hashring.ring.index import Index, Vnode
+from hashring.ring.index import Index
+from hashring.ring.layout import CODE_MASK
 
 __all__ = ["Places", "SteppedTable", "stepped"]
 
@@ -90,7 +91,8 @@ def stepped(
 
     A point whose next usable one is more than ``steps`` away belongs to nobody. Cost: O(points).
 
-    >>> circle = Index.build([(1, 0), (2, 1), (3, 0), (4, 2)], ["a", "b", "c"], bits=8)
+    >>> from hashring.ring.layout import pack
+    >>> circle = Index.build(pack([(1, 0), (2, 1), (3, 0), (4, 2)]), ["a", "b", "c"], bits=8)
     >>> places = [("a",), ("b",), ("c",)]
     >>> after = stepped(circle, places, 1, frozenset("ab"))
     >>> [after.labels[after.find(position)] for position in (1, 2, 3, 4)]
@@ -99,14 +101,15 @@ def stepped(
     serving = [next((n for n in place if n not in down), None) for place in places]
     nobody = len(serving)
     vnodes = circle.vnodes()
-    found: list[Vnode] = []
+    found: list[int] = []
     code, away = nobody, 0
     for turn in (0, 1):  # the first turn only learns what stands after the last point
-        for position, owner in reversed(vnodes):
+        for vnode in reversed(vnodes):
+            owner = vnode & CODE_MASK
             if serving[owner] is not None:
                 code, away = owner, 0
             else:
                 away += 1
             if turn:
-                found.append((position, code if away <= steps else nobody))
+                found.append(vnode - owner | (code if away <= steps else nobody))
     return Index.build(found[::-1], [*serving, None], bits=circle.bits)

@@ -29,7 +29,8 @@ from hashring.placement._hashes import (
     xxhash_module,
 )
 from hashring.placement.haproxy_map import source_hash
-from hashring.ring.index import Index, Vnode
+from hashring.ring.index import Index
+from hashring.ring.layout import pack, unpack
 from hashring.validators import FLAG
 
 __all__ = ["COST", "EXPORTS", "GUARANTEES", "SOURCE", "HaproxyConsistentTable", "build"]
@@ -62,11 +63,11 @@ class HaproxyConsistentTable(CircleTable):
         fingerprint: str,
         make: Make,
         *,
-        nodes: list[Vnode],
+        nodes: list[tuple[int, int]],
         position: Callable[[Key], int],
         source: bool,
     ) -> None:
-        index = Index.build(nearest(nodes), [host.name for host in hosts])
+        index = Index.build(pack(nearest(nodes)), [host.name for host in hosts])
         super().__init__(hosts, fingerprint, make, index=index, position=position)
         self._nodes = array("I", [node for node, _ in nodes])
         self._codes = array("i", [code for _, code in nodes])
@@ -102,7 +103,7 @@ class HaproxyConsistentTable(CircleTable):
                     return
 
 
-def nearest(nodes: Sequence[Vnode]) -> list[Vnode]:
+def nearest(nodes: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     """Points for a clockwise index that answer with the nearest of ``nodes``, which are sorted.
 
     A node reaches up to the middle of the gap behind it, which is still its own (``dp <= dn`` of
@@ -159,9 +160,11 @@ def build(
     weights = whole_weights(hosts, "HAProxy", highest=HIGHEST_WEIGHT)
     hosts = with_ids(hosts)
     starts = [start_of(host) for host in hosts]
-    nodes = in_ring_order(
-        [full_hash(start + j) for j in range(NODES_A_WEIGHT * weight)]
-        for start, weight in zip(starts, weights, strict=True)
+    nodes = unpack(
+        in_ring_order(
+            [full_hash(start + j) for j in range(NODES_A_WEIGHT * weight)]
+            for start, weight in zip(starts, weights, strict=True)
+        )
     )
     slots = tuple(zip((host.name for host in hosts), starts, weights, strict=True))
     return HaproxyConsistentTable(

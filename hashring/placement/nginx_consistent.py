@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from itertools import groupby
-from operator import itemgetter
 from struct import Struct
 from zlib import crc32
 
@@ -20,7 +19,7 @@ from hashring.placement._checks import whole_weights
 from hashring.placement._circle import host_fields, in_ring_order, position_by
 from hashring.placement._stepping import SteppedTable
 from hashring.ring.index import Index
-from hashring.ring.layout import check_total
+from hashring.ring.layout import CODE_BITS, check_total
 
 __all__ = ["COST", "EXPORTS", "GUARANTEES", "SOURCE", "NginxConsistentTable", "build", "points_of"]
 
@@ -91,7 +90,7 @@ def build(hosts: tuple[Host, ...]) -> NginxConsistentTable:
         points_of(name, count) for name, count in zip(names, counts, strict=True)
     )
     # of equal points nginx keeps the first alone: it matters where steps are counted
-    kept = [next(same) for _, same in groupby(points, key=itemgetter(0))]
+    kept = [next(same) for _, same in groupby(points, key=lambda point: point >> CODE_BITS)]
     return NginxConsistentTable(
         hosts,
         fingerprint_of("nginx-consistent", host_fields(hosts)),

@@ -17,8 +17,8 @@ from hashring.placement._base import fingerprint_of
 from hashring.placement._checks import whole_weights
 from hashring.placement._circle import RingOrderTable, host_fields
 from hashring.placement.ketama import group_points
-from hashring.ring.index import Index, Vnode
-from hashring.ring.layout import MOST_VNODES_OF_A_HOST, check_total
+from hashring.ring.index import Index
+from hashring.ring.layout import CODE_BITS, MOST_VNODES_OF_A_HOST, check_total
 from hashring.validators import int_between
 
 __all__ = ["COST", "EXPORTS", "GUARANTEES", "SOURCE", "build"]
@@ -99,15 +99,16 @@ def _ketama_ring(names: Sequence[str], weights: Sequence[int], vnodes: int) -> I
     return Index.build(_strictly_after(points, 32), names)
 
 
-def _strictly_after(points: Iterable[Iterable[int]], bits: int) -> list[Vnode]:
+def _strictly_after(points: Iterable[Iterable[int]], bits: int) -> list[int]:
     """Points for an index that finds the first at or after a key.
 
     uhashring's ``bisect`` takes the first strictly after, so each stands one earlier. Of equal
     points the last one given stays, as in uhashring's dict.
 
-    >>> _strictly_after([[5, 7], [7, 0]], 8)
+    >>> from hashring.ring.layout import unpack
+    >>> unpack(_strictly_after([[5, 7], [7, 0]], 8))
     [(4, 0), (6, 1), (255, 1)]
     """
     mask = (1 << bits) - 1
     ring = {(at - 1) & mask: code for code, of_host in enumerate(points) for at in of_host}
-    return sorted(ring.items())
+    return sorted(at << CODE_BITS | code for at, code in ring.items())

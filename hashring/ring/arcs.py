@@ -1,4 +1,4 @@
-"""How much of the circle does each host own, and what moves between two rings?  Exactly, by arcs.
+"""Shares of the circle and differences between two rings, exact by arcs.
 
 Every arc is an integer number of 2^32 positions, so the fractions here are exact in a float: sums
 of at most 2^32 / 2^32 parts lose nothing.
@@ -13,12 +13,10 @@ from typing import Any
 
 from hashring.errors import ConfigError
 from hashring.ring.index import Index
-from hashring.ring.layout import CODE_BITS
+from hashring.ring.layout import CODE_BITS, CODE_MASK
 
-__all__ = ["NOBODY", "Diff", "diff", "shares"]
-
-NOBODY = ""
-"""Who owns the keys of a ring without hosts, in ``Diff.flows``; no host can have this name."""
+NO_HOST = ""
+"""The owner of all keys of an empty ring in ``Diff.flows``; no host can have this name."""
 
 _MARK_BITS = CODE_BITS + 1  # a host's rank by name, and the side: which of two rings
 _MARK = (1 << _MARK_BITS) - 1
@@ -54,27 +52,23 @@ def shares(index: Index[str], hosts: Iterable[str]) -> dict[str, float]:
 
     A vnode owns the positions after its predecessor up to its own.
     """
-    names = sorted(hosts)
-    owned = [0] * len(names)
+    owned = dict.fromkeys(sorted(hosts), 0)
     circle = 1 << index.bits
-    cuts = sorted(_cuts(index, names, 0))
-    before = -1
-    for cut in cuts:
-        position = cut >> _MARK_BITS
-        owned[(cut & _MARK) >> 1] += position - before
+    before, labels, vnodes = -1, index.labels, index.vnodes()
+    for vnode in vnodes:
+        position = vnode >> CODE_BITS
+        owned[labels[vnode & CODE_MASK]] += position - before
         before = position
-    if cuts:  # beyond the last vnode the first one owns
-        owned[(cuts[0] & _MARK) >> 1] += circle - 1 - before
-    return {name: arc / circle for name, arc in zip(names, owned, strict=True)}
+    if vnodes:  # beyond the last vnode the first one owns
+        owned[labels[vnodes[0] & CODE_MASK]] += circle - 1 - before
+    return {name: arc / circle for name, arc in owned.items()}
 
 
 def _cuts(index: Index[str], names: Sequence[str], side: int) -> list[int]:
-    """Each vnode as ``position << 25 | rank of its host in names << 1 | side``, in no order.
-
-    Ranks by name keep the rule of the ring: of two vnodes at one position the lower name owns.
-    """
+    """Each vnode as ``position << 25 | rank of its host in names << 1 | side``, in ring order."""
     rank = {name: place << 1 | side for place, name in enumerate(names)}
-    return index.marked([rank.get(label, 0) for label in index.labels], _MARK_BITS)
+    marks = [rank.get(label, 0) for label in index.labels]
+    return [vnode >> CODE_BITS << _MARK_BITS | marks[vnode & CODE_MASK] for vnode in index.vnodes()]
 
 
 def diff(old: Index[str], new: Index[str]) -> Diff:
@@ -83,7 +77,7 @@ def diff(old: Index[str], new: Index[str]) -> Diff:
     Raises ``ConfigError`` when the two do not place keys at the same positions.
     """
     _check_comparable(old, new)
-    names = sorted({NOBODY, *old.labels, *new.labels})
+    names = sorted({NO_HOST, *old.labels, *new.labels})
     cuts = _cuts(old, names, 0) + _cuts(new, names, 1)
     cuts.sort(reverse=True)
     circle = 1 << old.bits
@@ -123,7 +117,7 @@ def _merged(cuts: list[int], hosts: int, circle: int) -> list[dict[int, int]]:
 
 
 def _lowest(cuts: list[int], side: int) -> int:
-    """The rank of the host of a side's first vnode; without vnodes 0, the rank of ``NOBODY``."""
+    """The rank of the host of a side's first vnode; without vnodes 0, the rank of ``NO_HOST``."""
     return next((cut & _MARK for cut in reversed(cuts) if cut & 1 == side), side) >> 1
 
 

@@ -21,15 +21,13 @@ from typing import Any, TypeAlias
 from hashring.errors import InvalidKeyError, NoHostsError, requires_extra
 from hashring.keys import Key
 from hashring.ring.index import Index
-from hashring.ring.layout import CODE_BITS
+from hashring.ring.layout import CODE_BITS, CODE_MASK
 
 with requires_extra("analysis", "batches of keys"):
     import numpy as np
     import polars as pl
     import polars_hash  # noqa: F401  # gives polars expressions their nchash
     from numpy.typing import NDArray
-
-__all__ = ["Batch"]
 
 _CELLS_PER_VNODE = 8  # 8 to 16: 4 bytes each; 6 to 12 % of the keys meet a cut cell
 _ROOMY_CELLS_PER_VNODE = 16  # half as many keys; for a ring that stays within ...
@@ -70,10 +68,10 @@ class Batch:
         if not rank:
             raise NoHostsError("the ring is empty: add a host first")
         ranks = [rank.get(label, 0) for label in index.labels]  # a label left behind has no vnode
-        # a copy, never a view: an array.array that NumPy has borrowed cannot grow any more
-        vnodes = np.sort(np.array(index.marked(ranks, CODE_BITS), np.uint64))
+        vnodes = np.array(index.vnodes(), np.uint64)
         places = (vnodes >> np.uint64(CODE_BITS)).astype(np.uint32)
-        owners = (vnodes & np.uint64((1 << CODE_BITS) - 1)).astype(np.int32)
+        codes = (vnodes & np.uint64(CODE_MASK)).astype(np.intp)
+        owners = np.array(ranks, np.int32)[codes]
         # no key stands after the last position, so the vnode that the circle wraps to ends a step
         self._owners = np.append(owners, owners[:1])
         self._places = np.append(places, np.uint32(0xFFFFFFFF))

@@ -1,9 +1,10 @@
-"""Where do a host's vnodes stand?  Layout 1, frozen: a later layout gets a new name."""
+"""The positions of a host's vnodes. Layout 1 is frozen: a later layout gets a new number."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from functools import cache
 from itertools import pairwise
 
 from mmh3 import mmh3_32_uintdigest
@@ -12,26 +13,13 @@ from hashring.errors import ConfigError
 from hashring.keys import text_bytes
 from hashring.validators import COUNT, number, whole
 
-__all__ = [
-    "BITS",
-    "CODE_BITS",
-    "DEFAULT_VNODES",
-    "LAYOUT",
-    "check_total",
-    "check_vnodes",
-    "expected_peak",
-    "packed_vnodes",
-    "unpack",
-    "vnode_count",
-    "vnode_positions",
-    "vnodes_for_peak",
-]
-
 LAYOUT = 1
 BITS = 32  # murmur3_x86_32
 
 CODE_BITS = 24
 """A vnode is packed as ``position << 24 | code``: 2^23 vnodes have at most 2^23 hosts."""
+
+CODE_MASK = (1 << CODE_BITS) - 1
 
 DEFAULT_VNODES = 512
 """The spread of a host's share is 1/sqrt(512) = 4.4 %: a mean peak/mean of 1.07 at 10 hosts and
@@ -40,7 +28,8 @@ DEFAULT_VNODES = 512
 MOST_VNODES_OF_A_HOST = 1 << 20
 MOST_VNODES_OF_A_RING = 1 << 23
 _SECONDS_A_VNODE = 2.8e-6  # 14 s for 10,000 hosts x 512
-_BYTES_A_VNODE = 150
+_BYTES_A_VNODE = 80
+_KEPT_SUFFIXES = 1 << 11  # 90 kB; to format a number takes as long as to hash it
 
 
 def vnode_positions(name: str, first: int, stop: int, seed: int) -> list[int]:
@@ -52,8 +41,16 @@ def vnode_positions(name: str, first: int, stop: int, seed: int) -> list[int]:
     >>> vnode_positions("web1", 0, 2, seed=0)
     [1648634802, 820043057]
     """
-    stem = text_bytes(name) + b"#"
-    return [mmh3_32_uintdigest(b"%b%d" % (stem, i), seed) for i in range(first, stop)]
+    stem = text_bytes(name)
+    suffixes = _suffixes()[first:stop]
+    if stop > _KEPT_SUFFIXES:
+        suffixes += tuple(b"#%d" % i for i in range(max(first, _KEPT_SUFFIXES), stop))
+    return [mmh3_32_uintdigest(stem + suffix, seed) for suffix in suffixes]
+
+
+@cache
+def _suffixes() -> tuple[bytes, ...]:
+    return tuple(b"#%d" % i for i in range(_KEPT_SUFFIXES))
 
 
 def vnode_count(vnodes: int, weight: float, name: str) -> int:
@@ -83,11 +80,21 @@ def packed_vnodes(counts: Mapping[str, int], seed: int) -> list[int]:
     >>> packed_vnodes({"a": 1}, seed=0)[0] >> CODE_BITS == vnode_positions("a", 0, 1, seed=0)[0]
     True
     """
-    return sorted(
-        position << CODE_BITS | code
-        for code, name in enumerate(sorted(counts))
-        for position in vnode_positions(name, 0, counts[name], seed)
-    )
+    packed: list[int] = []
+    for code, name in enumerate(sorted(counts)):
+        positions = vnode_positions(name, 0, counts[name], seed)
+        packed += [position << CODE_BITS | code for position in positions]
+    packed.sort()
+    return packed
+
+
+def pack(vnodes: Iterable[tuple[int, int]]) -> list[int]:
+    """Each (position, code) as one int, in the same order.
+
+    >>> pack([(5, 3)]) == [5 << CODE_BITS | 3]
+    True
+    """
+    return [position << CODE_BITS | code for position, code in vnodes]
 
 
 def unpack(packed: Iterable[int]) -> list[tuple[int, int]]:
@@ -96,8 +103,7 @@ def unpack(packed: Iterable[int]) -> list[tuple[int, int]]:
     >>> unpack([5 << CODE_BITS | 3])
     [(5, 3)]
     """
-    mask = (1 << CODE_BITS) - 1
-    return [(vnode >> CODE_BITS, vnode & mask) for vnode in packed]
+    return [(vnode >> CODE_BITS, vnode & CODE_MASK) for vnode in packed]
 
 
 def check_total(total: int) -> None:

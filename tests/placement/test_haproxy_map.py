@@ -82,7 +82,7 @@ def test_a_single_server_is_not_hashed_for() -> None:
     [
         ({"hash_function": "md5"}, "hash_function must be one of crc32, djb2, none, sdbm, wt6"),
         ({"balance": "uri"}, "balance must be one of hash, source, got 'uri'"),
-        ({"avalanche": 1}, "avalanche must be True or False, got 1"),
+        ({"avalanche": 1}, "avalanche must be true or false, got 1"),
         ({"hash_key": "id"}, "has no option 'hash_key'"),
     ],
 )

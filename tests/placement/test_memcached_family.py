@@ -147,7 +147,7 @@ def test_an_unknown_key_hash_lists_the_known_ones(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "flag"), [("modula", "weighted"), ("libmemcached-ketama", "spy")])
 def test_a_flag_is_a_truth_value(name: str, flag: str) -> None:
-    with pytest.raises(ConfigError, match=f"{flag} must be True or False, got 'yes'"):
+    with pytest.raises(ConfigError, match=f"{flag} must be true or false, got 'yes'"):
         create(name, ["a"], **{flag: "yes"})
 
 

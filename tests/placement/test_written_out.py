@@ -30,6 +30,7 @@ from hashring.placement import create
 from hashring.placement._hashes import full_hash, murmur2_64, sdbm
 from hashring.placement.haproxy_consistent import nearest
 from hashring.ring.index import Index
+from hashring.ring.layout import pack
 from tests.placement.pools import KEYS, host, pools
 
 CIRCLE = 1 << 32
@@ -214,7 +215,7 @@ def test_nearest_of_two_neighbours_with_crowds_and_ties(nodes: list[tuple[int, i
     nodes.sort()
     if nodes[0][0] == nodes[-1][0]:
         return  # one server alone
-    index = Index.build(nearest(nodes), ["0", "1", "2"])
+    index = Index.build(pack(nearest(nodes)), ["0", "1", "2"])
     named = [(node, str(code)) for node, code in nodes]
     for number in [*range(130), *range(CIRCLE - 130, CIRCLE), CIRCLE // 2 - 1, CIRCLE // 2]:
         assert index.labels[index.find(number)] == next(haproxy_walk(named, number))

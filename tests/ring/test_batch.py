@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from hashring.errors import ConfigError, InvalidKeyError, NoHostsError
 from hashring.ring import HashRing, RingTable, layout
-from hashring.ring.index import Index, Vnode
+from hashring.ring.index import Index
 from tests.ring.inputs import MANY_TIES, keys, quantised, rings
 
 np = pytest.importorskip("numpy", reason="batches are an extra: sticky-hashring[analysis]")
@@ -81,8 +81,8 @@ def test_ties_and_crowded_cells(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_many_vnodes_in_one_cell_and_the_last_position() -> None:
     last = (1 << 32) - 1
-    vnodes: list[Vnode] = [*((5 + i, i % 2) for i in range(300)), (last, 2)]
-    index = Index.build(vnodes, ["b", "a", "c"])
+    vnodes = [*((5 + i, i % 2) for i in range(300)), (last, 2)]
+    index = Index.build(layout.pack(vnodes), ["b", "a", "c"])
     placed = batch.Batch(index, ["a", "b", "c"], seed=0, position=lambda key: 0)
     some = np.array([0, 5, 6, 7, 303, 304, 305, last - 1, last], np.uint32)
     assert "".join("abc"[code] for code in placed.assign_positions(some)) == "bbabbaccc"
@@ -270,7 +270,7 @@ def test_positions_that_are_no_murmur3_go_key_by_key() -> None:
 def test_a_batch_lends_no_array_of_the_index() -> None:
     ring = HashRing(["a", "b"])
     ring.assign(np.array(["x"]))
-    for lent in (ring.table.index.cells, ring.table.index.positions, ring.table.index.low):
+    for lent in (ring.table.index.cells, ring.table.index.packed, ring.table.index.starts):
         lent.append(0)  # a BufferError, if NumPy had borrowed it
 
 

@@ -1,4 +1,4 @@
-"""Does the index answer as a sorted list would, at and around every vnode, after any patches?"""
+"""The index against a sorted list: at and around every vnode, after any patches."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sortedcontainers import SortedList
 
-from hashring.ring.index import Index, Vnode
+from hashring.ring.index import Index
+from hashring.ring.layout import pack, unpack
+
+Vnode = tuple[int, int]
 
 LABELS = (
     "e",
@@ -22,8 +25,21 @@ LABELS = (
 BITS = 8  # so few positions that ties are the rule
 
 
-def order(vnode: Vnode) -> tuple[int, str]:
+def by_label(vnode: Vnode) -> tuple[int, str]:
     return vnode[0], LABELS[vnode[1]]
+
+
+def build(
+    vnodes: Sequence[Vnode], bits: int = BITS, seed: int = 0, labels: Sequence[str] = LABELS
+) -> Index[str]:
+    return Index.build(pack(vnodes), labels, bits=bits, seed=seed)
+
+
+IN_ORDER = LABELS[::-1]
+
+
+def patch(index: Index[str], added: Sequence[Vnode], removed: Sequence[Vnode]) -> Index[str]:
+    return index.patched(pack(added), pack(removed), IN_ORDER)
 
 
 def vnode_lists(
@@ -47,7 +63,7 @@ def probes(vnodes: Sequence[Vnode], bits: int) -> list[int]:
 
 def check(index: Index[str], vnodes: list[Vnode], bits: int = BITS) -> None:
     assert index.size == len(vnodes)
-    assert index.vnodes() == vnodes
+    assert unpack(index.vnodes()) == vnodes
     for position in probes(vnodes, bits):
         start = bisect_left([at for at, _ in vnodes], position)
         turn = [code for _, code in vnodes[start:] + vnodes[:start]]
@@ -61,13 +77,13 @@ def test_a_build_loses_no_vnode_and_keeps_the_given_order(vnodes: list[Vnode], b
     # sorted() is stable: vnodes of one position keep the order in which they were drawn
     given_order = sorted(vnodes, key=lambda vnode: vnode[0])
     spread = [(at << bits - BITS, code) for at, code in given_order]
-    check(Index.build(spread, LABELS, bits=bits), spread, bits)
+    check(build(spread, bits), spread, bits)
 
 
 @given(vnode_lists(least=1), st.integers(0, 255))
-def test_find_is_what_a_sorted_list_of_pairs_says(vnodes: list[Vnode], position: int) -> None:
+def test_find_agrees_with_a_sorted_list_of_pairs(vnodes: list[Vnode], position: int) -> None:
     pairs = SortedList((at, LABELS[code]) for at, code in vnodes)
-    index = Index.build(sorted(vnodes, key=order), LABELS, bits=BITS)
+    index = build(sorted(vnodes, key=by_label))
     wanted = pairs[pairs.bisect_left((position, "")) % len(pairs)][1]
     assert index.labels[index.find(position)] == wanted
 
@@ -75,7 +91,7 @@ def test_find_is_what_a_sorted_list_of_pairs_says(vnodes: list[Vnode], position:
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=40), st.integers(0, 255))
 def test_all_vnodes_in_one_place_are_kept_and_the_first_wins(codes: list[int], place: int) -> None:
     vnodes = [(place, code) for code in codes]
-    index = Index.build(vnodes, LABELS, bits=BITS)
+    index = build(vnodes)
     check(index, vnodes)
     assert {index.find(position) for position in range(256)} == {codes[0]}
 
@@ -91,15 +107,15 @@ def test_patched_is_rebuilt(
     start: list[Vnode], changes: list[tuple[list[Vnode], list[int]]], bits: int
 ) -> None:
     shift = bits - BITS
-    now = sorted(((at << shift, code) for at, code in start), key=order)
-    index = Index.build(now, LABELS, bits=bits, seed=9)
+    now = sorted(((at << shift, code) for at, code in start))
+    index = build(now, bits, 9, IN_ORDER)
     history = [(index, now)]
     for more, picks in changes:
         added = [(at << shift, code) for at, code in more]
         left = list(now)
         removed = [left.pop(pick % len(left)) for pick in picks if left]
-        now = sorted([*left, *added], key=order)
-        index = index.patched(added, removed, LABELS, order)
+        now = sorted([*left, *added])
+        index = patch(index, added, removed)
         assert (index.bits, index.seed) == (bits, 9)
         history.append((index, now))
     for old, vnodes in history:  # at the end: no patch may touch an index that came before it
@@ -110,32 +126,40 @@ def test_patched_is_rebuilt(
 def test_a_host_that_goes_and_comes_leaves_no_trace(
     vnodes: list[Vnode], data: st.DataObject
 ) -> None:
-    vnodes = sorted(vnodes, key=order)
+    vnodes = sorted(vnodes)
     code = data.draw(st.integers(0, len(LABELS) - 1))
     own = [vnode for vnode in vnodes if vnode[1] == code][:9]
-    index = Index.build(vnodes, LABELS, bits=BITS)
-    back = index.patched([], own, LABELS, order).patched(own, [], LABELS, order)
+    back = patch(patch(build(vnodes, labels=IN_ORDER), [], own), own, [])
     check(back, vnodes)
 
 
 def test_a_host_may_stand_twice_in_one_place_and_loses_one_at_a_time() -> None:
     filler = [(at, 0) for at in range(0, 240, 4)]
-    vnodes = sorted([*filler, (250, 1), (250, 1), (250, 2)], key=order)
-    index = Index.build(vnodes, LABELS, bits=BITS)
-    assert index.find(250) == 2, "'c' comes before 'd'"
-    index = index.patched([], [(250, 2)], LABELS, order)
-    assert index.vnodes()[-2:] == [(250, 1), (250, 1)]
-    index = index.patched([], [(250, 1)], LABELS, order)
-    assert index.vnodes()[-1] == (250, 1)
+    vnodes = [*filler, (250, 1), (250, 1), (250, 2)]
+    index = build(vnodes, labels=IN_ORDER)
     assert index.find(250) == 1
-    index = index.patched([], [(250, 1)], LABELS, order)
+    index = patch(index, [], [(250, 2)])
+    assert unpack(index.vnodes())[-2:] == [(250, 1), (250, 1)]
+    index = patch(index, [], [(250, 1)])
+    assert unpack(index.vnodes())[-1] == (250, 1)
+    assert index.find(250) == 1
+    index = patch(index, [], [(250, 1)])
     assert index.find(250) == 0
+
+
+def test_ties_out_of_order_after_a_patch_are_put_in_order() -> None:
+    vnodes = [(at, at % 3) for at in range(0, 240, 4)]
+    index = Index.build(pack(vnodes), ["m", "q", "z"], bits=BITS)
+    more = index.patched(pack([(8, 3), (77, 3)]), [], ["m", "q", "z", "a"])
+    names = [(at, more.labels[code]) for at, code in unpack(more.vnodes())]
+    assert names == sorted([*((at, "mqz"[code]) for at, code in vnodes), (8, "a"), (77, "a")])
+    assert more.labels[more.find(8)] == "a", "'a' comes before 'z'"
 
 
 def test_an_empty_index_has_no_label_to_answer_with() -> None:
     for index in (
         Index.build([], [], bits=BITS),
-        Index.build([(3, 0)], ["a"], bits=BITS).patched([], [(3, 0)], ["a"], order),
+        Index.build(pack([(3, 0)]), ["a"], bits=BITS).patched([], pack([(3, 0)]), ["a"]),
     ):
         assert (index.size, index.vnodes(), list(index.around(7))) == (0, [], [])
         with pytest.raises(IndexError):
@@ -143,7 +167,7 @@ def test_an_empty_index_has_no_label_to_answer_with() -> None:
 
 
 def test_labels_may_be_replaced_for_free() -> None:
-    index = Index.build([(10, 0), (200, 1)], ["a", "b"], bits=BITS, seed=5)
+    index = Index.build(pack([(10, 0), (200, 1)]), ["a", "b"], bits=BITS, seed=5)
     other = index.relabelled([1.5, 2.5])
     assert [other.labels[other.find(p)] for p in (0, 11, 201)] == [1.5, 2.5, 1.5]
     assert [index.labels[index.find(p)] for p in (0, 11, 201)] == ["a", "b", "a"]
@@ -152,7 +176,7 @@ def test_labels_may_be_replaced_for_free() -> None:
 
 @given(vnode_lists(least=1, most=12))
 def test_the_circle_wraps(vnodes: list[Vnode]) -> None:
-    vnodes = sorted(vnodes, key=order)
-    index = Index.build(vnodes, LABELS, bits=BITS)
+    vnodes = sorted(vnodes)
+    index = build(vnodes)
     for beyond in range(vnodes[-1][0] + 1, 256):
         assert index.find(beyond) == naive_find(vnodes, 0) == vnodes[0][1]

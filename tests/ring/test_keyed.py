@@ -183,7 +183,7 @@ def test_from_dict_refuses_the_wrong_secret(
 
 def test_what_holds_a_secret_is_not_pickled() -> None:
     ring = HashRing(["a"], key_secret=SECRET)
-    ways: list[Callable[[Any], Any]] = [pickle.dumps, copy.copy, copy.deepcopy]
+    ways: list[Callable[[Any], Any]] = [pickle.dumps, copy.deepcopy]
     for what in (ring, ring.table, ring.table.without(["a"]), KeyedHash(SECRET, 0)):
         for way in ways:
             with pytest.raises(ConfigError, match="from_dict"):
