@@ -158,7 +158,7 @@ async def _outage(endpoint: str, restart: Callable[[float], None], away: float) 
         changing = asyncio.create_task(
             asyncio.to_thread(_control, endpoint, "put", "/bench/web2", "10.0.0.2:1")
         )
-        caught_up = await _until(lambda: len(lb) == 2 and discovery.trouble is None) - back
+        caught_up = await _until(lambda: len(lb) == 2 and discovery.last_error is None) - back
         await changing
     detail = f"of {picks:,} in {away:g} s without etcd"
     return [
@@ -172,7 +172,7 @@ async def _outage(endpoint: str, restart: Callable[[float], None], away: float) 
 
 def _reconcile() -> Row:
     """1,000 hosts of which each has another address and weight; without a ring to build."""
-    from hashring.discovery._install import installed
+    from hashring.discovery.reconciler import apply_membership
 
     lb, took = LoadBalancer(placement=None), []
     for turn in range(20):
@@ -182,7 +182,7 @@ def _reconcile() -> Row:
         )
         membership = gather(entries)
         began = perf_counter()
-        lb.apply(installed, membership)
+        lb.apply(apply_membership, membership)
         took.append(perf_counter() - began)
     return row("1,000 hosts in one snapshot", 1000 * median(took), "ms", at_most(50))
 
@@ -209,7 +209,7 @@ async def _flaps(count: int) -> list[Row]:
     lb = LoadBalancer(placement=HashRing(vnodes=16))  # the ring is measured elsewhere
     flapping = _Flapping(lb, count)
     tracemalloc.start()
-    async with Discovery(flapping, lb, quiet=0.0, backoff=Backoff(rng=_NEVER)) as discovery:
+    async with Discovery(flapping, lb, debounce=0.0, backoff=Backoff(rng=_NEVER)) as discovery:
         while discovery.stats["changed"] < count // 5:  # noqa: ASYNC110  # as in _until
             await asyncio.sleep(_GRAIN)  # caches have filled, threads are there
         gc.collect()

@@ -86,5 +86,5 @@ async def _first_list(settings: Settings, lb: LoadBalancer) -> None:
     async with following:
         if following.membership is None:
             silent = f"no answer within {settings.discovery.wait:g} s"
-            why = following.trouble or (refused[-1] if refused else silent)
+            why = following.last_error or (refused[-1] if refused else silent)
             raise DiscoveryError(f"{following.source}: {why}", source=str(following.source))

@@ -37,7 +37,7 @@ def command(source: Source, within: float, watch: bool, placement: str, as_json:
     """Print the hosts that a source lists, and their changes.
 
     Shows the pool that a router with SOURCE_URL would have: a list without most of the hosts is
-    held back for the grace time, and a source that is down changes nothing. With --json each list
+    held back for 30 s, and a source that is down changes nothing. With --json each list
     is one line on stdout; other events are printed on stderr.
     """
     from hashring import LoadBalancer
@@ -76,7 +76,7 @@ async def _follow(
             await unread
         if discovery.membership is None:
             silent = f"{source} did not answer within {within:g} s"
-            why = discovery.trouble or (refused[-1] if refused else silent)
+            why = discovery.last_error or (refused[-1] if refused else silent)
             raise DiscoveryError(why, source=str(source))
         if not lb.hosts:
             raise NoHostsError(f"{source} lists no host")

@@ -62,7 +62,7 @@ def discovery(settings: Settings, lb: LoadBalancer) -> sources.Discovery | None:
     if not given.url:
         return None
     return sources.Discovery(
-        sources.source(given.url), lb, quiet=given.quiet, grace=given.grace, wait=given.wait
+        sources.source(given.url), lb, debounce=given.debounce, hold=given.hold, wait=given.wait
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from hashring.balancer.options import BalancerOptions
 from hashring.config import named
-from hashring.discovery import GRACE, QUIET, WAIT
+from hashring.discovery import DEBOUNCE, HOLD, WAIT
 from hashring.health import OutlierRules, ProbeRules
 from hashring.hosts import Host
 from hashring.validators import (
@@ -73,14 +73,14 @@ class DiscoverySettings:
         "Empty means no source.",
         repr=False,
     )
-    grace: float = option(
-        GRACE,
+    hold: float = option(
+        HOLD,
         check=SECONDS_OR_ZERO,
         help="Seconds for which a list with less than half of the hosts is held back. 0 means "
         "that it is applied immediately.",
     )
-    quiet: float = option(
-        QUIET,
+    debounce: float = option(
+        DEBOUNCE,
         check=SECONDS_OR_ZERO,
         help="Seconds without a further change after which a change is applied. 0 means "
         "immediately.",

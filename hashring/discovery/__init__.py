@@ -1,9 +1,9 @@
-"""Who says who is in?  One file per source; a file's name is the scheme of its URLs.
+"""Sources of hosts: one file each, named after the scheme of its URLs.
 
-A ``Source`` watches a file, a zone, a registry, and tells complete memberships; ``Discovery`` makes
-them the members of a balancer's pool. Routers that never talk to each other agree, because they
-see the same membership: a name decides the routing, so each source states its identity rule, and
-a new address under an old name moves no key.
+A ``Source`` watches a file, a zone or a registry and yields complete memberships; ``Discovery``
+makes them the members of a balancer's pool. Routers that never talk to each other agree, because
+they see the same membership: a name decides the routing, so each source states its identity rule,
+and a new address under an old name moves no key.
 
 To add a source, add a file ``my_own.py`` with a class that has ``watch()`` (see ``Source``), a pure
 ``parse(payload) -> Membership`` and ``from_url(url, **options)``; it is then known by URLs that
@@ -22,24 +22,23 @@ from types import ModuleType
 from typing import Any
 
 from hashring.discovery._backoff import Backoff
-from hashring.discovery._gate import GRACE, QUIET, Gate
-from hashring.discovery._install import HOLDER
 from hashring.discovery._membership import Entry, Finding, Membership, Source, gather, weight_from
-from hashring.discovery._notices import Notice
-from hashring.discovery._runner import WAIT, Discovery
+from hashring.discovery.change_filter import DEBOUNCE, HOLD, ChangeFilter
+from hashring.discovery.reconciler import HOLDER, Notice
+from hashring.discovery.runner import WAIT, Discovery
 from hashring.errors import ConfigError
 from hashring.registry import Registry
 
 __all__ = [
-    "GRACE",
+    "DEBOUNCE",
+    "HOLD",
     "HOLDER",
-    "QUIET",
     "WAIT",
     "Backoff",
+    "ChangeFilter",
     "Discovery",
     "Entry",
     "Finding",
-    "Gate",
     "Membership",
     "Notice",
     "Source",

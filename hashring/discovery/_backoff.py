@@ -1,4 +1,4 @@
-"""How long to wait before a source is asked again?  A random part of a growing bound."""
+"""The wait before a source is asked again: a random part of a growing bound."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ BASE = 0.1
 """Seconds: a server that restarts is back in some; the first retries may come quicker."""
 
 MOST = 1.0
-"""Seconds: who comes back is heard within one, and the connection's own time."""
+"""Seconds: a server that returns is noticed within one, plus the connection's own time."""
 
 STEADY = 5.0
 """Seconds that a watch must have lasted for its loss to count as the first one."""
@@ -21,7 +21,8 @@ class Backoff:
 
     From AWS, "Exponential Backoff And Jitter" (2015): of the schemes compared there it makes the
     fewest calls and no crowds, when a thousand routers lose one server in one moment. A watch that
-    lasted ``steady`` seconds ends the series; one that broke sooner continues it, whatever it told.
+    lasted ``steady`` seconds ends the series; one that broke sooner continues it, whatever it
+    returned.
 
     >>> from random import Random
     >>> backoff = Backoff(1.0, 4.0, rng=Random(1))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Answer", "ConsulClient"]
 
-_JITTER = 1 / 16  # of the wait, which Consul adds to it, so that queries do not end all at once
+_JITTER = 1 / 16  # of the wait, which Consul adds so that queries do not end in one moment
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,6 @@ class ConsulClient:
         if not isinstance(instances, list) or index is None:
             text = f"{self.name} gave no answer of Consul's health API: {response.text[:100]!r}"
             raise DiscoveryError(text, source=self.name)
-        # told since Consul 1.11; before that, a token without rights reads as an empty service
+        # sent since Consul 1.11; before that, a token without rights reads as an empty service
         hidden = headers.get("X-Consul-Results-Filtered-By-ACLs") == "true"
         return Answer(instances, index, hidden, headers.get("Date"))

@@ -60,7 +60,7 @@ class State:
             pair = event["kv"]
             revision = int(pair.get("mod_revision", 0))
             if revision <= self.revision:
-                continue  # a range has told it before
+                continue  # a range has returned it before
             newest, changed = max(newest, revision), True
             if event.get("type") == "DELETE":
                 self._kvs.pop(pair["key"], None)

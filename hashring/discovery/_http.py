@@ -1,4 +1,4 @@
-"""How is a registry asked over HTTP?  One client a watch, its errors said in one line."""
+"""HTTP requests to a registry: one client for each watch, errors in one line."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["client", "clock_findings", "library", "tls_context", "told"]
 
 SKEW = 5.0
-"""Seconds that two clocks may differ before doctor says so: a certificate or token that was made
+"""Seconds that two clocks may differ before ``doctor`` warns: a certificate or token that was made
 this moment is refused by a clock that is behind."""
 
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
@@ -66,8 +66,8 @@ def tls_context(
 ) -> ssl.SSLContext:
     """What verifies a server, by the authorities in ``ca`` (None: the system's).
 
-    ``cert`` and ``key`` say who we are, to a server that asks. All are files; raises
-    ``ConfigError`` for what is none.
+    ``cert`` and ``key`` identify this client to a server that asks. All are files; raises
+    ``ConfigError`` for one that does not exist.
     """
     try:
         context = ssl.create_default_context(cafile=ca)

@@ -40,7 +40,7 @@ class Access:
     namespace: str = "default"
 
     def headers(self) -> dict[str, str]:
-        """What a request says of who asks. Raises ``DiscoveryError`` for a file that is gone."""
+        """The headers that identify this client. Raises ``DiscoveryError`` for a missing file."""
         token = self.token
         if self.token_file is not None:
             try:
@@ -86,7 +86,7 @@ def of_url(parts: SourceUrl, options: dict[str, Any]) -> Access:
         raise ConfigError(
             f"{parts.shown}: name one API, or a kubeconfig without one", option="source"
         )
-    with_port(parts.endpoints[0], 443)  # refuses what is no place
+    with_port(parts.endpoints[0], 443)  # refuses an invalid address
     file = Path(given["token_file"]) if "token_file" in given else None
     token = given.get("token")
     if not given.get("tls", True):
@@ -113,7 +113,7 @@ def in_cluster(environment: Mapping[str, str] = os.environ, account: Path = ACCO
     host, port = environment.get(_HOST), environment.get(_PORT, "443")
     if not host:
         raise ConfigError(
-            f"this is no pod of Kubernetes ({_HOST} is not set): give a kubeconfig",
+            f"this is not a pod of Kubernetes ({_HOST} is not set): give a kubeconfig",
             option="kubeconfig",
         )
     place = f"[{host}]" if ":" in host else host
@@ -127,7 +127,7 @@ def in_cluster(environment: Mapping[str, str] = os.environ, account: Path = ACCO
 
 
 def from_kubeconfig(path: str | Path, context: str | None = None) -> Access:
-    """What ``path`` says of ``context`` (None: its current one): a token or a client certificate.
+    """The access of ``context`` in ``path`` (None: the current one): a token or a certificate.
 
     JSON is read as it is, YAML by PyYAML. Raises ``ConfigError``, also for an account that is a
     program to be run (``exec``), which this source does not run.
@@ -155,7 +155,7 @@ def from_kubeconfig(path: str | Path, context: str | None = None) -> Access:
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         if isinstance(error, ConfigError):
             raise
-        raise ConfigError(f"{path} is no kubeconfig: {error!r}", option="kubeconfig") from error
+        raise ConfigError(f"{path} is not a kubeconfig: {error!r}", option="kubeconfig") from error
 
 
 def _read(path: Path) -> Mapping[str, Any]:
@@ -170,7 +170,7 @@ def _read(path: Path) -> Mapping[str, Any]:
     except (ValueError, RecursionError):
         config = _yaml(path, text)
     if not isinstance(config, dict):
-        raise ConfigError(f"{path} is no kubeconfig", option="kubeconfig")
+        raise ConfigError(f"{path} is not a kubeconfig", option="kubeconfig")
     return config
 
 

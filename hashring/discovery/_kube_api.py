@@ -42,7 +42,7 @@ class Slices:
         if event["type"] in ("ADDED", "MODIFIED"):
             self._items[item["metadata"]["name"]] = item
             return True
-        return False  # a bookmark says the version and nothing else
+        return False  # a bookmark has only the version
 
     def payload(self) -> dict[str, Any]:
         """The state as a list would answer it."""
@@ -53,7 +53,7 @@ class Slices:
 class KubeClient:
     """The EndpointSlices of one service, asked of one API; use it with ``async with``.
 
-    Every method raises ``DiscoveryError``, and ``ExpiredError`` when a list is to be made anew.
+    Every method raises ``DiscoveryError``, and ``ExpiredError`` when a list must be made again.
     """
 
     def __init__(self, access: Access, namespace: str, service: str, timeout: float) -> None:

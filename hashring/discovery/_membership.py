@@ -1,4 +1,4 @@
-"""What does a source answer?  One complete list of hosts, who of them drains, and its revision."""
+"""The answer of a source: a complete list of hosts, which of them drain, and its revision."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ __all__ = ["Entry", "Finding", "Membership", "Source", "gather", "weight_from"]
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """Everybody who is in, according to a source, at one revision.
+    """The hosts of a pool, according to a source, at one revision.
 
     ``draining`` are the names that keep known clients and take no new ones. ``revision`` is the
-    source's own word for this state (a number, an index, a serial), for people and logs; order is
-    that of arrival. ``problems`` say which entries were left out and why.
+    source's own name for this state (a number, an index, a serial), for people and logs; order is
+    that of arrival. ``problems`` lists the entries that were left out, with reasons.
 
     >>> Membership((Host("a"), Host("b")), frozenset({"b"}), "7").usable
     1
@@ -36,7 +36,7 @@ class Membership:
         return len(self.hosts) - len(self.draining)
 
     def same(self, other: Membership | None) -> bool:
-        """Whether both say the same of every host, whatever their revisions. Cost: O(n).
+        """Whether both have the same hosts and drains, whatever their revisions. Cost: O(n).
 
         >>> Membership((Host("a"),), revision="1").same(Membership((Host("a"),), revision="2"))
         True
@@ -70,7 +70,7 @@ def gather(
 
     Sorted, because a placement may depend on the order of its hosts, and routers that read one
     source must agree. Weight 0 is a drain: such a host counts with weight 1 in the table of all
-    hosts, in every router alike, and is not in the table that new clients are placed by. An entry
+    hosts, in every router, and is not in the table that new clients are placed by. An entry
     that cannot be a host, or whose name came before, is left out and is one of ``problems``.
     Cost: O(n log n).
 
@@ -93,14 +93,14 @@ def gather(
         hosts[name] = host
         if drain or weight == 0:
             draining.add(name)
-    settled = list(hosts.values()) if in_order else [hosts[name] for name in sorted(hosts)]
-    return Membership(tuple(settled), frozenset(draining), revision, tuple(wrong))
+    ordered = list(hosts.values()) if in_order else [hosts[name] for name in sorted(hosts)]
+    return Membership(tuple(ordered), frozenset(draining), revision, tuple(wrong))
 
 
 def weight_from(value: object, where: str) -> float:
     """A weight from outside: a finite number, 0 (drain) or above; None reads as 1.
 
-    Raises ``ConfigError`` that says ``where``.
+    Raises ``ConfigError``, which names ``where``.
 
     >>> weight_from(0, "web1"), weight_from("2.5", "web1"), weight_from(None, "web1")
     (0.0, 2.5, 1.0)
@@ -108,7 +108,8 @@ def weight_from(value: object, where: str) -> float:
     if value is None:
         return 1.0
     try:
-        weight = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]  # what is no number lands in the except
+        # TypeError for what cannot be a number
+        weight = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
         weight = math.nan
     if not (math.isfinite(weight) and weight >= 0):
@@ -128,7 +129,7 @@ class Finding(NamedTuple):
 
 @runtime_checkable
 class Source(Protocol):
-    """Who says who is in. ``str(source)`` names it, without its secrets.
+    """Where a membership comes from. ``str(source)`` names it, without its secrets.
 
     A source may also have ``async def examine(self) -> list[Finding]``: what it sees and what is
     wrong (permissions, clock, hosts that are not ready); ``hashring doctor`` prints it.
@@ -137,8 +138,8 @@ class Source(Protocol):
     def watch(self) -> AsyncIterator[Membership]:
         """Complete memberships: the state now first, then one after each change.
 
-        Each call reads anew, so nothing that changed in between is lost. Two in a row are never
-        the ``same``. It waits for as long as nothing changes, never ends by itself, and raises
-        ``DiscoveryError`` when the source cannot be read or falls silent; the caller calls it
-        again. Closing or cancelling it leaves no task and no socket.
+        Each call reads from the beginning, so nothing that changed in between is lost. Two in a row
+        are never the ``same``. It waits for as long as nothing changes, never ends by itself, and
+        raises ``DiscoveryError`` when the source cannot be read or falls silent; the caller calls
+        it again. Closing or cancelling it leaves no task and no socket.
         """

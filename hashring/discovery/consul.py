@@ -1,4 +1,4 @@
-"""Who is in, according to Consul?  A service's instances and their health, by blocking queries."""
+"""Consul as a source (experimental): a service's instances and their health."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["ConsulSource", "from_url", "parse"]
 
 WAIT = 10.0
 """Seconds a query blocks while nothing changes. Consul's own is 300, but an agent that froze looks
-the same for as long; a query each ten seconds is no load."""
+the same for as long; a query each ten seconds is a negligible load."""
 
 TIMEOUT = 2.0
 """Seconds for an answer beyond ``WAIT``: Consul elects a new leader within one or two."""
@@ -45,7 +45,7 @@ def parse(
     else of the node. The weight is a tag ``weight=2.5``, where 0 is a drain, or else
     ``Weights.Passing`` in units of ``weight_unit``. Instances that pass or warn are in; one that
     warns keeps its weight, so that a flap moves no key, and drains if its ``Weights.Warning`` is 0.
-    One that somebody has put into maintenance drains; one with any other critical check is out.
+    One in maintenance drains; one with any other critical check is out.
 
     >>> def instance(name, *states, **more):
     ...     service = {"ID": name, "Address": "", "Port": 80, **more}
@@ -69,7 +69,7 @@ def parse(
         except ConfigError as error:
             problems.append(str(error))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            problems.append(f"entry {number} is no instance of a service: {error!r}")
+            problems.append(f"entry {number} is not an instance of a service: {error!r}")
     return gather(entries, revision, problems=problems)
 
 
@@ -107,15 +107,16 @@ def _entry(instance: Mapping[str, Any], state: str, unit: float, with_node: bool
 class ConsulSource:
     """The healthy instances of ``service``, asked of the agent at ``endpoint``.
 
-    Identity: the service ID. Consul keeps it unique on one node only: where every node calls its
-    instance alike, give them IDs, or name them ``node/ID`` by ``with_node``. Of two alike the first
-    counts. Lists are sorted by name. ``tags`` are those that an instance must have, all of them.
+    Identity: the service ID. Consul keeps it unique on one node only: where every node gives its
+    instance the same ID, use other IDs, or name them ``node/ID`` by ``with_node``. Of two equal IDs
+    the first counts. Lists are sorted by name. ``tags`` are those that an instance must have, all
+    of them.
 
     Each query blocks until the service's index passes that of the last answer, or ``wait`` seconds
     have passed. An index that goes backwards (a restored snapshot, another server) is forgotten and
-    the state read anew. An answer in which access control hides all there is is a
-    ``DiscoveryError``: a token that lost its rights is no sign of a service without instances. It
-    was tested with a server made after Consul's documentation.
+    the state read again. An answer in which access control hides everything is a
+    ``DiscoveryError``: a token that lost its rights does not mean a service without instances. It
+    was tested with a server made after Consul's documentation, so it is experimental.
 
     Raises ``ConfigError`` without httpx2 and for bad options.
     """
@@ -159,7 +160,7 @@ class ConsulSource:
                 began = clock()
                 answer = await client.ask(index, self._wait)
                 if answer.index < index:
-                    index = 0  # what it says may be older than what was told: it is asked for all
+                    index = 0  # its state may be older than the one returned before: ask for all
                 else:
                     index = max(answer.index, 1)  # 0 would never block
                     found = self._parsed(answer)
@@ -204,7 +205,7 @@ class ConsulSource:
         if answer.hidden:
             said.append(Finding("warning", "access control hides some instances from this token"))
         if not self._with_node and any("given twice" in problem for problem in found.problems):
-            hint = "instances of several nodes share a service ID: ?with_node=true tells them apart"
+            hint = "instances of several nodes share a service ID: use ?with_node=true"
             said.append(Finding("warning", hint))
         return [*said, *_http.clock_findings(str(self), answer.date)]
 

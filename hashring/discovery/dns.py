@@ -1,4 +1,4 @@
-"""Who is in, according to the DNS?  The addresses of a name, or the targets of its SRV records."""
+"""DNS as a source: the addresses of a name, or the targets of its SRV records."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WEIGHT_UNIT = 100
 host's weight change without a change of the others'."""
 
 LEAST = 1.0
-"""Seconds between two questions at least: a TTL of 0 says "do not keep", not "ask at once"."""
+"""Seconds between two questions at least: a TTL of 0 means "do not keep", not "never wait"."""
 
 TIMEOUT = 5.0
 """Seconds for an answer, with all retries, as resolvers have it by default."""
@@ -87,7 +87,7 @@ def _at(address: ipaddress.IPv4Address | ipaddress.IPv6Address, port: int | None
 def _services(
     services: list[tuple[int, int, int, str]], unit: float, with_port: bool
 ) -> Iterable[Entry]:
-    # a target of "." says that there is no such service (RFC 2782)
+    # a target of "." means that there is no such service (RFC 2782)
     first = min((priority for priority, _, _, target in services if target != "."), default=None)
     best = [each for each in services if each[0] == first and each[3] != "."]
     weighted = any(weight for _, weight, _, _ in best)
@@ -105,8 +105,8 @@ class DnsSource:
     ``nameservers`` are addresses, with ports where they are not 53; none are the system's. A name
     that does not exist has no hosts; a server that fails or is silent is a ``DiscoveryError``.
 
-    The answer must be complete: a server that tells some of many at a time is no source. Raises
-    ``ConfigError`` without dnspython and for bad options.
+    The answer must be complete: a server that returns some of many at a time cannot be a source.
+    Raises ``ConfigError`` without dnspython and for bad options.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Who is in, according to etcd?  One key a host under a prefix, read once and then watched."""
+"""etcd as a source: one key for each host under a prefix, read once and then watched."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def parse(payload: Mapping[str, Any]) -> Membership:
     """The hosts of a range answer, ``{"header": {"revision": ...}, "kvs": [...]}``.
 
     A host's name is the last segment of its key. Its value is ``host:port``, or JSON with
-    ``address``, ``weight`` (0: drain) and ``drain``, whose other fields are other people's; empty
-    is a host whose address is its name. A pair that is none of these is one of ``problems``.
+    ``address``, ``weight`` (0: drain) and ``drain``, whose other fields are ignored; empty
+    is a host whose address is its name. Any other pair is one of ``problems``.
 
     >>> from base64 import b64encode
     >>> def pair(key, value):
@@ -74,7 +74,7 @@ class EtcdSource:
     Identity: the last segment of the key; two keys with one last segment are one host, of which
     the first key counts. Lists are sorted by name. A lease that expires is a host that goes.
 
-    It ranges, then watches from that revision; a compaction meanwhile makes it range anew. Of
+    It ranges, then watches from that revision; a compaction meanwhile makes it range again. Of
     several ``endpoints`` it uses one at a time, the next one when that fails. ``heartbeat`` seconds
     of silence make it ask what changed since: a member that froze or lost its leader is left, and a
     watch that lost an event is noticed. ``context`` is for TLS.
@@ -123,7 +123,7 @@ class EtcdSource:
         return EtcdClient(endpoint, prefix, self._login, self._context, self._timeout)
 
     async def _follow(self, client: EtcdClient) -> AsyncGenerator[Membership, None]:
-        """What one endpoint says; ends in its ``DiscoveryError``."""
+        """The memberships of one endpoint, until its ``DiscoveryError``."""
         told: Membership | None = None
         try:
             while True:  # once for each compaction

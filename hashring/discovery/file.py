@@ -1,4 +1,4 @@
-"""Who is in, according to a file?  TOML, JSON, or one host a line; a name is an identity."""
+"""A file as a source: TOML, JSON, or one host on each line; a name is an identity."""
 
 from __future__ import annotations
 
@@ -65,9 +65,9 @@ def parse(payload: bytes, format: Format = "lines") -> Membership:
         entries = _lines(text) if format == "lines" else _tree(text, format)
         found = gather(entries, blake2b(payload, digest_size=6).hexdigest(), in_order=True)
     except (ValueError, RecursionError) as error:  # ConfigError and every decoder's are ValueErrors
-        raise DiscoveryError(f"this is no list of hosts ({format}): {error}") from error
+        raise DiscoveryError(f"this is not a list of hosts ({format}): {error}") from error
     if found.problems:
-        raise DiscoveryError(f"this is no list of hosts ({format}): {found.problems[0]}")
+        raise DiscoveryError(f"this is not a list of hosts ({format}): {found.problems[0]}")
     return found
 
 
@@ -123,7 +123,7 @@ def _entry(fields: Any) -> Entry:
 
 
 class FileSource:
-    """The hosts in the file ``path``; its ending says the format: ``.toml``, ``.json``, or lines.
+    """The hosts in the file ``path``, in the format of its ending: ``.toml``, ``.json``, or lines.
 
     Identity: the name in the file. Order is the file's. An edit in place and an atomic replace are
     noticed within ``interval`` seconds, by time, inode and size. Replacing is safer: write beside
@@ -155,7 +155,7 @@ class FileSource:
             await asyncio.sleep(self._interval)
 
     async def _settled(self) -> tuple[_Stamp, bytes]:
-        """The file's bytes, read while nobody wrote."""
+        """The file's bytes, read while it did not change."""
         before = await asyncio.to_thread(self._stamp)
         while True:
             quiet = SETTLED if before.size else EMPTY
@@ -191,7 +191,7 @@ class FileSource:
         return DiscoveryError(f"{self._path} cannot be read: {why}", source=str(self))
 
     async def examine(self) -> list[Finding]:
-        """What is to be said of the file: who may write it, and when it was written."""
+        """Findings about the file: who may write it, and when it was written."""
         return await asyncio.to_thread(self._examine)
 
     def _examine(self) -> list[Finding]:
@@ -202,7 +202,7 @@ class FileSource:
         age = time.time() - found.st_mtime
         said = [Finding("ok", f"{self._path}, {found.st_size} bytes, read as {self._format}")]
         if found.st_mode & stat.S_IWOTH:
-            said.append(Finding("warning", "everybody may write it (chmod o-w)"))
+            said.append(Finding("warning", "every user may write it (chmod o-w)"))
         if age < 0:
             said.append(
                 Finding("warning", f"it was written {-age:.0f} s from now: check the clock")

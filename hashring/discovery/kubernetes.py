@@ -1,4 +1,4 @@
-"""Who is in, according to Kubernetes?  The endpoints of a service, listed once, then watched."""
+"""Kubernetes as a source (experimental): the endpoints of a service, listed, then watched."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ _FAMILIES = ("IPv4", "IPv6", "FQDN")  # a pod that has several is reached by the
 def parse(payload: Mapping[str, Any], *, port: str | None = None) -> Membership:
     """The hosts of an ``EndpointSliceList`` of ``discovery.k8s.io/v1``.
 
-    A host's name is that of its pod, or ``ip:port`` of an endpoint that is none. ``port`` is the
-    name of a port, or a number, which need not be one of the service's; None is the only one there
-    is. Ready endpoints are in; one that is terminating drains while it serves; others are out. One
-    that is in several slices (it moves from one to the other, or has two address families) counts
-    once, the best of them: ready before draining, then IPv4 before IPv6.
+    A host's name is that of its pod, or ``ip:port`` of an endpoint that is not a pod. ``port`` is
+    the name of a port, or a number, which need not be one of the service's; None is the only one
+    there is. Ready endpoints are in; one that is terminating drains while it serves; others are
+    out. One that is in several slices (it moves from one to the other, or has two address families)
+    counts once, the best of them: ready before draining, then IPv4 before IPv6.
 
     >>> def endpoint(ip, pod, **conditions):
     ...     target = {"kind": "Pod", "name": pod}
@@ -75,7 +75,7 @@ def parse(payload: Mapping[str, Any], *, port: str | None = None) -> Membership:
 
 
 def _endpoints(payload: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], Any]]:
-    """Each endpoint with its slice; what is no slice is an endpoint that cannot be read."""
+    """Each endpoint with its slice; another object is an endpoint that cannot be read."""
     for item in payload.get("items") or ():
         ends = item.get("endpoints") or [] if isinstance(item, Mapping) else [item]
         for endpoint in ends if isinstance(ends, list) else [ends]:
@@ -98,13 +98,13 @@ def _entry(
 def _state(endpoint: Mapping[str, Any]) -> str:
     """``ready``, ``draining``, ``terminating`` or ``unready``.
 
-    What is not said is as the API defines it: ready, serving if ready, not terminating.
+    A missing condition has the default of the API: ready, serving if ready, not terminating.
     """
     conditions = endpoint.get("conditions") or {}
     ready = conditions.get("ready") is not False
     serving = conditions.get("serving")
     if conditions.get("terminating"):
-        # a service that publishes unready addresses says ready of terminating ones too
+        # a service that publishes unready addresses marks terminating ones ready too
         return "draining" if (ready if serving is None else serving) else "terminating"
     return "ready" if ready else "unready"
 
@@ -128,14 +128,15 @@ def _port(item: Mapping[str, Any], wanted: str | None) -> int | None:
 class KubernetesSource:
     """The endpoints of ``service``, by the EndpointSlices that Kubernetes 1.21 or later keeps.
 
-    Identity: the pod's name. The pods of a StatefulSet keep theirs, so that a pod made anew moves
-    no key; those of a Deployment are new hosts each time. An endpoint that is no pod is called
-    ``ip:port``. Lists are sorted by name; every host weighs 1. ``namespace`` None is that of
+    Identity: the pod's name. The pods of a StatefulSet keep theirs, so that a pod that is replaced
+    moves no key; those of a Deployment are new hosts each time. An endpoint that is not a pod is
+    called ``ip:port``. Lists are sorted by name; every host weighs 1. ``namespace`` None is that of
     ``access``.
 
     It lists, then watches from that version, moved on by bookmarks; a version that the API has
-    forgotten (410 Gone) makes it list anew. It was tested with an API server made for the tests,
-    which kubectl and the official Python client read too; never with a live cluster.
+    forgotten (410 Gone) makes it list again. It was tested with an API server made for the tests,
+    which kubectl and the official Python client read too; never with a live cluster, so it is
+    experimental.
 
     Raises ``ConfigError`` without httpx2 and for bad options.
     """
@@ -192,7 +193,7 @@ class KubernetesSource:
             except ExpiredError:
                 slices = None
             except (AttributeError, KeyError, TypeError) as error:  # an object of another kind
-                text = f"{client.name} gave an object that is no EndpointSlice: {error!r}"
+                text = f"{client.name} gave an object that is not an EndpointSlice: {error!r}"
                 raise DiscoveryError(text, source=client.name) from error
             await asyncio.sleep(max(0.0, began + LEAST - clock()))
 

@@ -1,4 +1,4 @@
-"""Who is in, as typed?  A list that never changes; a host's name is its identity."""
+"""A typed list as a source: it never changes; a host's name is its identity."""
 
 from __future__ import annotations
 

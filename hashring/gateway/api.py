@@ -92,7 +92,7 @@ def _discovery(discovery: Discovery) -> dict[str, Any]:
     return {
         "source": str(discovery.source),
         "revision": None if membership is None else membership.revision,
-        "trouble": discovery.trouble,
+        "last_error": discovery.last_error,
         "held": None if held is None else [host.name for host in held.hosts],
         "stats": dict(discovery.stats),
     }

@@ -1,4 +1,4 @@
-"""Is there an example that breaks this law?  Hypothesis looks, shrinks it; one error says it."""
+"""The search for an example that breaks a law: Hypothesis finds and shrinks it."""
 
 from __future__ import annotations
 

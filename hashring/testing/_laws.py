@@ -44,7 +44,7 @@ def unavailable(case: Case) -> None:
             other = smaller.lookup(key)
             if other != answer:
                 table.fail(
-                    f"lookup with them unavailable is {answer!r}, without({list(down)}) says "
+                    f"lookup with them unavailable is {answer!r}, without({list(down)}) gives "
                     f"{other!r}",
                     down=list(down),
                     key=repr(key),

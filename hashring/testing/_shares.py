@@ -1,6 +1,6 @@
 """Do shares follow the weights?  Counted over many pools, within what luck can do and no more.
 
-A single pool says little: a host with 16 points on a circle owns its fair share give or take 25 %.
+A single pool shows little: a host with 16 points on a circle owns its fair share give or take 25 %.
 So ``POOLS`` pools are asked, each with its own weights and keys, how much the *heavy* hosts, those
 above their pool's mean weight, own beyond their fair share. If shares follow weights, the mean of
 these numbers is 0 but for two things, which are what is tolerated:
@@ -124,7 +124,7 @@ def _counts(
         hosts = [host.with_weight(weight) for host, weight in zip(pool, dealt, strict=True)]
         table = factory(list(hosts))
         found = Counter(table.lookup(key) for key in next(keys))
-        del found[None]  # what is left to a fallback says nothing about shares
+        del found[None]  # keys that are left to a fallback have no share
         if not found:
             raise AssertionError(broken(title, "no key has a host to count", hosts=hosts))
         placed = found.total()

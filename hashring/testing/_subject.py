@@ -26,7 +26,7 @@ _REFUSALS = (ConfigError, DuplicateHostError, InvalidWeightError)
 
 
 class Placed(Protocol):
-    """What a factory builds: anything that says where keys go."""
+    """What a factory builds: anything with a host for each key."""
 
     def lookup(self, key: str | bytes, /, unavailable: Iterable[str] = ()) -> str | None:
         """The host of ``key``, or None where it is left to a fallback."""
@@ -125,7 +125,7 @@ class Subject:
         except Exception as error:
             self.fail(f"{call} raised {_shown(error)}", cause=error, **facts)
         if answer is not None and answer not in self.names:
-            self.fail(f"{call} is {answer!r}, which is no host of the pool", **facts)
+            self.fail(f"{call} is {answer!r}, which is not a host of the pool", **facts)
         if answer in down:
             self.fail(f"{call} is {answer!r}, which is unavailable", **facts)
         found: str | None = answer

@@ -38,7 +38,7 @@ class World(Protocol):
         """A new source that looks at this world."""
 
     def hosts(self) -> Sequence[Host]:
-        """Who is in now, as the source is to tell it; any order."""
+        """The hosts now, as the source must return them; any order."""
 
     def put(self, name: str, number: int) -> None:
         """``name`` is in, at an address of this ``number``, where names and addresses differ."""
@@ -78,8 +78,8 @@ class Trial:
 
     def differs(self, hosts: Sequence[Host]) -> str | None:
         """How ``hosts`` are not those of the world now; None if they are."""
-        told, real = described(hosts), described(self.world.hosts())
-        return None if told == real else f"it tells {told}, and there are {real}"
+        returned, real = described(hosts), described(self.world.hosts())
+        return None if returned == real else f"it returns {returned}, and there are {real}"
 
     async def next(self, memberships: AsyncIterator[Membership]) -> Membership:
         """The next membership."""
@@ -95,7 +95,7 @@ class Trial:
         """Wait until ``done``; if that never is, say ``what`` is instead."""
         try:
             async with asyncio.timeout(self.within):
-                while not done():  # noqa: ASYNC110  # nobody would set an event: it is asked
+                while not done():  # noqa: ASYNC110  # a condition without an event
                     await asyncio.sleep(_LOOK)
         except TimeoutError:
             self.fail(f"{what()}, after {self.within:g} s")

@@ -1,4 +1,4 @@
-"""What time is it, in a test?  As late as the test says."""
+"""A clock for tests, which stands still until the test moves it."""
 
 from __future__ import annotations
 

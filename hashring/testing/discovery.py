@@ -16,7 +16,7 @@ WITHIN = 15.0
 """Seconds that a law may wait for what must come: more than any source's silence, heartbeat and
 backoff together. A law that holds is quicker; nothing is judged by how quick."""
 
-_BURST = 5  # rounds of three changes that nobody waits for
+_BURST = 5  # rounds of three changes without a wait
 _HELD = 4  # hosts before the fall to one, which is less than half
 _CANCELLED_AFTER = (0.0, *(n * n / 1000 for n in range(1, 18)))  # seconds, to 0.3: most are early
 _AWAY = 0.3  # seconds a stopped source is watched: some retries
@@ -25,12 +25,12 @@ _AWAY = 0.3  # seconds a stopped source is watched: some retries
 def check_discovery(world: World, *, within: float = WITHIN) -> None:
     """Check that ``world.source()`` keeps the contract of ``hashring.discovery.Source``.
 
-    The full state comes first; no change is lost, none told twice, and none out of order; a source
+    The full state comes first; no change is lost, repeated or out of order; a source
     that died is read again, and until then the last good pool serves; an answer without most of
     the hosts is held; cancelling leaves no task and no socket. ``within`` is how many seconds a law
     waits for what must come. Leaves in the world whatever the last law put there.
 
-    Cost: seconds, as quick as the source tells. Raises ``AssertionError`` that names the law.
+    Cost: seconds, as quick as the source is. Raises ``AssertionError`` that names the law.
 
     >>> from hashring.hosts import Host
     >>> from hashring.discovery.static import StaticSource
@@ -52,7 +52,7 @@ def check_discovery(world: World, *, within: float = WITHIN) -> None:
 async def _full_state_first(trial: Trial) -> None:
     if trial.world.can_change:
         await trial.reset(3)
-    for _ in range(2):  # each watch() reads anew
+    for _ in range(2):  # each watch() reads from the beginning
         async with watching(trial.world.source()) as memberships:
             first = await trial.next(memberships)
             if wrong := trial.differs(first.hosts):
@@ -69,7 +69,7 @@ async def _no_lost_change(trial: Trial) -> None:
         await trial.settles(memberships)
         await trial.do(world.remove, two)
         await trial.settles(memberships)
-        for number in range(_BURST):  # which nobody waits for
+        for number in range(_BURST):  # without a wait
             await trial.do(world.put, one, 10 + number)
             await trial.do(world.put, three, 10 + number)
             await trial.do(world.remove, three)
@@ -78,7 +78,7 @@ async def _no_lost_change(trial: Trial) -> None:
 
 
 async def _order(trial: Trial) -> None:
-    """Hosts come one after the other: what is told may leave steps out, but never goes back."""
+    """Hosts come one after the other: a membership may leave steps out, but never goes back."""
     await trial.reset(1)
     async with watching(trial.world.source()) as memberships:
         told = (await trial.settles(memberships))[-1:]
@@ -88,7 +88,7 @@ async def _order(trial: Trial) -> None:
         await adding
     sizes = [len(membership.hosts) for membership in told]
     if any(after <= before for before, after in itertools.pairwise(sizes)):
-        trial.fail(f"hosts were added one by one, and it told pools of {sizes}")
+        trial.fail(f"hosts were added one by one, and it returned pools of {sizes}")
     for membership in told:
         names, wanted = {host.name for host in membership.hosts}, len(membership.hosts)
         if names != set(trial.world.names[:wanted]):
@@ -103,7 +103,7 @@ async def _add(trial: Trial) -> None:
 async def _hold_back(trial: Trial) -> None:
     await trial.reset(_HELD)
     lb, notices = LoadBalancer(), list[Notice]()
-    async with Discovery(trial.world.source(), lb, grace=1000.0, wait=trial.within) as discovery:
+    async with Discovery(trial.world.source(), lb, hold=1000.0, wait=trial.within) as discovery:
         discovery.subscribe(notices.append)
         await trial.until(lambda: not trial.differs(lb.hosts), lambda: trial.differs(lb.hosts))
         before = lb.hosts
@@ -111,7 +111,9 @@ async def _hold_back(trial: Trial) -> None:
             await trial.do(trial.world.remove, name)
         await trial.until(lambda: discovery.held is not None, lambda: f"no notice of {notices}")
         if len(lb.hosts) * 2 < len(before):
-            trial.fail(f"a fall to {len(lb.hosts)} of {len(before)} hosts was believed at once")
+            trial.fail(
+                f"a fall to {len(lb.hosts)} of {len(before)} hosts was accepted without a hold"
+            )
         for name in trial.world.names[1:_HELD]:
             await trial.do(trial.world.put, name, 1)
         await trial.until(
@@ -128,7 +130,9 @@ async def _recovery(trial: Trial) -> None:
         before = lb.hosts
         await trial.do(world.stop)
         try:
-            await trial.until(lambda: discovery.trouble is not None, lambda: "its death is unseen")
+            await trial.until(
+                lambda: discovery.last_error is not None, lambda: "its death is unseen"
+            )
             await asyncio.sleep(_AWAY)
             lb.pick("a client")
             if described(lb.hosts) != described(before):
@@ -137,7 +141,7 @@ async def _recovery(trial: Trial) -> None:
             await trial.do(world.start)
         await trial.do(world.put, world.names[3], 1)
         await trial.until(lambda: not trial.differs(lb.hosts), lambda: trial.differs(lb.hosts))
-        await trial.until(lambda: discovery.trouble is None, lambda: discovery.trouble)
+        await trial.until(lambda: discovery.last_error is None, lambda: discovery.last_error)
 
 
 async def _cancelled(trial: Trial) -> None:

@@ -117,7 +117,7 @@ def _promised(factory: Factory, pools: st.SearchStrategy[list[Host]]) -> frozens
         factory = factory.func
     found: Any = getattr(factory, "GUARANTEES", None)
     if found is None:
-        with suppress(ConfigError):  # a first pool that it refuses says nothing
+        with suppress(ConfigError):  # a first pool that it refuses decides nothing
             found = getattr(factory(drawn(pools, 1, 0)[0]), "GUARANTEES", None)
     if found is None:
         module = sys.modules.get(getattr(factory, "__module__", ""))

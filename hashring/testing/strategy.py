@@ -37,8 +37,8 @@ _SAYS = {
     "of_this_view": "a choice is a host of the view that was given",
     "repeatable": "the same rng gives the same choices",
     "bound_once": "one object serves one balancer, a second bind is a ConfigError",
-    "threads": "any number of threads may choose at once, each on a view of its own",
-    "weighted": "USES_WEIGHT says that shares follow the weights",
+    "threads": "any number of threads may choose concurrently, each on its own view",
+    "weighted": "with USES_WEIGHT, shares follow the weights",
 }
 
 
@@ -53,8 +53,8 @@ def check_strategy(
 
     That is an object with ``choose(view) -> Host`` or a function of that form. A choice is a host
     of the view given, whatever its hosts, loads, latencies and weights, and from any thread. What
-    has ``bind`` takes one balancer's rng, and chooses alike with a like one. What says
-    ``USES_WEIGHT`` gives shares that follow weights.
+    has ``bind`` takes one balancer's rng, and chooses the same with an equal one. A strategy
+    with ``USES_WEIGHT`` gives shares that follow weights.
 
     ``hosts`` is a Hypothesis strategy for lists of hosts; ``max_examples`` and ``seed`` are as in
     ``check_placement``. Cost: about a second. Raises ``AssertionError`` with the simplest
@@ -119,7 +119,7 @@ def _choose(law: str, strategy: Any, view: FakeView, **facts: Any) -> Host:
         what = f"choose(view) raised {type(error).__name__}: {error}"
         _fail(law, what, cause=error, view=view, **facts)
     if not isinstance(chosen, Host):
-        _fail(law, f"choose(view) is {chosen!r}, which is no Host", view=view, **facts)
+        _fail(law, f"choose(view) is {chosen!r}, which is not a Host", view=view, **facts)
     if not any(chosen.same(host) for host in view.hosts):
         _fail(law, f"choose(view) is {chosen!r}, which is not in this view", view=view, **facts)
     return chosen

@@ -1,4 +1,4 @@
-"""What does a strategy see, in a test?  Hosts with the loads and latencies that the test says."""
+"""A strategy's view in tests: hosts with given loads and latencies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is the client behind proxies, of which only some may be believed?"""
+"""Who is the client behind proxies, of which only some may be accepted?"""
 
 from __future__ import annotations
 

@@ -92,13 +92,13 @@ hashring: 2 problems
 SOURCE = """\
 [discovery]
 url = "etdc://ann:secret@10.0.0.1/services/web"
-grace = "long"
-debounce = 1
+hold = "long"
+bounce = 1
 """
 SOURCE_SAID = """\
 h.toml:2: discovery.url: there is no source 'etdc': did you mean 'etcd'?
-h.toml:3: discovery.grace: must be 0 or more seconds, got 'long'
-h.toml:4: discovery.debounce: there is no such key: known are grace, quiet, url, wait
+h.toml:3: discovery.hold: must be 0 or more seconds, got 'long'
+h.toml:4: discovery.bounce: there is no such key: did you mean 'debounce'?
 hashring: 3 problems
 """
 

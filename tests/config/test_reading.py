@@ -168,7 +168,7 @@ def test_a_bad_secret_is_reported_without_it(write: Write, table: str, said: str
         ("[pool]\nhosts = []", "h.toml:2: pool.hosts: there is no host"),
         (
             '[discovery]\nkind = "dns"\n' + HOSTS,
-            "h.toml:2: discovery.kind: there is no such key: known are grace",
+            "h.toml:2: discovery.kind: there is no such key: known are debounce",
         ),
         ("pool = 3\n" + "[x]", "h.toml:1: pool: is a table: write [pool]"),
         (HOSTS + "[health]\noutliers = 3", "h.toml:4: health.outliers: is a table"),

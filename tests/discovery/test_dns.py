@@ -141,7 +141,7 @@ def test_flaps_and_outages_keep_the_pool(server: DnsServer) -> None:
     lb = LoadBalancer()
 
     async def check() -> None:
-        async with Discovery(asking(server), lb, grace=1000.0) as discovery:
+        async with Discovery(asking(server), lb, hold=1000.0) as discovery:
             assert len(lb) == 4
             for _ in range(3):
                 server.records = {}
@@ -151,11 +151,11 @@ def test_flaps_and_outages_keep_the_pool(server: DnsServer) -> None:
                 server.records = full
                 server.rcode = dns.rcode.SERVFAIL
                 async with asyncio.timeout(10):
-                    while discovery.trouble is None:  # noqa: ASYNC110  # nobody sets an event
+                    while discovery.last_error is None:  # noqa: ASYNC110  # nobody sets an event
                         await asyncio.sleep(0.005)
                 server.rcode = None
                 async with asyncio.timeout(10):
-                    while discovery.held is not None or discovery.trouble:  # noqa: ASYNC110  # as above
+                    while discovery.held is not None or discovery.last_error:  # noqa: ASYNC110  # as above
                         await asyncio.sleep(0.005)
                 assert len(lb) == 4
             assert discovery.stats["changed"] == 1

@@ -153,13 +153,13 @@ def test_kill_9_and_a_restart(etcd: EtcdServer) -> None:
         async with Discovery(quick(etcd), lb) as discovery:
             await until(lambda: len(lb) == 1)
             await asyncio.to_thread(etcd.kill)
-            await until(lambda: discovery.trouble)
+            await until(lambda: discovery.last_error)
             assert lb.pick("x").name == "web1"
             await asyncio.to_thread(etcd.start)
             await asyncio.to_thread(etcd.put, "web2", "10.0.0.2:80")
             await until(lambda: len(lb) == 2)
             assert discovery.stats["lost"] == discovery.stats["back"] == 1
-            assert discovery.trouble is None
+            assert discovery.last_error is None
 
     asyncio.run(check())
 
@@ -173,14 +173,14 @@ def test_a_server_that_freezes_looks_silent_and_is_noticed(etcd: EtcdServer) -> 
             await until(lambda: len(lb) == 1)
             etcd.freeze()
             try:
-                await until(lambda: discovery.trouble)
-                assert "no answer in time" in str(discovery.trouble)
+                await until(lambda: discovery.last_error)
+                assert "no answer in time" in str(discovery.last_error)
                 await asyncio.sleep(3)
                 assert lb.pick("x").name == "web1"
             finally:
                 etcd.thaw()
             await asyncio.to_thread(etcd.put, "web2", "10.0.0.2:80")
-            await until(lambda: len(lb) == 2 and not discovery.trouble)
+            await until(lambda: len(lb) == 2 and not discovery.last_error)
 
     asyncio.run(check())
 
@@ -272,7 +272,7 @@ def test_a_token_that_the_restarted_server_forgot_is_made_again(etcd: EtcdServer
             await asyncio.to_thread(etcd.kill)
             await asyncio.to_thread(etcd.start)
             await asyncio.to_thread(etcd.put, "web2", "10.0.0.2:80", "--user=root:secret")
-            await until(lambda: len(lb) == 2 and not discovery.trouble)
+            await until(lambda: len(lb) == 2 and not discovery.last_error)
 
     asyncio.run(check())
 

@@ -78,7 +78,7 @@ def test_every_form_means_the_same(format: Format, text: str) -> None:
     ],
 )
 def test_one_bad_host_makes_the_whole_file_doubtful(format: Format, text: str) -> None:
-    with pytest.raises(DiscoveryError, match="no list of hosts"):
+    with pytest.raises(DiscoveryError, match="not a list of hosts"):
         parse(text.encode("latin-1"), format)
 
 

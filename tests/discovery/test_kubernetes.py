@@ -215,7 +215,7 @@ def test_a_server_that_is_not_kubernetes_is_reported(kube: KubeServer) -> None:
         async with aclosing(source(url).watch()) as memberships:  # type: ignore[type-var]  # it is a generator
             return await told(memberships)
 
-    with pytest.raises(DiscoveryError, match="no EndpointSlice"):
+    with pytest.raises(DiscoveryError, match="not an EndpointSlice"):
         asyncio.run(first())
 
 

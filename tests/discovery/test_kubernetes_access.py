@@ -106,7 +106,7 @@ except ConfigError as error:
         ({"exec": {"command": "aws"}}, "'exec'"),
         ({"auth-provider": {"name": "gcp"}}, "'auth-provider'"),
         ({"username": "ann", "password": "x"}, "'username'"),
-        ("odd", "no kubeconfig"),
+        ("odd", "not a kubeconfig"),
     ],
 )
 def test_a_login_that_is_not_known_is_refused(tmp_path: Path, user: Any, why: str) -> None:
@@ -203,5 +203,5 @@ def test_the_account_of_a_pod(pair: tuple[Path, Path], tmp_path: Path) -> None:
     assert access.headers() == {"Authorization": "Bearer one"}
     (tmp_path / "token").write_text("two\n")
     assert access.headers() == {"Authorization": "Bearer two"}
-    with pytest.raises(ConfigError, match="no pod"):
+    with pytest.raises(ConfigError, match="not a pod"):
         in_cluster({}, tmp_path)

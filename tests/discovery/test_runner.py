@@ -17,7 +17,7 @@ from hashring.discovery._membership import Entry
 from hashring.discovery.static import StaticSource
 
 WITHIN = 10.0
-SWIFT: dict[str, Any] = {"quiet": 0.0, "backoff": Backoff(0.001, 0.001, rng=Random(1))}
+SWIFT: dict[str, Any] = {"debounce": 0.0, "backoff": Backoff(0.001, 0.001, rng=Random(1))}
 
 
 class Said:
@@ -124,10 +124,10 @@ def test_a_source_that_is_down_changes_nothing_and_is_asked_again() -> None:
             for _ in range(5):
                 source.queue.put_nowait(DiscoveryError("refused"))
             await until(lambda: source.watches == 6)
-            assert discovery.trouble == "refused"
+            assert discovery.last_error == "refused"
             assert names(lb) == ["a", "b"]
             source.queue.put_nowait(of("a", "b"))
-            await until(lambda: discovery.trouble is None)
+            await until(lambda: discovery.last_error is None)
             source.queue.put_nowait(of("a", "b", "c"))
             await until(lambda: discovery.stats["changed"] == 2)
             assert names(lb) == ["a", "b", "c"]
@@ -156,7 +156,7 @@ def test_an_empty_answer_is_held_and_then_accepted() -> None:
     source, notices = Said(of("a", "b")), list[Notice]()
 
     async def check() -> None:
-        async with Discovery(source, lb, grace=0.2, **SWIFT) as discovery:
+        async with Discovery(source, lb, hold=0.2, **SWIFT) as discovery:
             discovery.subscribe(notices.append)
             source.queue.put_nowait(of())
             await until(lambda: discovery.held is not None)
@@ -173,10 +173,10 @@ def test_an_empty_answer_of_a_source_that_is_gone_since_is_not_accepted() -> Non
     source = Said(of("a", "b"))
 
     async def check() -> None:
-        async with Discovery(source, lb, grace=0.05, **SWIFT) as discovery:
+        async with Discovery(source, lb, hold=0.05, **SWIFT) as discovery:
             source.queue.put_nowait(of())
             source.queue.put_nowait(DiscoveryError("gone"))
-            await until(lambda: discovery.trouble is not None)
+            await until(lambda: discovery.last_error is not None)
             await asyncio.sleep(0.2)
             assert names(lb) == ["a", "b"]
             source.queue.put_nowait(of())
@@ -190,9 +190,9 @@ def test_after_a_refusal_an_empty_answer_is_held_as_before() -> None:
     source = Said(gather([Entry("a", weight=1e300)]))
 
     async def check() -> None:
-        async with Discovery(source, lb, grace=0.05, **SWIFT) as discovery:
+        async with Discovery(source, lb, hold=0.05, **SWIFT) as discovery:
             await until(lambda: discovery.stats["refused"])
-            discovery._pump.gate.grace = 1000.0
+            discovery._reconciler.changes.hold = 1000.0
             source.queue.put_nowait(of())
             await until(lambda: discovery.stats["memberships"] == 2)
             await asyncio.sleep(0.05)
@@ -206,7 +206,7 @@ def test_hosts_that_were_there_before_count_for_the_hold_back() -> None:
     lb = LoadBalancer(["a", "b", "c"])
 
     async def check() -> None:
-        async with Discovery(Said(of()), lb, grace=1000.0, **SWIFT) as discovery:
+        async with Discovery(Said(of()), lb, hold=1000.0, **SWIFT) as discovery:
             await until(lambda: discovery.held is not None)
             assert len(lb) == 3
 
@@ -277,7 +277,7 @@ def test_an_invalid_source_or_time_is_refused() -> None:
     for wrong in ("static:a", None, ["a"]):
         with pytest.raises(ConfigError, match="watch"):
             Discovery(wrong, lb)  # type: ignore[arg-type]  # that is the test
-    for option in ("quiet", "grace", "wait"):
+    for option in ("debounce", "hold", "wait"):
         with pytest.raises(ConfigError, match=option):
             Discovery(StaticSource([]), lb, **dict[str, Any]({option: -1.0}))
 

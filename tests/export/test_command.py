@@ -220,4 +220,4 @@ def test_from_a_file_a_list_that_is_held_back_is_reported(run: Run) -> None:
     Path("hashring.toml").write_text(pool + told + text, encoding="utf-8")
     done = run("haproxy", "--from", "hashring.toml")
     assert done.exit_code == 1
-    assert "1 host, where the pool has 3: not believed until" in done.stderr
+    assert "1 host, where the pool has 3: not accepted until" in done.stderr

@@ -168,8 +168,8 @@ def test_two_gateways_on_one_prefix_agree_before_and_after_a_change(
         assert {after[client] for client in moved} == {"d"}
 
         etcd.kill()
-        wait_for(lambda: state(one)["discovery"]["trouble"], one)
-        wait_for(lambda: state(two)["discovery"]["trouble"], two)
+        wait_for(lambda: state(one)["discovery"]["last_error"], one)
+        wait_for(lambda: state(two)["discovery"]["last_error"], two)
         assert ask_one.all_hosts() == ask_two.all_hosts() == after
         assert admin(one, "/readyz") == (200, {"ready": True})
 
@@ -215,7 +215,7 @@ def test_it_is_ready_when_the_source_has_named_a_host(tmp_path: Path) -> None:
     with hosts("a") as (one,), serving(file, listen="") as running:
         assert admin(running, "/readyz") == (503, {"ready": False})
         found = state(running)
-        assert found["discovery"]["trouble"]
+        assert found["discovery"]["last_error"]
         assert found["hosts"] == []
         source.write_text(f"a@{one}\n")
         wait_for(lambda: admin(running, "/readyz")[0] == 200, running)
@@ -244,7 +244,7 @@ def test_a_reload_keeps_the_pool_of_the_source_and_its_drains(tmp_path: Path) ->
         with serving(written(path, url), listen="") as running, asking(running) as (ask,):
             assert hosts_by_state(running) == {"a": "up", "b": "draining"}
             source.unlink()  # from here on the source is down
-            wait_for(lambda: state(running)["discovery"]["trouble"], running)
+            wait_for(lambda: state(running)["discovery"]["last_error"], running)
             written(path, url, discovery="wait = 0.1\n", more="[limits]\nretries = 1\n")
             running.hear("new settings: 2 hosts")
             assert hosts_by_state(running) == {"a": "up", "b": "draining"}

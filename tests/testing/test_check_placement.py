@@ -139,9 +139,9 @@ class Uninvited(Right):
         (Uninvited, "walk", "its hosts are ['web1', 'web9']"),
         (TextOnly, "walk", "AttributeError: 'bytes' object has no attribute 'encode'"),
         (Dead, "unavailable", "which is unavailable"),
-        (Stranger, "unavailable", "is 'web9', which is no host of the pool"),
+        (Stranger, "unavailable", "is 'web9', which is not a host of the pool"),
         (Deaf, "unavailable", "TypeError: "),
-        (Without, "unavailable", "without(['web1']) says"),
+        (Without, "unavailable", "without(['web1']) gives"),
     ],
 )
 def test_the_contract_holds_for_everything(factory: type[Right], law: str, says: str) -> None:

@@ -53,7 +53,7 @@ class Boastful(RoundRobin):
     [
         (Stale, "of_this_view", "which is not in this view"),
         (Second, "of_this_view", "raised IndexError: tuple index out of range"),
-        (Names, "of_this_view", "is 'web1', which is no Host"),
+        (Names, "of_this_view", "is 'web1', which is not a Host"),
         (OwnDice, "repeatable", "two that were bound to equal rngs chose"),
         (Shared, "bound_once", "the second bind(None) raised nothing"),
         (Boastful, "weighted", "fair is web1 16.7%, web2 50.0%, web3 33.3%"),

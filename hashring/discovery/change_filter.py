@@ -1,4 +1,4 @@
-"""When is an answer believed?  Once it is quiet, and later if it says that most hosts are gone."""
+"""Which answers of a source are accepted: debounced, and held if most hosts are missing."""
 
 from __future__ import annotations
 
@@ -7,17 +7,15 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from hashring.discovery._membership import Membership
 
-__all__ = ["GRACE", "QUIET", "Gate", "Size", "Step"]
-
-QUIET = 0.02
+DEBOUNCE = 0.02
 """Seconds: the events of one deployment step come within milliseconds of each other, and a change
 is to be in the pool within 100 ms."""
 
-GRACE = 30.0
+HOLD = 30.0
 """Seconds: longer than a registry's restart or a lease's usual 10 s; a pool that really shrank is
 served meanwhile by health checks and retries, while a wrong empty answer would end all service."""
 
-_MOST_QUIETS = 10  # a source that never is quiet is heard every 10 quiet times
+_LONGEST_DEBOUNCE = 10  # times the debounce, for a source that changes all the time
 
 
 class Size(NamedTuple):
@@ -39,7 +37,7 @@ Act: TypeAlias = Literal["nothing", "take", "held", "released"]
 
 
 class Step(NamedTuple):
-    """What to do now. ``take``: ``membership`` is believed. Others are to be told of."""
+    """What to do now: apply ``membership`` (``take``), report it, or nothing."""
 
     act: Act
     membership: Membership | None = None
@@ -48,25 +46,24 @@ class Step(NamedTuple):
 _NOTHING = Step("nothing")
 
 
-class Gate:
-    """Debounce and hold-back; methods take the time, nothing waits. Not for two threads at once.
+class ChangeFilter:
+    """Debounces answers and holds those without most hosts. Methods take the time; not thread-safe.
 
-    An answer is believed ``quiet`` seconds after the last one came, and at most ten times that
-    after the first of them; the very first at once. One that has less than half of the hosts, or
-    of those that take new clients, is held until it and others like it have lasted for ``grace``
-    seconds, not counting those in which the source was ``lost``: who is away insists on nothing.
-    What counts as half is the largest pool of the last ``grace`` seconds, so that leases that
-    expire one after the other are held too.
+    An answer is accepted ``debounce`` seconds after the last one arrived, and at most ten times
+    that after the first of them; the very first answer immediately. An answer with less than half
+    of the hosts, or of those that take new clients, is held until answers of this kind have lasted
+    ``hold`` seconds. Time in which the source was ``lost`` does not count. Half is that of the
+    largest pool of the last ``hold`` seconds, so that leases that expire one by one are held too.
 
-    >>> gate = Gate(quiet=0.0, grace=30.0)
-    >>> gate.believed(Size(4, 4), now=0.0)
-    >>> gate.offer(Membership(()), now=1.0)
-    >>> gate.step(now=1.0).act, gate.due(), gate.step(now=31.0).act
+    >>> changes = ChangeFilter(debounce=0.0, hold=30.0)
+    >>> changes.accepted(Size(4, 4), now=0.0)
+    >>> changes.offer(Membership(()), now=1.0)
+    >>> changes.step(now=1.0).act, changes.due(), changes.step(now=31.0).act
     ('held', 31.0, 'take')
     """
 
-    def __init__(self, quiet: float = QUIET, grace: float = GRACE) -> None:
-        self._quiet, self.grace = quiet, grace
+    def __init__(self, debounce: float = DEBOUNCE, hold: float = HOLD) -> None:
+        self._debounce, self.hold = debounce, hold
         self._offered: Membership | None = None
         self._first = self._last = 0.0  # when the offers since the last step came
         self._held: Membership | None = None
@@ -77,11 +74,11 @@ class Gate:
 
     @property
     def held(self) -> Membership | None:
-        """The answer that is not believed yet."""
+        """The answer that is not accepted yet."""
         return self._held
 
     def offer(self, membership: Membership, now: float) -> None:
-        """The source says so; only the newest answer counts."""
+        """Take an answer of the source; only the newest counts."""
         if self._lost is not None:
             self._held_since += now - max(self._lost, self._held_since)
             self._lost = None
@@ -94,53 +91,53 @@ class Gate:
         if self._lost is None:
             self._lost = now
 
-    def believed(self, size: Size, now: float) -> None:
+    def accepted(self, size: Size, now: float) -> None:
         """The pool is of this size from now on."""
         if self._size is not None:
-            # what is no larger and forgotten sooner says nothing more: a source that flaps for ever
+            # a smaller size that expires sooner decides nothing: a source that flaps for ever
             # leaves one size or two here, not one for each flap
             while self._past and self._past[-1][1].within(self._size):
                 self._past.pop()
-            self._past.append((now + self.grace, self._size))
+            self._past.append((now + self.hold, self._size))
         self._size = size
 
     def due(self) -> float | None:
         """When to call ``step`` next, if no offer comes before."""
         times = []
         if self._offered is not None:
-            times.append(self._settles())
+            times.append(self._accepts_at())
         if self._held is not None and self._lost is None:
-            times.append(self._held_since + self.grace)
+            times.append(self._held_since + self.hold)
         return min(times, default=None)
 
-    def _settles(self) -> float:
+    def _accepts_at(self) -> float:
         if self._size is None:
             return self._first
-        return min(self._last + self._quiet, self._first + _MOST_QUIETS * self._quiet)
+        return min(self._last + self._debounce, self._first + _LONGEST_DEBOUNCE * self._debounce)
 
     def step(self, now: float) -> Step:
-        """What is to be done at ``now``; call it again until it is ``nothing``."""
-        if self._offered is not None and now >= self._settles():
+        """The next thing to do at ``now``; call it again until it is ``nothing``."""
+        if self._offered is not None and now >= self._accepts_at():
             offered, self._offered = self._offered, None
             return self._judge(offered, now)
-        insists = self._held is not None and self._lost is None
-        if insists and now >= self._held_since + self.grace:
-            believed, self._held = self._held, None
-            self._past.clear()  # the source has insisted: what was larger counts no longer
+        lasted = self._held is not None and self._lost is None
+        if lasted and now >= self._held_since + self.hold:
+            accepted, self._held = self._held, None
+            self._past.clear()  # the answer has lasted: larger pools of the past no longer count
             self._size = None
-            return Step("take", believed)
+            return Step("take", accepted)
         return _NOTHING
 
     def _judge(self, offered: Membership, now: float) -> Step:
         if self._too_small(Size(len(offered.hosts), offered.usable), now):
-            news = self._held is None
-            if news:
+            first = self._held is None
+            if first:
                 self._held_since = now  # only then: flaps must not put it off for ever
             self._held = offered
-            return Step("held", offered) if news else self.step(now)
+            return Step("held", offered) if first else self.step(now)
         if self._held is not None:
             self._held = None
-            self.offer(offered, self._first)  # told first, then taken
+            self.offer(offered, self._first)  # reported first, then applied
             return Step("released", offered)
         return Step("take", offered)
 

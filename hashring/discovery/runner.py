@@ -1,4 +1,4 @@
-"""How does a pool follow a source?  ``Discovery``: in the event loop, or in a thread of its own."""
+"""``Discovery``: a pool follows a source, in the event loop or in a thread of its own."""
 
 from __future__ import annotations
 
@@ -11,17 +11,14 @@ from types import MappingProxyType, TracebackType
 
 from hashring.balancer import LoadBalancer
 from hashring.discovery._backoff import Backoff
-from hashring.discovery._gate import GRACE, QUIET, Gate
 from hashring.discovery._membership import Membership, Source
-from hashring.discovery._notices import Notice
-from hashring.discovery._pump import Pump
+from hashring.discovery.change_filter import DEBOUNCE, HOLD, ChangeFilter
+from hashring.discovery.reconciler import Notice, Reconciler
 from hashring.errors import ConfigError, HashringError
 from hashring.forks import watch as watch_forks
 from hashring.loops import LoopThread
 from hashring.strategies import Rng
 from hashring.validators import SECONDS_OR_ZERO
-
-__all__ = ["WAIT", "Discovery"]
 
 WAIT = 5.0
 """Seconds that entering waits for the first answer: a program should not start with an empty pool
@@ -29,17 +26,17 @@ because it was a moment too quick, nor hang because a registry is away."""
 
 
 class Discovery:
-    """Keeps the pool of ``lb`` as ``source`` says: one snapshot for each change, or none.
+    """Keeps the pool of ``lb`` equal to ``source``: one snapshot for each change, or none.
 
     ``async with`` follows in the running event loop, ``with`` in a thread of its own. Entering
     waits for the first answer, at most ``wait`` seconds; leaving leaves the pool as it is. The
     source owns the list: a host that was registered by hand goes with the next answer. Hosts that
-    it drains (weight 0, terminating) are drained as ``discovery``; everybody else's marks stay.
+    it drains (weight 0, terminating) are drained as ``discovery``; marks of other holders stay.
 
     A source that is down changes nothing: it is asked again with full jitter, and the last good
-    pool serves. An answer with less than half of the hosts is held for ``grace`` seconds before it
-    is believed; one that the pool refuses (above its capacity) changes nothing. ``subscribe``
-    hears of each, ``stats`` counts them. ``quiet`` is the debounce, in seconds. ``clock`` reads
+    pool serves. An answer with less than half of the hosts is held for ``hold`` seconds before it
+    is accepted; one that the pool refuses (above its capacity) changes nothing. ``subscribe``
+    reports each, ``stats`` counts them. ``debounce`` is in seconds. ``clock`` reads
     seconds that never run backwards; ``rng`` spreads the retries.
 
     A forked child has no discovery: it is warned, and must start its own. Raises ``ConfigError``
@@ -57,8 +54,8 @@ class Discovery:
         source: Source,
         lb: LoadBalancer,
         *,
-        quiet: float = QUIET,
-        grace: float = GRACE,
+        debounce: float = DEBOUNCE,
+        hold: float = HOLD,
         wait: float = WAIT,
         backoff: Backoff | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -70,10 +67,10 @@ class Discovery:
                 "hashring.discovery.source(url)",
                 option="source",
             )
-        for option, value in (("quiet", quiet), ("grace", grace), ("wait", wait)):
+        for option, value in (("debounce", debounce), ("hold", hold), ("wait", wait)):
             SECONDS_OR_ZERO(value, option)
-        self._pump = Pump(
-            source, lb, Gate(quiet, grace), backoff or Backoff(rng=rng or random), clock
+        self._reconciler = Reconciler(
+            source, lb, ChangeFilter(debounce, hold), backoff or Backoff(rng=rng or random), clock
         )
         self._wait = wait
         self._task: asyncio.Task[None] | None = None
@@ -81,37 +78,37 @@ class Discovery:
         self._used = self._deaf = False
         watch_forks(self)
 
-    # -- what it knows ----------------------------------------------------------------------------
+    # -- state ----------------------------------------------------------------------------
 
     @property
     def source(self) -> Source:
-        """Whom it asks."""
-        return self._pump.source
+        """The source that it reads."""
+        return self._reconciler.source
 
     @property
     def membership(self) -> Membership | None:
         """The last answer that became the pool; None before the first."""
-        return self._pump.membership
+        return self._reconciler.membership
 
     @property
     def held(self) -> Membership | None:
-        """The answer that is not believed yet, for it says that most hosts are gone."""
-        return self._pump.gate.held
+        """The answer that is not accepted yet, because most hosts are missing in it."""
+        return self._reconciler.changes.held
 
     @property
-    def trouble(self) -> str | None:
+    def last_error(self) -> str | None:
         """Why the source cannot be read now; None while it can, or was not asked yet."""
-        return self._pump.trouble
+        return self._reconciler.last_error
 
     @property
     def stats(self) -> Mapping[str, int]:
         """Counts since the beginning, as they are now.
 
-        ``memberships`` that the source told; of those that were believed, how many ``changed``
+        ``memberships`` that the source gave; of those that were accepted, how many ``changed``
         something or left it ``unchanged``, and how many were ``refused``; how often one was
         ``held`` and a held one ``released``; how often the source was ``lost`` and ``back``.
         """
-        return MappingProxyType(dict(self._pump.stats))
+        return MappingProxyType(dict(self._reconciler.stats))
 
     def subscribe(self, callback: Callable[[Notice], object]) -> Callable[[], None]:
         """Call ``callback(notice)`` with each later notice; the answer ends that.
@@ -119,17 +116,19 @@ class Discovery:
         It is called in the event loop of the discovery: keep it short. What it raises is logged
         under ``hashring``.
         """
-        return self._pump.listeners.subscribe(callback)
+        return self._reconciler.listeners.subscribe(callback)
 
-    # -- its life ---------------------------------------------------------------------------------
+    # -- start and stop ---------------------------------------------------------------------------
 
     async def __aenter__(self) -> Discovery:
         if self._used:
             raise HashringError("this discovery has been entered before: make a new one")
         self._used = True
-        settled = asyncio.Event()
-        self._task = asyncio.create_task(self._pump.run(settled.set), name="hashring discovery")
-        waiting = asyncio.create_task(settled.wait())
+        answered = asyncio.Event()
+        self._task = asyncio.create_task(
+            self._reconciler.run(answered.set), name="hashring discovery"
+        )
+        waiting = asyncio.create_task(answered.wait())
         try:
             await asyncio.wait(
                 (self._task, waiting), timeout=self._wait, return_when=asyncio.FIRST_COMPLETED
