@@ -1,4 +1,4 @@
-"""What do the tests' servers share?  ``with``, and for programs the signals that hurt them."""
+"""What the servers of tests share: ``with``, and signals for programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does every placement that is found keep the contract, and what its GUARANTEES promise?"""
+"""Every placement that is found keeps the contract and its GUARANTEES."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does every strategy that is found keep the contract of a strategy?"""
+"""Every strategy that is found keeps the contract of a strategy."""
 
 from __future__ import annotations
 

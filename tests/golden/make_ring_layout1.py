@@ -1,4 +1,4 @@
-"""How was ring_layout1.json made?  By this reference, which imports nothing of hashring.
+"""Makes ring_layout1.json by this reference, which imports nothing of hashring.
 
 ``python tests/golden/make_ring_layout1.py`` writes the file to standard output.
 """

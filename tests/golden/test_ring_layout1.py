@@ -1,4 +1,4 @@
-"""Is layout 1 what it was when the first key was placed?  README.md says how the file was made."""
+"""Layout 1 has not changed since the first key was placed; README.md has the origin of the file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What should a balancer do?  Plain dicts, a fresh ring for each question, drains by the clock."""
+"""The model of a balancer: plain dicts, a fresh ring for each question, drains by the clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does any history of changes, leases and passing time leave the balancer as its model says?"""
+"""Any history of changes, leases and time leaves the balancer as its model predicts."""
 
 from __future__ import annotations
 

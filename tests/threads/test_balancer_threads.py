@@ -1,4 +1,4 @@
-"""Do readers and a writer get along?  Every answer is of a state that was live just then."""
+"""Readers and a writer: every answer is of a state that was live at that time."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class History:
         self.write_down()
 
 
-def test_each_answer_is_that_of_a_state_that_was_live_while_it_was_given() -> None:
+def test_each_answer_is_of_a_state_that_was_live_during_it() -> None:
     weights = dict.fromkeys("abcdefgh", 1.0)
     lb = balancer(weights)
     history = History(lb, weights)

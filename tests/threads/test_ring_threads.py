@@ -1,4 +1,4 @@
-"""Can readers look up while a writer changes the ring?  A million answers, each legal."""
+"""Readers look up while a writer changes the ring: a million answers, each of a state it had."""
 
 from __future__ import annotations
 
