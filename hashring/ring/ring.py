@@ -186,8 +186,8 @@ class HashRing:
             vnodes = SortedList(table.index.vnodes())
         change = table.change_to(counts)
         if change is None:
-            vnodes = SortedList(layout.packed_vnodes(counts, self._seed))
-            new = table.rebuilt(counts, vnodes)
+            packed = layout.packed_vnodes(counts, self._seed)
+            vnodes, new = SortedList(packed), table.rebuilt(counts, packed)
         else:
             new = table.changed(change)
             for vnode in change.removed:

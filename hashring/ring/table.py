@@ -192,28 +192,28 @@ class RingTable:
         labels that it was made with.
         """
         old = dict(self.counts)
-        gone = [name for name in old if name not in counts]
-        changed = [name for name, count in counts.items() if old.get(name) != count]
+        gone = sorted(old.keys() - counts.keys())
+        changed = sorted(dict(counts.items() - old.items()))
         more = sum(counts[name] - old.get(name, 0) for name in changed)
         if more * _REBUILD_FRACTION > self.index.size:
             return None
-        before = {name: code for code, name in enumerate(self.index.labels)}
-        after, labels = before.copy(), list(self.index.labels)
-        for name in gone:
-            labels[after.pop(name)] = ""  # no host's name
-        free = [code for code, label in enumerate(labels) if not label]
-        for name in changed:
-            if name not in old:
-                after[name] = free.pop() if free else len(labels)
-                labels[after[name] : after[name] + 1] = [name]
+        labels = list(self.index.labels)
+        codes = dict(zip(labels, range(len(labels)), strict=True))
         added: list[int] = []
         removed: list[int] = []
-        for name in (*gone, *changed):
-            has, gets = old.get(name, 0), counts.get(name, 0)
+        for name in gone:
+            labels[codes[name]] = ""  # no host's name
+            removed += self._packed(name, 0, old[name], codes[name])
+        free = [code for code, label in enumerate(labels) if not label] if "" in labels else []
+        for name in changed:
+            if name not in old:
+                codes[name] = free.pop() if free else len(labels)
+                labels[codes[name] : codes[name] + 1] = [name]
+            has, gets = old.get(name, 0), counts[name]
             if gets > has:
-                added += self._packed(name, has, gets, after[name])
+                added += self._packed(name, has, gets, codes[name])
             else:
-                removed += self._packed(name, gets, has, before[name])
+                removed += self._packed(name, gets, has, codes[name])
         return Change(counts, labels, added, removed)
 
     def changed(self, change: Change) -> RingTable:
