@@ -10,6 +10,7 @@ from threading import Event, Thread
 from benchmarks._measure import HOT, Timed, clock, each, host_names, interleaved, keys, times
 from benchmarks._report import Row, Table, at_most, row
 from hashring import HashRing, Host, LoadBalancer
+from hashring.load import TrackedRequest
 from hashring.placement import Table as Placed
 from hashring.placement import create
 from hashring.strategies.least_connections import LeastConnections
@@ -72,13 +73,13 @@ def _round_robin(rounds: int) -> Iterator[Row]:
 
 
 def _answers_while_locked() -> bool:
-    """Whether picks come back in the middle of a change, with the ledger locked as well."""
+    """Whether picks come back in the middle of a change, with the load tracker locked as well."""
     locked, let_go = Event(), Event()
 
     def slow(hosts: tuple[Host, ...]) -> Placed:
         if len(hosts) > 10:  # a recipe runs under the lock that changes take
             # private, but the one way to hold the lock that leases take
-            with lb._ledger.lock:
+            with lb._tracker.lock:
                 locked.set()
                 let_go.wait(60)
         return create("ring", hosts)
@@ -127,18 +128,18 @@ def _make_busy(lb: LoadBalancer) -> None:
 
 def _queue_steps(lb: LoadBalancer) -> Timed:
     # private, because the step below a lease has no public name: the order by load alone
-    ledger, cells = lb._ledger, lb._live.cells
+    tracker, loads = lb._tracker, lb._state.active.loads
 
     def timed() -> float:
         began = clock()
         for _ in repeat(None, _COUNT):
-            with ledger.lock:
-                host = ledger.least_loaded()
+            request = TrackedRequest()
+            with tracker.lock:
+                host = tracker.least_loaded()
                 if host is None:
                     raise RuntimeError("every host of this benchmark is usable")
-                cell = cells[host.name]
-                ledger.enter(cell)
-            ledger.leave(cell, None, 0.0)
+                tracker.enter(request, loads[host.name])
+            tracker.leave(request, None)
         return (clock() - began) / _COUNT
 
     return timed

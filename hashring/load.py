@@ -1,7 +1,7 @@
-"""How busy is each host?  Load cells, an order of the usable ones by load, and peak EWMA.
+"""How busy is each host? Requests in flight, outstanding work, latency, and the least loaded host.
 
-Every lease counts in one cell, sticky ones too, so that a strategy sees the whole load of this
-process. All changes happen under the ledger's one short lock.
+Every lease counts on one host, a known client's too, so that a strategy sees the whole load of
+this process. All changes happen under the tracker's one short lock.
 """
 
 from __future__ import annotations
@@ -9,19 +9,18 @@ from __future__ import annotations
 import logging
 import math
 import random
-import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush, heapreplace
 from itertools import count
 
 from hashring.forks import watch
 from hashring.hosts import Host, total_weight
-
-__all__ = ["DECAY", "Ledger", "Load", "LoadCell", "LoadView", "Outcome", "decayed", "peak_ewma"]
+from hashring.locks import Guard
 
 Outcome = Callable[[Host, bool, str | None, float], object]
-"""Who hears how a lease ended: host, whether it failed, why, and after how many seconds."""
+"""Called at the end of a lease with host, whether it failed, why, and after how many seconds."""
 
 _log = logging.getLogger("hashring")
 
@@ -29,16 +28,30 @@ DECAY = 10.0
 """Seconds in which a latency loses all but 1/e of its weight: Finagle's default for peak EWMA."""
 
 FAILED = 1.0
-"""Seconds that a failure counts for at least: more than an answer takes that somebody waits for.
+"""Seconds that a failure counts for at least: longer than an answer that a person waits for.
 With ``DECAY``, ``PeakEwma`` tries a host that fails again after some 50 s beside hosts of 5 ms."""
 
-_OUTDATED = 4  # entries a host in the order before the outdated ones are cleared out ...
-_SLACK = 64  # ... and some more, so that a small pool does not clear out all the time
+GROUP_SECONDS = 300.0
+"""Seconds for which a host counts as warm for a group that it served: the time in which the caches
+of the Mooncake trace (8 hosts of 2,048 blocks) are overwritten."""
+
+_GROUPS = 100_000  # groups remembered: some 40 MB; the least recently served go
+_SEEN_MOST = 200  # requests over which the mean cost is taken: it follows a change within minutes
+_SEEN_LEAST = 20  # requests before a cost is capped: before that the mean may be far off
+_CAP = 100  # a cost counts as at most 100 times the mean: one wrong number must not block a host
+
+_OUTDATED = 4  # entries a host in the order before the outdated ones are removed ...
+_SLACK = 64  # ... and some more, so that a small pool does not remove them all the time
+_NEVER = -(1 << 62)  # stamps of hosts that were never chosen begin here, below all others
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What one host does and did in this process: counts of leases, and ``latency`` in seconds.
+    """The load of one host in this process.
+
+    ``in_flight`` counts open leases, ``pending`` those whose response has not begun, and
+    ``outstanding`` is the work of the pending ones in average requests. ``ok`` and ``failed`` count
+    ended leases. ``latency`` is in seconds.
 
     >>> Load(in_flight=2).in_flight
     2
@@ -49,6 +62,8 @@ class Load:
     failed: int = 0
     failed_in_a_row: int = 0
     latency: float = 0.0
+    pending: int = 0
+    outstanding: float = 0.0
 
 
 def decayed(latency: float, age: float, decay: float = DECAY) -> float:
@@ -63,7 +78,7 @@ def decayed(latency: float, age: float, decay: float = DECAY) -> float:
 def peak_ewma(latency: float, age: float, seconds: float, decay: float = DECAY) -> float:
     """The latency after an answer that took ``seconds``, ``age`` seconds after the last one.
 
-    A slower answer counts at once, a faster one by and by. Source: Finagle's ``PeakEwma``.
+    A slower answer counts immediately, a faster one gradually. Source: Finagle's ``PeakEwma``.
 
     >>> peak_ewma(0.1, 1.0, 2.0), round(peak_ewma(1.0, 10.0, 0.0), 3)
     (2.0, 0.368)
@@ -74,63 +89,129 @@ def peak_ewma(latency: float, age: float, seconds: float, decay: float = DECAY) 
     return latency * weight + seconds * (1 - weight)
 
 
-class LoadCell:
+class HostLoad:
     """The load of one host for as long as it is registered under its address.
 
-    A lease holds its cell, never a name: a host that is registered anew has a new cell, and a
-    late release touches the old one.
+    A lease keeps this object, never a name: a host that is registered again has a new one, and a
+    late release changes the old one.
     """
 
     __slots__ = (
-        "current",
+        "chosen",
         "failed",
         "failed_in_a_row",
         "host",
         "in_flight",
         "latency",
         "ok",
+        "outstanding",
+        "pending",
         "stamp",
-        "turn",
+        "turns",
         "usable",
     )
 
     def __init__(self, host: Host) -> None:
         self.host = host
         self.in_flight = 0
+        self.pending = 0
+        self.outstanding = 0.0
         self.ok = 0
         self.failed = 0
         self.failed_in_a_row = 0
         self.latency = 0.0  # seconds, as it was at ``stamp``
         self.stamp = 0.0
-        self.turn = -1  # which entry of the order is this cell's present one
-        self.usable = False
-        self.current = True  # False once the host is gone or another machine has its name
+        self.chosen = _NEVER  # when a request last went here, as a count of requests
+        self.turns = [-1, -1]  # which entry of each order is the present one
+        self.usable = 0  # 1 if the host may be chosen
 
-    def idle(self) -> LoadCell:
-        """A cell that knows of the host what this one does, without a request in flight."""
-        cell = LoadCell(self.host)
-        cell.ok, cell.failed, cell.failed_in_a_row = self.ok, self.failed, self.failed_in_a_row
-        cell.latency, cell.stamp = self.latency, self.stamp
-        return cell
-
-
-_Entry = tuple[float, int, LoadCell]
-"""(in flight per weight, turn, cell); turns are unique, so cells are never compared."""
+    def idle_copy(self) -> HostLoad:
+        """The history of the host without a request in flight."""
+        copy = HostLoad(self.host)
+        copy.ok, copy.failed, copy.failed_in_a_row = self.ok, self.failed, self.failed_in_a_row
+        copy.latency, copy.stamp = self.latency, self.stamp
+        return copy
 
 
-class Ledger:
-    """All load of one balancer: who is usable, how much is in flight, who has the least.
+class TrackedRequest:
+    """One request and the host that it counts on; the base of ``Lease``."""
 
-    The order is a heap of (in-flight per weight, turn, cell) in which a cell's newest entry alone
-    counts; outdated ones are dropped when they come up. A choice and a release cost O(log n), and
-    a balancer that never asks for the least loaded host pays nothing for the order.
+    __slots__ = ("_began", "_load", "_pending", "_size")
 
-    >>> a, b = LoadCell(Host("a")), LoadCell(Host("b"))
-    >>> ledger = Ledger(clock=lambda: 0.0)
-    >>> ledger.publish([a, b])
-    >>> with ledger.lock:
-    ...     ledger.enter(a)
-    >>> ledger.least_loaded().name
+    _load: HostLoad | None
+    """Where the request counts; None before it begins and after it ends."""
+
+    def __init__(self) -> None:
+        self._load = None
+        self._pending = False
+        self._size = 1.0
+        self._began = 0.0
+
+
+class _LoadOrder:
+    """The usable hosts by load: a heap in which only a host's newest entry is valid.
+
+    An entry is (level, in flight per weight, last chosen, turn, load); turns are unique, so two
+    loads are never compared. Outdated entries are dropped when they come up.
+    """
+
+    def __init__(self, slot: int, by_work: bool, loads: list[HostLoad]) -> None:
+        self._slot = slot
+        self._by_work = by_work
+        self._turns = count()
+        self._most = _OUTDATED * len(loads) + _SLACK
+        self.entries = [self._entry(load) for load in loads]
+        heapify(self.entries)
+
+    def _entry(self, load: HostLoad) -> tuple[float, float, int, int, HostLoad]:
+        turn = load.turns[self._slot] = next(self._turns)
+        weight = load.host.weight
+        few = load.in_flight / weight
+        level = (load.outstanding + 1.0) / weight if self._by_work else few
+        return level, few, load.chosen, turn, load
+
+    def update(self, load: HostLoad) -> None:
+        """Put ``load`` where it belongs now. Cost: O(log n)."""
+        entries, slot = self.entries, self._slot
+        before = load.turns[slot]
+        entry = self._entry(load)
+        if entries and entries[0][3] == before:  # the one just chosen: replaced in one step
+            heapreplace(entries, entry)
+            return
+        heappush(entries, entry)
+        if len(entries) > self._most:
+            entries[:] = [each for each in entries if each[3] == each[4].turns[slot]]
+            heapify(entries)
+
+    def least(self, exclude: frozenset[str]) -> HostLoad | None:
+        """The first load whose host is not in ``exclude``. Cost: O(log n) for each excluded one."""
+        entries, slot, skipped, found = self.entries, self._slot, [], None
+        while entries:
+            _, _, _, turn, load = entries[0]
+            if turn != load.turns[slot]:
+                heappop(entries)
+            elif load.host.name in exclude:
+                skipped.append(heappop(entries))
+            else:
+                found = load
+                break
+        for entry in skipped:
+            heappush(entries, entry)
+        return found
+
+
+class LoadTracker:
+    """All load of one balancer: what is in flight, and which usable host has the least.
+
+    An order by load is kept from the first time that a strategy asks for it. Then a choice, a
+    start and a release cost O(log n); before that, O(1).
+
+    >>> a, b = HostLoad(Host("a")), HostLoad(Host("b"))
+    >>> tracker = LoadTracker(clock=lambda: 0.0)
+    >>> tracker.synchronize({"a": a, "b": b}, (a.host, b.host))
+    >>> with tracker.lock:
+    ...     tracker.enter(TrackedRequest(), a)
+    >>> tracker.least_loaded().name
     'b'
     """
 
@@ -138,88 +219,186 @@ class Ledger:
         self, clock: Callable[[], float], randrange: Callable[[int], int] = random.randrange
     ) -> None:
         self._randrange = randrange
-        self.lock = threading.RLock()  # a strategy asks for the least loaded inside a lease
+        self.guard = Guard()
         self.clock = clock
         self.in_flight = 0  # of the usable hosts
         self.weight = 0.0
-        self._cells: tuple[LoadCell, ...] = ()
-        self._heap: list[_Entry] | None = None  # None until somebody asks
-        self._shown: LoadCell | None = None  # the last answer of least_loaded
-        self._turns = count()
+        self.loads: Mapping[str, HostLoad] = {}  # by host name, as of the last synchronize()
+        self._usable: tuple[HostLoad, ...] = ()
+        self._by_count: _LoadOrder | None = None
+        self._by_work: _LoadOrder | None = None
+        self._shown: HostLoad | None = None  # the last choice, if no request has entered it
+        self._stamps = count()
+        self._seen = 0  # requests with a cost
+        self._mean = 0.0
+        self._groups: OrderedDict[str | bytes, dict[str, float]] = OrderedDict()
         self._watchers: dict[object, Outcome] = {}
+        self.after_fork()
         watch(self)
 
     def after_fork(self) -> None:
-        """In a child: a lock that no lost thread holds, and an order with a start of its own."""
-        self.lock = threading.RLock()
-        for cell in self._cells:
-            cell.turn = -1
-        self._heap = self._shown = None
+        """In a child process: a lock that no thread holds, and an order with its own start."""
+        self.guard.after_fork()
+        self.lock = self.guard.lock
+        for load in self._usable:
+            load.chosen = _NEVER
+        self._by_count = self._by_work = self._shown = None
 
-    def publish(self, usable: Iterable[LoadCell]) -> None:
-        """Make ``usable`` the hosts that may be chosen. Cost: O(n)."""
+    def synchronize(self, loads: Mapping[str, HostLoad], usable: tuple[Host, ...]) -> None:
+        """Make ``usable`` the hosts that may be chosen. Cost: O(n).
+
+        After an interrupt it can be repeated.
+        """
         with self.lock:
-            for cell in self._cells:
-                cell.usable = False
-            self._cells = tuple(usable)
-            for cell in self._cells:
-                cell.usable = True
-            self.in_flight = sum(cell.in_flight for cell in self._cells)
-            self.weight = total_weight(cell.host for cell in self._cells)
+            chosen = tuple([loads[host.name] for host in usable])
+            for load in self._usable:
+                load.usable = 0
+            self._usable = chosen
+            for load, host in zip(chosen, usable, strict=True):
+                load.host = host
+                load.usable = 1
+            self.in_flight = sum(load.in_flight for load in chosen)
+            self.weight = total_weight(usable)
             if self._shown is not None:
-                self._shown.turn = next(self._turns)  # it had its turn
-            self._heap = self._shown = None
+                self._shown.chosen = next(self._stamps)
+            self._by_count = self._by_work = self._shown = None
+            self.loads = loads
 
-    def enter(self, cell: LoadCell) -> None:
-        """One request more; the caller holds the lock. Cost: O(log n)."""
-        cell.in_flight += 1
-        if cell.usable:
-            self.in_flight += 1
-            if self._heap is not None:
-                self._reorder(cell, self._heap)
+    # -- one request ------------------------------------------------------------------------------
 
-    def withdraw(self, cell: LoadCell) -> None:
-        """One request less, for it never went there; the caller holds the lock. O(log n)."""
-        cell.in_flight -= 1
-        if cell.usable:
-            self.in_flight -= 1
-            if self._heap is not None:
-                self._reorder(cell, self._heap)
+    def size_of(self, cost: float) -> float:
+        """The size of a request in average requests. The caller holds the lock. O(1).
 
-    def leave(
-        self, cell: LoadCell, failed: bool | None, began: float, why: str | None = None
-    ) -> None:
-        """One request less; ``failed`` None says nothing about the host. Cost: O(log n)."""
-        now = self.clock()
-        with self.lock:
-            self.withdraw(cell)
-            if failed is None:
-                return
-            seconds = now - began
-            if failed:
-                cell.failed += 1
-                cell.failed_in_a_row += 1
-                # who fails fast must not look quick, nor quicker and quicker while nobody comes
-                seconds = max(seconds, cell.latency, FAILED)
-            else:
-                cell.ok += 1
-                cell.failed_in_a_row = 0
-            cell.latency = peak_ewma(cell.latency, now - cell.stamp, seconds)
-            cell.stamp = now
-        if self._watchers and cell.current:
-            self._tell(cell.host, failed, why, now - began)
+        ``(1 + cost / mean) / 2``: half by number and half by work, because a host works on several
+        requests at the same time. The mean follows the last 200 costs.
+
+        >>> tracker = LoadTracker(clock=lambda: 0.0)
+        >>> with tracker.lock:
+        ...     tracker.size_of(100.0), tracker.size_of(300.0)
+        (1.0, 1.25)
+        """
+        if self._seen >= _SEEN_LEAST:
+            cost = min(cost, _CAP * self._mean)
+        seen = self._seen + 1
+        mean = self._mean + (cost - self._mean) / min(seen, _SEEN_MOST)
+        self._seen, self._mean = seen, mean
+        return (1 + (cost / mean if mean else 1.0)) / 2
+
+    def enter(self, request: TrackedRequest, load: HostLoad) -> None:
+        """Count ``request`` on ``load``. The caller holds the lock. Cost: O(log n)."""
+        work, total = load.outstanding + request._size, self.in_flight + load.usable
+        counts = load, True, load.in_flight + 1, load.pending + 1, work, total
+        # One statement without a call: no signal handler and no finalizer runs inside it, so a
+        # request is counted everywhere or nowhere.
+        r, t = request, self
+        r._load, r._pending, load.in_flight, load.pending, load.outstanding, t.in_flight = counts
+        load.chosen = next(self._stamps)
+        if load is self._shown:
+            self._shown = None
+        if self._by_count is not None or self._by_work is not None:
+            self._update_orders(load)
+
+    def withdraw(self, request: TrackedRequest) -> None:
+        """Count ``request`` no more. The caller holds the lock. A second call does nothing."""
+        load = request._load
+        if load is None:
+            return
+        pending, work = load.pending, load.outstanding
+        if request._pending:
+            pending -= 1
+            # exactly 0 on an idle host: what rounding leaves would break ties for ever
+            work = work - request._size if pending else 0.0
+        counts = None, False, load.in_flight - 1, pending, work, self.in_flight - load.usable
+        r, t = request, self  # as in enter()
+        r._load, r._pending, load.in_flight, load.pending, load.outstanding, t.in_flight = counts
+        if self._by_count is not None or self._by_work is not None:
+            self._update_orders(load)
+
+    def start(self, request: TrackedRequest) -> None:
+        """The response has begun: the request is in flight and no longer outstanding."""
+        if not request._pending:
+            return
+        if self.guard.is_held():  # called by a signal handler or a finalizer
+            self.guard.defer(self.start, request)
+            return
+        try:
+            with self.lock:
+                load = request._load
+                if load is not None and request._pending:
+                    pending = load.pending - 1
+                    counts = False, pending, load.outstanding - request._size if pending else 0.0
+                    request._pending, load.pending, load.outstanding = counts  # as in enter()
+                    if self._by_work is not None:
+                        self._update_orders(load)
+        finally:
+            if self.guard.deferred:
+                self.guard.run_deferred()
+
+    def leave(self, request: TrackedRequest, failed: bool | None, why: str | None = None) -> None:
+        """The request has ended; ``failed`` None is no outcome. Cost: O(log n)."""
+        if self.guard.is_held():  # called by a signal handler or a finalizer
+            self.guard.defer(self.leave, request, failed, why)
+            return
+        now = 0.0
+        try:
+            if failed is not None:
+                now = self.clock()
+            with self.lock:
+                load = request._load
+                if load is None:
+                    return
+                if failed is not None:
+                    self._learn(load, failed, now, now - request._began)
+                self.withdraw(request)
+        except BaseException:  # the clock failed, or an interrupt
+            with self.lock:
+                self.withdraw(request)
+            raise
+        finally:
+            if self.guard.deferred:
+                self.guard.run_deferred()
+        if failed is not None and self._watchers and self.loads.get(load.host.name) is load:
+            self._notify(load.host, failed, why, now - request._began)
+
+    def _learn(self, load: HostLoad, failed: bool, now: float, seconds: float) -> None:
+        if failed:
+            load.failed += 1
+            load.failed_in_a_row += 1
+            # a host that fails fast must not look quick, nor quicker while it is not asked
+            seconds = max(seconds, load.latency, FAILED)
+        else:
+            load.ok += 1
+            load.failed_in_a_row = 0
+        load.latency = peak_ewma(load.latency, now - load.stamp, seconds)
+        load.stamp = now
+
+    def _update_orders(self, load: HostLoad) -> None:
+        if not load.usable:
+            return
+        try:
+            if self._by_count is not None:
+                self._by_count.update(load)
+            if self._by_work is not None:
+                self._by_work.update(load)
+        except BaseException:  # an interrupt: the orders are made again when they are asked for
+            self._by_count = self._by_work = None
+            raise
+
+    # -- outcomes ---------------------------------------------------------------------------------
 
     def on_outcome(self, callback: Outcome) -> Callable[[], None]:
-        """Call ``callback`` at the end of each lease that says something; the answer ends that.
+        """Call ``callback`` at the end of each lease with an outcome; the result ends that.
 
-        It is called outside the lock, by the thread that ends the lease; what it raises is logged.
-        A lease on a host that is gone since, or on the machine that had its name before, is not
-        told. Cost where nobody listens: one truth test.
+        It is called outside the lock, by the thread that ends the lease. What it raises is logged.
+        There is no call for a lease on a host that was removed or replaced since. Cost without a
+        callback: one truth test.
 
-        >>> ledger, cell, seen = Ledger(clock=lambda: 0.0), LoadCell(Host("a")), []
-        >>> stop = ledger.on_outcome(lambda *outcome: seen.append(outcome))
-        >>> ledger.enter(cell); ledger.leave(cell, True, 0.0, "timeout"); stop()
-        >>> ledger.enter(cell); ledger.leave(cell, False, 0.0)
+        >>> tracker, load, seen = LoadTracker(clock=lambda: 0.0), HostLoad(Host("a")), []
+        >>> tracker.synchronize({"a": load}, (load.host,))
+        >>> stop = tracker.on_outcome(lambda *outcome: seen.append(outcome))
+        >>> request = TrackedRequest()
+        >>> tracker.enter(request, load); tracker.leave(request, True, "timeout"); stop()
+        >>> tracker.enter(request, load); tracker.leave(request, False)
         >>> seen
         [(Host('a'), True, 'timeout', 0.0)]
         """
@@ -231,109 +410,166 @@ class Ledger:
 
         return stop
 
-    def _tell(self, host: Host, failed: bool, why: str | None, seconds: float) -> None:
+    def _notify(self, host: Host, failed: bool, why: str | None, seconds: float) -> None:
         for callback in tuple(self._watchers.values()):
             try:
                 callback(host, failed, why, seconds)
-            except Exception:  # a listener's fault must not become the request's
-                _log.exception("a listener failed on the outcome of a lease on %s", host)
+            except Exception:  # a callback's error must not become the request's
+                _log.exception("a callback failed on the outcome of a lease on %s", host)
+
+    # -- the least loaded -------------------------------------------------------------------------
 
     def least_loaded(self, exclude: frozenset[str] = frozenset()) -> Host | None:
         """The usable host with the least in flight per weight; None if all are in ``exclude``.
 
-        Equals are taken in rotation. Cost: O(log n), and O(log n) for each host excluded.
+        Equal hosts are taken in rotation. Cost: O(log n), and O(log n) for each host excluded.
         """
         with self.lock:
-            heap = self._heap if self._heap is not None else self._ordered()
-            if self._shown is not None:  # nobody entered it since: behind its equals
-                self._reorder(self._shown, heap)
-            skipped = []
-            while heap:
-                _, turn, cell = heap[0]
-                if turn != cell.turn:
-                    heappop(heap)
-                elif cell.host.name in exclude:
-                    skipped.append(heappop(heap))
-                else:
-                    self._shown = cell
-                    break
-            for entry in skipped:
-                heappush(heap, entry)
-            return None if self._shown is None else self._shown.host
+            self._settle_shown()
+            if self._by_count is None:
+                self._by_count = _LoadOrder(0, False, self._in_rotation())
+            return self._show(self._by_count.least(exclude))
 
-    def _ordered(self) -> list[_Entry]:
-        # by turn, so that a rotation goes on where it was; the first one starts at a random host,
-        # for routers that start together must not all begin with the same
-        start = self._randrange(len(self._cells)) if self._cells else 0
-        heap = []
-        for cell in sorted(self._cells[start:] + self._cells[:start], key=lambda cell: cell.turn):
-            cell.turn = next(self._turns)
-            heap.append((cell.in_flight / cell.host.weight, cell.turn, cell))
-        heapify(heap)
-        self._heap, self._shown = heap, None
-        return heap
+    def least_outstanding(
+        self, exclude: frozenset[str] = frozenset(), group: str | bytes | None = None
+    ) -> Host | None:
+        """The usable host with the least ``(outstanding + 1) / weight``; None without one.
 
-    def _reorder(self, cell: LoadCell, heap: list[_Entry]) -> None:
-        turn = cell.turn
-        cell.turn = next(self._turns)
-        entry = (cell.in_flight / cell.host.weight, cell.turn, cell)
-        if cell is self._shown:
+        Equal hosts: the one with the fewest in flight per weight, then in rotation. A host that
+        served ``group`` in the last 300 s counts 1/2 instead of 1. Cost: O(log n), O(log n) for
+        each host excluded, and O(1) for each host that served the group.
+        """
+        with self.lock:
+            self._settle_shown()
+            if self._by_work is None:
+                self._by_work = _LoadOrder(1, True, self._in_rotation())
+            best = self._by_work.least(exclude)
+            if best is not None and group is not None and group in self._groups:
+                best = self._warmest(best, self._groups[group], exclude)
+            return self._show(best)
+
+    def _warmest(
+        self, best: HostLoad, served: dict[str, float], exclude: frozenset[str]
+    ) -> HostLoad:
+        now = self.clock()
+        least = (best.outstanding + 1.0) / best.host.weight, best.in_flight / best.host.weight
+        rank = (*least, best.chosen)
+        for name, at in served.items():
+            load = self.loads.get(name)
+            if load is None or not load.usable or name in exclude or now - at >= GROUP_SECONDS:
+                continue
+            weight = load.host.weight
+            mine = (load.outstanding + 0.5) / weight, load.in_flight / weight, load.chosen
+            if mine < rank:
+                best, rank = load, mine
+        return best
+
+    def serve_group(self, group: str | bytes, host: str, now: float) -> None:
+        """Remember that ``host`` served ``group``. The caller holds the lock. Cost: O(1)."""
+        groups = self._groups
+        served = groups.get(group)
+        if served is None:
+            served = groups[group] = {}
+            if len(groups) > _GROUPS:
+                groups.popitem(last=False)
+        else:
+            groups.move_to_end(group)
+        served[host] = now
+
+    def _show(self, load: HostLoad | None) -> Host | None:
+        self._shown = load
+        return None if load is None else load.host
+
+    def _settle_shown(self) -> None:
+        """No request entered the last choice: it goes behind its equals all the same."""
+        shown = self._shown
+        if shown is not None:
             self._shown = None
-        if heap and heap[0][1] == turn:  # the one just chosen: no outdated entry stays behind
-            heapreplace(heap, entry)
-            return
-        heappush(heap, entry)
-        if len(heap) > _OUTDATED * len(self._cells) + _SLACK:
-            heap[:] = [entry for entry in heap if entry[1] == entry[2].turn]
-            heapify(heap)
+            shown.chosen = next(self._stamps)
+            self._update_orders(shown)
 
-    def read(self, cell: LoadCell) -> Load:
+    def _in_rotation(self) -> list[HostLoad]:
+        # the first rotation starts at a random host: routers that start together must not all
+        # begin with the same one
+        loads = self._usable
+        start = self._randrange(len(loads)) if loads else 0
+        for place, load in enumerate(loads[start:] + loads[:start]):
+            if load.chosen < 0:
+                load.chosen = _NEVER + place
+        return list(loads)
+
+    def read(self, load: HostLoad) -> Load:
         """One host's load as it is now."""
         with self.lock:
-            latency = decayed(cell.latency, self.clock() - cell.stamp)
-            return Load(cell.in_flight, cell.ok, cell.failed, cell.failed_in_a_row, latency)
+            latency = decayed(load.latency, self.clock() - load.stamp)
+            return Load(
+                load.in_flight,
+                load.ok,
+                load.failed,
+                load.failed_in_a_row,
+                latency,
+                load.pending,
+                load.outstanding,
+            )
 
 
 class LoadView:
     """What a strategy sees: the usable hosts of one snapshot, sorted by name, and their load.
 
-    >>> cells = {"a": LoadCell(Host("a"))}
-    >>> LoadView((Host("a"),), cells, Ledger(clock=lambda: 0.0)).in_flight(Host("a"))
+    >>> loads = {"a": HostLoad(Host("a"))}
+    >>> LoadView((Host("a"),), loads, LoadTracker(clock=lambda: 0.0)).in_flight(Host("a"))
     0
     """
 
-    __slots__ = ("_cells", "_ledger", "excluded", "hosts")
+    __slots__ = ("_loads", "_tracker", "excluded", "group", "hosts")
 
     def __init__(
         self,
         hosts: tuple[Host, ...],
-        cells: Mapping[str, LoadCell],
-        ledger: Ledger,
+        loads: Mapping[str, HostLoad],
+        tracker: LoadTracker,
         excluded: frozenset[str] = frozenset(),
+        group: str | bytes | None = None,
     ) -> None:
         self.hosts = hosts
-        self._cells = cells
-        self._ledger = ledger
+        self._loads = loads
+        self._tracker = tracker
         self.excluded = excluded
+        self.group = group
 
     def in_flight(self, host: Host) -> int:
         """How many leases ``host`` serves now. Cost: O(1)."""
-        return self._cells[host.name].in_flight
+        return self._loads[host.name].in_flight
+
+    def outstanding(self, host: Host) -> float:
+        """The work on ``host`` whose response has not begun, in average requests. Cost: O(1)."""
+        return self._loads[host.name].outstanding
 
     def latency(self, host: Host) -> float:
         """The host's peak EWMA latency in seconds, decayed to now; 0.0 before the first answer."""
-        cell = self._cells[host.name]
-        return decayed(cell.latency, self._ledger.clock() - cell.stamp)
+        load = self._loads[host.name]
+        return decayed(load.latency, self._tracker.clock() - load.stamp)
 
     def least_loaded(self) -> Host:
         """The host with the least in flight per weight; equals in rotation. Cost: O(log n)."""
-        host = self._ledger.least_loaded(self.excluded)
-        if host is None or host.name not in self._cells:
-            # the pool changed since this view was made, and it holds only what it was made with
+        host = self._tracker.least_loaded(self.excluded)
+        if host is None or host.name not in self._loads:
+            # the pool changed since this view was made: choose among the view's own hosts
             host = min(self.hosts, key=lambda host: self.in_flight(host) / host.weight)
+        return host
+
+    def least_outstanding(self) -> Host:
+        """The host with the least outstanding work per weight. Cost: O(log n)."""
+        host = self._tracker.least_outstanding(self.excluded, self.group)
+        if host is None or host.name not in self._loads:  # as in least_loaded()
+            host = min(self.hosts, key=lambda host: (self.outstanding(host) + 1) / host.weight)
         return host
 
     def excluding(self, names: frozenset[str]) -> LoadView:
         """The view without some hosts. Cost: O(n)."""
         left = tuple(host for host in self.hosts if host.name not in names)
-        return LoadView(left, self._cells, self._ledger, self.excluded | names)
+        return LoadView(left, self._loads, self._tracker, self.excluded | names, self.group)
+
+    def for_group(self, group: str | bytes) -> LoadView:
+        """The view for a request of ``group``. Cost: O(1)."""
+        return LoadView(self.hosts, self._loads, self._tracker, self.excluded, group)

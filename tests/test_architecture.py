@@ -35,7 +35,7 @@ LINES = (
     "hosts | keys",
     "registry | validators",
     "net",
-    "errors",
+    "errors | locks",
     "forks | text",
 )
 # These may import less than all that is below them.
@@ -45,7 +45,7 @@ NARROWER = {
     "placement": "ring",
 }
 # what every room above them may import
-GROUND = rooms("hosts | keys | registry | validators | net | errors | forks | text")
+GROUND = rooms("hosts | keys | registry | validators | net | errors | locks | forks | text")
 FRONT_DOOR = "the front door"  # hashring/__init__.py: shows what the rooms up to config have
 TESTING = "testing"  # imports what it tests
 OUTSIDE = frozenset({"benchmarks", "notebooks", "tests"})  # the library never imports these

@@ -26,10 +26,10 @@ from hashring.affinity.identity import (
     prompt_prefix,
     query,
 )
-from hashring.affinity.pins import PinTable
 from hashring.affinity.redis_pins import BlockingRedisPins, RedisPins
 from hashring.affinity.token_affinity import Answer, TokenAffinity, Visit
 from hashring.affinity.tokens import Token, Tokens
+from hashring.balancer.pin_table import PinTable
 
 __all__ = [
     "Answer",

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from hashring.affinity._breaker import Breaker
 from hashring.affinity._counters import Counters
-from hashring.affinity.pins import IDLE
+from hashring.balancer.pin_table import IDLE
 from hashring.errors import ConfigError, requires_extra
 from hashring.keys import Key, key_bytes, text_bytes
 from hashring.validators import SECONDS

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from hashring.balancer.options import load_bound
+from hashring.balancer.options import check_load_factor
 from hashring.errors import ConfigError
 from hashring.validators import COUNT, SECONDS_OR_ZERO
 
@@ -35,7 +35,7 @@ class Scenario:
     load_floor: int = 1
 
     def __post_init__(self) -> None:
-        load_bound(self.load_factor)
+        check_load_factor(self.load_factor)
         COUNT(self.load_floor, "load_floor")
         SECONDS_OR_ZERO(self.drain, "drain")
         if self.drain and not self.remembers:

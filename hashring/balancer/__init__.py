@@ -1,9 +1,8 @@
-"""One request -> one host: ``LoadBalancer``, its leases, and what it says about its decisions.
+"""One request -> one host: ``LoadBalancer``, its leases, events and reports.
 
-``choosing.py`` holds the order of one request, ``lease.py`` one request in flight, ``events.py``
-who hears of a change, ``reports.py`` what calls answer, ``pins.py`` what a store of known clients
-is, ``seating.py`` the order of a request that asks one, and ``balancer.py`` the shell around them
-that publishes one immutable state after the other.
+``balancer.py`` composes three objects: the state of the pool (``state.py``), the picker that
+chooses a host from it (``picker.py``) and the flow of a request through a store of pins
+(``pin_flow.py``). ``lease.py`` is one request in flight.
 
 >>> lb = LoadBalancer(["web1", "web2", "web3"])
 >>> lb.pick("session-42").name

@@ -3,48 +3,55 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from mmh3 import mmh3_32_uintdigest
 
 from hashring import pool as changes
-from hashring.balancer import choosing, options
-from hashring.balancer.choosing import NO_NAMES
-from hashring.balancer.deciding import Deciding
+from hashring.balancer import options
+from hashring.balancer.events import Callback
 from hashring.balancer.lease import Lease
-from hashring.balancer.membership import name_of
 from hashring.balancer.options import Fallback, Placement
+from hashring.balancer.picker import NO_NAMES, Picker, is_anonymous
+from hashring.balancer.pin_flow import PinFlow
+from hashring.balancer.pin_table import PinTable
 from hashring.balancer.pins import AsyncPinStore, PinStore
-from hashring.balancer.reports import Decision, Movement, Plan
-from hashring.hosts import Host, HostsLike, as_hosts, as_names, as_weight
+from hashring.balancer.reports import Decision, DrainReport, Movement, Plan
+from hashring.balancer.state import BalancerState
+from hashring.hosts import Host, HostLike, HostsLike, as_host, as_hosts, as_names, as_weight
 from hashring.keys import Key
-from hashring.load import Ledger, Load
-from hashring.pool import Pool
-from hashring.strategies import Rng
+from hashring.load import Load, LoadTracker, Outcome
+from hashring.pool import Edited, Pool, Snapshot
+from hashring.strategies import LeastOutstanding, Rng
 from hashring.validators import COUNT
 
-__all__ = ["LoadBalancer"]
 
-
-class LoadBalancer(Deciding):
-    """Sends each client ID to its host and everybody else where the fallback strategy says.
+class LoadBalancer:
+    """Sends each client ID to its host and all other requests where the fallback strategy chooses.
 
     ``placement`` is a name (see ``hashring.placement.names()``), a recipe ``hosts -> table``, an
     empty ``HashRing`` whose options are taken, or None: a plain load balancer. ``fallback`` is a
     strategy object, or any callable ``view -> Host`` that leaves the balancer alone (a lease
-    calls it under a lock); None makes a ``RoundRobin``. ``capacity``
-    bounds the hosts. ``load_factor`` (above 1) bounds each host's leases to that multiple of its
-    fair share, never below ``load_floor`` at once. ``failures`` are the exceptions that a lease
-    counts against its host. ``clock`` reads seconds that never run backwards.
+    calls it under a lock); None makes a ``RoundRobin``. ``capacity`` bounds the number of hosts.
+    ``load_factor`` (above 1) bounds each host's leases to that multiple of its fair share, never
+    below ``load_floor``. ``failures`` are the exceptions that a lease counts against its host.
+    ``clock`` reads seconds that never run backwards.
 
     ``pins`` is a store that remembers each client's host (``hashring.affinity``): growth then
-    moves no known client, and one whose host is down or gone is placed anew and stays there.
-    ``new_clients`` says how a client without a host is placed where somebody remembers it, by a
-    pin or a token: ``"walk"``, by the placement, alike in all routers even before the store has
-    answered, or ``"fallback"``, by the strategy, so by load.
+    moves no known client, and one whose host is down or gone is placed again and stays there.
+    ``new_clients`` is who places a client without a host, where a pin or a token remembers it:
+    ``"walk"``, the placement, the same in all routers even before the store has answered, or
+    ``"fallback"``, the strategy, so by load. ``patience`` (with ``LeastOutstanding``; 5 is a good
+    value) lets a known client leave a queue that is longer than another host's by more than that
+    many times its own request; None: a known client stays.
 
     Any number of threads may use it. ``pick`` reads one snapshot and takes no lock but the
-    store's own; changes take one lock, build aside and publish by one assignment.
+    store's own; changes take one lock, build aside and publish by one assignment. Signal handlers
+    and finalizers may call ``forget``, ``mark_down``, ``mark_up``, ``drain``, ``unregister`` and a
+    lease's ``release``: in the middle of a change of their own thread the call takes effect after
+    that change.
 
     >>> lb = LoadBalancer(["web1", "web2", "web3"])
     >>> lb.pick("session-42").name
@@ -59,27 +66,69 @@ class LoadBalancer(Deciding):
         *,
         placement: Placement = "ring",
         fallback: Fallback | None = None,
-        capacity: int | None = options.BalancerOptions.capacity,
-        load_factor: float | None = options.BalancerOptions.load_factor,
-        load_floor: int = options.BalancerOptions.load_floor,
-        failures: tuple[type[BaseException], ...] = (OSError, TimeoutError),
+        capacity: int | None = None,
+        load_factor: float | None = None,
+        load_floor: int = 1,
+        failures: tuple[type[BaseException], ...] | type[BaseException] = (OSError, TimeoutError),
         pins: PinStore | AsyncPinStore | None = None,
-        new_clients: str = options.BalancerOptions.new_clients,
+        new_clients: str = "walk",
+        patience: float | None = None,
         rng: Rng | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._load_factor = options.load_bound(load_factor)
-        self._load_floor = COUNT(load_floor, "load_floor")
-        self._failures = options.failure_types(failures)
+        load_factor = options.check_load_factor(load_factor)
+        load_floor = COUNT(load_floor, "load_floor")
+        failures = options.as_failures(failures)
         most = None if capacity is None else COUNT(capacity, "capacity")
-        chance = options.source_of_chance(rng)
-        ledger = Ledger(options.clock_of_seconds(clock), chance.randrange)
-        super().__init__(Pool(options.placed_by(placement), most), ledger, hosts, pins, new_clients)
+        chance = options.as_rng(rng)
+        patience = options.check_patience(patience, fallback, new_clients, load_factor)
+        prefers_strategy = options.prefers_strategy(new_clients)
+        self._tracker = LoadTracker(options.check_clock(clock), chance.randrange)
+        self._warned = False
+        self._state = BalancerState(
+            Pool(options.as_recipe(placement), most),
+            self._tracker,
+            asks_store=pins is not None,
+            prefers_strategy=prefers_strategy,
+        )
+        self._state.apply(changes.reconciled, as_hosts(hosts))
         # last, so that a refused host list leaves a strategy object free
-        self._choose_fallback = options.bound_fallback(fallback, rng)
-        if self._plain is not None and type(self).pick is LoadBalancer.pick:
-            # to ask in pick() which of the two it is would cost each other balancer 5 %
-            self.pick = self._pick_known  # type: ignore[method-assign]  # it is that method, faster
+        self._choose_fallback = options.bind_fallback(fallback, rng)
+        self._picker = Picker(
+            self._tracker,
+            self._choose_fallback,
+            getattr(fallback, "REASON", "fallback"),
+            load_factor,
+            load_floor,
+            patience,
+        )
+        self._flow = PinFlow(self._state, self._picker, self._tracker, pins, failures)
+        if self._flow.store is not None and type(self).pick is LoadBalancer.pick:
+            # to decide in pick() which of the two it is would cost each other balancer 5 %
+            self.pick = self._flow.pick_pinned  # type: ignore[method-assign]  # the same, faster
+
+    @classmethod
+    def sticky_by_load(
+        cls, hosts: HostsLike = (), *, patience: float | None = None, **options: Any
+    ) -> LoadBalancer:
+        """A balancer that remembers sessions and places new ones by outstanding work.
+
+        Short for ``pins=PinTable(), new_clients="fallback", fallback=LeastOutstanding()`` with
+        this ``patience``. ``options`` are those of ``LoadBalancer``. Give a lease the ``cost`` of
+        its request where it is known, and call its ``started()`` when the response begins.
+
+        >>> lb = LoadBalancer.sticky_by_load(["a", "b"])
+        >>> with lb.lease("x", cost=900) as one, lb.lease("y", cost=100) as two:
+        ...     one.reason, one.host != two.host
+        ('least', True)
+        """
+        given = {
+            "pins": PinTable(),
+            "new_clients": "fallback",
+            "fallback": LeastOutstanding(),
+            **options,
+        }
+        return cls(hosts, patience=patience, **given)
 
     # -- one request ------------------------------------------------------------------------------
 
@@ -92,21 +141,22 @@ class LoadBalancer(Deciding):
     ) -> Host:
         """The host for one request: ``prefer``, a pin, the client's owner, else the fallback.
 
-        ``prefer`` names the host that a token or an operator says; it holds while that host is up
-        or draining. ``exclude`` names the hosts that a retry has tried; a retry writes no pin.
+        ``prefer`` names the host of a token or an operator; it holds while that host is up or
+        draining. ``exclude`` names the hosts that a retry has tried; a retry writes no pin.
         None, ``""`` and ``b""`` are no client ID. Cost: about 0.25 us with a str client ID, and
         0.3 us and the store's own with pins; O(1) at any pool size.
 
-        Raises ``NoHostsError`` (with who holds which host down), ``InvalidKeyError``, and
-        ``ConfigError`` for a client ID where the store of pins must be awaited: ``apick``.
+        Raises ``NoHostsError`` (with the holder and reason of each host's state),
+        ``InvalidKeyError``, and ``ConfigError`` for a client ID where the store of pins must be
+        awaited: ``apick``.
 
         >>> lb = LoadBalancer(["a", "b", "c"])
         >>> lb.pick("x").name, lb.pick("x", exclude=["a"]).name, lb.pick("x", prefer="b").name
         ('a', 'b', 'b')
         """
-        live = self._live
+        active = self._state.active
         if prefer is None and not exclude:
-            index = live.index
+            index = active.index
             # a copy of Index.find: a call would cost a third of the whole pick
             if index is not None and client_id.__class__ is str and client_id:
                 try:
@@ -120,11 +170,11 @@ class LoadBalancer(Deciding):
                             at += 1
                         code = packed[at] & 0xFFFFFF
                     return index.labels[code]
-                except UnicodeEncodeError:  # a lone surrogate: the table knows
+                except UnicodeEncodeError:  # a lone surrogate: the table encodes it
                     pass
-            if client_id is None and live.view is not None:
-                return self._choose_fallback(live.view)
-        return self._pick(live, client_id, prefer, exclude)
+            if client_id is None and active.view is not None:
+                return self._choose_fallback(active.view)
+        return self._flow.pick(client_id, prefer, exclude)
 
     def lease(
         self,
@@ -132,21 +182,26 @@ class LoadBalancer(Deciding):
         *,
         prefer: str | Host | None = None,
         exclude: Iterable[str | Host] = (),
+        cost: float | None = None,
+        group: str | bytes | None = None,
     ) -> Lease:
         """One request in flight: the host is chosen and counted when the lease is entered.
 
         As ``pick``, and with a ``load_factor`` the first host of the walk below its bound, but
-        for pinned clients. Cost: about 2 us from entering to leaving, under one short lock, and
-        1.5 us more with pins. A store that must be awaited is asked by ``async with``.
+        for pinned clients. ``cost`` is the work of the request in any unit (tokens, bytes, ms), at
+        least 0; None counts as average. ``group`` names what requests share (a prompt, a data set):
+        new clients of a group prefer hosts that served it. Cost: about 2 us from entering to
+        leaving, under one short lock, and 1.5 us more with pins. A store that must be awaited is
+        asked by ``async with``.
 
         >>> lb = LoadBalancer(["a", "b", "c"], load_factor=1.25)
         >>> with lb.lease("x") as one, lb.lease("x") as two:
         ...     (one.host.name, one.reason), (two.host.name, two.reason)
         (('a', 'owner'), ('b', 'overflow'))
         """
-        asked = (client_id, prefer, exclude)
-        enter_async = None if self._awaited is None else self._enter_async
-        return Lease(self._enter, asked, self._ledger, self._failures, enter_async)
+        if cost is not None:
+            cost = options.COST(cost, "cost")
+        return Lease(self._flow, client_id, prefer, exclude, cost, group)
 
     async def apick(
         self,
@@ -156,9 +211,9 @@ class LoadBalancer(Deciding):
         exclude: Iterable[str | Host] = (),
     ) -> Host:
         """As ``pick``, awaiting the store of pins where it must be awaited. Works with any."""
-        if self._awaited is None:
+        if self._flow.awaited is None:
             return self.pick(client_id, prefer=prefer, exclude=exclude)
-        return (await self._seat_async(client_id, prefer, exclude, None)).host
+        return await self._flow.pick_async(client_id, prefer, exclude)
 
     def explain(
         self,
@@ -167,7 +222,7 @@ class LoadBalancer(Deciding):
         prefer: str | Host | None = None,
         exclude: Iterable[str | Host] = (),
     ) -> Decision:
-        """Why ``pick`` would answer as it does, without picking. Cost: about 10 us.
+        """Why ``pick`` would return what it does, without picking. Cost: about 10 us.
 
         A plain store of pins is asked; of one that must be awaited give its answer as ``prefer``.
 
@@ -176,16 +231,103 @@ class LoadBalancer(Deciding):
         >>> print(lb.explain("x"))
         'x', at 1050319643, belongs to a, not a (operator: reboot), goes to b (next)
         """
-        gone = as_names(exclude, "exclude") if exclude else NO_NAMES
-        known = prefer, None if choosing.anonymous(client_id) else self._pin_of(client_id)
-        by_strategy = self._by_strategy and prefer is None and not gone
-        return choosing.explained(self._live, client_id, known, gone, by_strategy)
+        excluded = as_names(exclude, "exclude") if exclude else NO_NAMES
+        known = prefer, None if is_anonymous(client_id) else self._flow.pin_of(client_id)
+        active = self._state.active
+        by_strategy = active.by_strategy and prefer is None and not excluded
+        return self._picker.explain(active, client_id, known, excluded, by_strategy)
 
     def load(self, name: str | Host) -> Load:
         """What this process's leases do on one host. Raises ``UnknownHostError``."""
-        live = self._live
-        changes.member(live.snapshot.members, name_of(name))
-        return self._ledger.read(live.cells[name_of(name)])
+        active = self._state.active
+        changes.member(active.snapshot.members, name_of(name))
+        return self._tracker.read(active.loads[name_of(name)])
+
+    # -- remembered clients -----------------------------------------------------------------------
+
+    def pin(self, client_id: Key, host: str | Host) -> bool:
+        """Pin a client to a host, wherever it was; False if other writers won every race.
+
+        A host that is down keeps its pins only until their clients' next requests. Raises
+        ``UnknownHostError``, ``InvalidKeyError``, ``ConfigError`` without a plain store, and the
+        ``OSError`` of a store that cannot answer.
+
+        >>> from hashring import LoadBalancer
+        >>> from hashring.affinity import PinTable
+        >>> lb = LoadBalancer(["a", "b", "c"], pins=PinTable())
+        >>> lb.pick("x").name, lb.pin("x", "c"), lb.pick("x").name
+        ('a', True, 'c')
+        """
+        return self._flow.pin(client_id, self._member(host).host.name)
+
+    def forget(self, client_id: Key) -> bool:
+        """Forget a client's pin: its next request is that of a new client. Raises as ``pin``."""
+        return self._flow.pin(client_id, None)
+
+    async def apin(self, client_id: Key, host: str | Host) -> bool:
+        """As ``pin``, with any store."""
+        return await self._flow.pin_async(client_id, self._member(host).host.name)
+
+    async def aforget(self, client_id: Key) -> bool:
+        """As ``forget``, with any store."""
+        return await self._flow.pin_async(client_id, None)
+
+    def keeps_sessions(self, value: bool) -> None:
+        """Whether a layer above knows its clients and gives ``prefer``; drains report it.
+
+        A balancer with ``pins`` keeps sessions in any case.
+        """
+        self._state.set_keeps_sessions(bool(value))
+
+    # -- members ----------------------------------------------------------------------------------
+
+    def register(self, host: HostLike, *, weight: float | None = None) -> Host:
+        """Add a host; it takes its share of the clients from all others, and no others move.
+
+        Raises ``DuplicateHostError``, ``PoolFullError``, ``InvalidWeightError``, ``ConfigError``;
+        the pool is then as it was. Cost: O(hosts + its vnodes) plus a copy of the index.
+        """
+        new = as_host(host)
+        if weight is not None:
+            new = new.with_weight(as_weight(weight, new.name))
+        self.apply(changes.registered, new)
+        return new
+
+    def unregister(self, name: str | Host) -> Host:
+        """Remove a host; its clients go to the others. Raises ``UnknownHostError``."""
+        old, _ = self.apply(changes.unregistered, name_of(name))
+        return old.members[name_of(name)].host
+
+    def set_weight(self, name: str | Host, weight: float) -> None:
+        """Another share for a host: clients move to it only, or from it only.
+
+        Raises ``UnknownHostError`` and ``InvalidWeightError``.
+        """
+        known = name_of(name)
+        self.apply(changes.reweighted, known, as_weight(weight, known))
+
+    def replace(self, name: str | Host, *, address: str) -> None:
+        """Another machine takes the name: no client moves.
+
+        Weight, drain and the marks on the name (the operator's, discovery's) stay; the results of
+        probes and outlier detection for the old machine are dropped, and its load counts start
+        again. The address that it has already changes nothing. Raises ``UnknownHostError``.
+        """
+        self.apply(changes.replaced, name_of(name), address)
+
+    def set_hosts(self, hosts: HostsLike) -> None:
+        """Make ``hosts`` the members, in one snapshot; unchanged hosts keep marks, drain and load.
+
+        A new address under an old name is a ``replace``. Raises as ``register``; the pool is then
+        as it was.
+
+        >>> from hashring import LoadBalancer
+        >>> lb = LoadBalancer(["a", "b"])
+        >>> lb.set_hosts({"b": 2, "c": 1})
+        >>> [(host.name, host.weight) for host in lb.hosts], lb.snapshot.epoch
+        ([('b', 2.0), ('c', 1.0)], 2)
+        """
+        self.apply(changes.reconciled, as_hosts(hosts))
 
     def plan(
         self,
@@ -203,16 +345,157 @@ class LoadBalancer(Deciding):
         >>> {to for _, to in plan.flows}, len(lb.hosts)
         ({'d'}, 3)
         """
-        comers, leavers = as_hosts(add), as_names(remove, "remove")
-        with self._lock:
-            old, pool = self._live.snapshot, self._pool.fork()
-        members = old.members
-        for name in sorted(leavers):
-            members, _ = changes.unregistered(members, name)
-        for name, weight in (weights or {}).items():
-            members, _ = changes.reweighted(members, name, as_weight(weight, name))
-        for host in comers:
-            members, _ = changes.registered(members, host)
-        new = pool.advance(old, members)
+        added, removed = as_hosts(add), as_names(remove, "remove")
+
+        def change(members: changes.Members) -> changes.Members:
+            for name in sorted(removed):
+                members, _ = changes.unregistered(members, name)
+            for name, weight in (weights or {}).items():
+                members, _ = changes.reweighted(members, name, as_weight(weight, name))
+            for host in added:
+                members, _ = changes.registered(members, host)
+            return members
+
+        old, new = self._state.plan(change)
         movement = Movement(old.usable_table, new.usable_table)
         return Plan(old.hosts, new.hosts, movement, movement.exact)
+
+    # -- states -----------------------------------------------------------------------------------
+
+    def mark_down(self, name: str | Host, reason: str, *, by: str = "operator") -> None:
+        """``by`` holds a host down for ``reason``; it is down while any holder does.
+
+        Raises ``UnknownHostError`` and, for ``by="*"``, ``ConfigError``.
+        """
+        self.apply(changes.marked, name_of(name), reason, by)
+
+    def mark_up(self, name: str | Host, *, by: str = "operator") -> None:
+        """``by`` holds a host down no longer; ``by="*"`` clears every holder's mark."""
+        self.apply(changes.unmarked, name_of(name), by)
+
+    def drain(
+        self, name: str | Host, *, deadline: float | None = None, by: str = "operator"
+    ) -> DrainReport:
+        """Known clients (by ``prefer`` or a pin) stay on the host, new ones go elsewhere.
+
+        ``deadline`` is in seconds from now; then the host counts as down. Without tokens or pins
+        the balancer cannot distinguish known clients from new ones: it moves all of them, and the
+        report's ``keeps_sessions`` is False, with one warning a balancer. Raises
+        ``UnknownHostError``, ``ConfigError``.
+        """
+        seconds = options.check_deadline(deadline)
+        host = self._member(name).host
+        keeps_sessions = self._state.keeps_sessions
+        if not keeps_sessions and not self._warned:
+            self._warned = True
+            warnings.warn(  # before the change, because a warning may be made an error
+                f"draining {host.name!r} moves all its clients now: without tokens or pins known "
+                "clients cannot be distinguished from new ones",
+                stacklevel=2,
+            )
+        end = None if seconds is None else self._tracker.clock() + seconds
+        old, new = self.apply(changes.drained, host.name, end, by)
+        movement = Movement(old.usable_table, new.usable_table)
+        return DrainReport(host, keeps_sessions, seconds, movement)
+
+    def resume(self, name: str | Host, *, by: str = "operator") -> None:
+        """``by`` drains a host no longer; ``by="*"`` ends every holder's drain."""
+        self.apply(changes.undrained, name_of(name), by)
+
+    def apply(self, edit: Callable[..., Edited], *args: Any) -> tuple[Snapshot, Snapshot]:
+        """Publish ``edit(members, *args)`` as one snapshot; the snapshots before and after.
+
+        For a layer that changes several hosts in one step: ``edit`` is a function of
+        ``hashring.pool``, or one with the same result, the new members and the changes made. It
+        runs under the lock, so it must not wait. What it raises leaves the pool as it was.
+
+        >>> from hashring import LoadBalancer, pool
+        >>> lb = LoadBalancer(["a", "b"])
+        >>> _, after = lb.apply(pool.marked, "a", "reboot", "operator")
+        >>> lb.state("a"), after.epoch
+        ('down', 2)
+        """
+        return self._state.apply(edit, *args)
+
+    # -- queries ----------------------------------------------------------------------------------
+
+    @property
+    def hosts(self) -> tuple[Host, ...]:
+        """All hosts, in the order in which they were registered."""
+        return self._state.active.snapshot.hosts
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The state of the pool now; it never changes, the next change publishes another."""
+        return self._state.active.snapshot
+
+    @property
+    def fingerprint(self) -> str:
+        """The table's fingerprint, a dot, and ``up`` or a digest of the hosts that are not up.
+
+        Two balancers with equal fingerprints send every client ID to the same host.
+
+        >>> from hashring import LoadBalancer
+        >>> LoadBalancer(["a", "b"]).fingerprint == LoadBalancer(["b", "a"]).fingerprint
+        True
+        """
+        return self.snapshot.fingerprint(self._tracker.clock())
+
+    def state(self, name: str | Host) -> changes.State:
+        """``up``, ``draining`` or ``down``, now. Raises ``UnknownHostError``."""
+        return self._member(name).state(self._tracker.clock())
+
+    def _member(self, name: str | Host) -> changes.Member:
+        return changes.member(self.snapshot.members, name_of(name))
+
+    def subscribe(self, callback: Callback) -> Callable[[], None]:
+        """Call ``callback(event)`` after each later change, in order; the result unsubscribes.
+
+        It is called outside the lock, by a thread that makes a change; it may call the balancer,
+        and what it raises is logged under ``hashring``. Raises ``ConfigError`` for what cannot be
+        called or must be awaited.
+
+        >>> from hashring import LoadBalancer
+        >>> lb, seen = LoadBalancer(["a"]), []
+        >>> stop = lb.subscribe(lambda event: seen.append(str(event)))
+        >>> lb.mark_down("a", "reboot"); stop(); lb.mark_up("a")
+        >>> seen
+        ['epoch 2: mark_down a by operator: reboot']
+        """
+        return self._state.bus.subscribe(callback)
+
+    def on_outcome(self, callback: Outcome) -> Callable[[], None]:
+        """Call ``callback(host, failed, why, seconds)`` at each lease's end; the result ends that.
+
+        There is no call for a lease without an outcome, nor for one on a host that was removed or
+        replaced since. It is called outside every lock, by the thread that ends the lease, so keep
+        it short; what it raises is logged under ``hashring``.
+
+        >>> from hashring import LoadBalancer
+        >>> lb, seen = LoadBalancer(["a"], clock=lambda: 0.0), []
+        >>> stop = lb.on_outcome(lambda *outcome: seen.append(outcome))
+        >>> with lb.lease("x") as lease:
+        ...     lease.failed("503")
+        >>> seen
+        [(Host('a'), True, '503', 0.0)]
+        """
+        return self._tracker.on_outcome(callback)
+
+    def __len__(self) -> int:
+        return len(self.snapshot.members)
+
+    def __contains__(self, host: object) -> bool:
+        return getattr(host, "name", host) in self.snapshot.members
+
+    def __repr__(self) -> str:
+        epoch = self.snapshot.epoch
+        return f"<LoadBalancer of {len(self)} hosts, epoch {epoch}, {self.fingerprint}>"
+
+
+def name_of(name: str | Host) -> str:
+    """The name of a host given by name or as a ``Host``.
+
+    >>> name_of(Host("a")), name_of("b")
+    ('a', 'b')
+    """
+    return name.name if isinstance(name, Host) else name

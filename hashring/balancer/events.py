@@ -1,7 +1,8 @@
-"""Who hears of a change?  Events, delivered in order, each once, outside every lock."""
+"""Events of published changes: delivered in order, each once, outside every lock."""
 
 from __future__ import annotations
 
+import inspect
 import logging
 import threading
 from collections import deque
@@ -9,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from hashring.balancer.reports import Movement
+from hashring.errors import ConfigError
 from hashring.hosts import Host
+from hashring.locks import Guard
 from hashring.pool import Change
-
-__all__ = ["Bus", "Callback", "Event"]
 
 _log = logging.getLogger("hashring")
 
@@ -21,9 +22,10 @@ _log = logging.getLogger("hashring")
 class Event:
     """One published change of one host.
 
-    ``kind`` is the name of the call that does it (register, unregister, set_weight, replace,
-    mark_down, mark_up, drain, resume), ``epoch`` that of the snapshot it came with, ``holder`` who
-    says so, ``cause`` why. One ``set_hosts`` gives an event for each host, all of one epoch.
+    ``kind`` is the name of the call that makes it (register, unregister, set_weight, replace,
+    mark_down, mark_up, drain, resume), ``epoch`` that of the snapshot it came with, ``holder`` the
+    part that made it, ``cause`` why. One ``set_hosts`` gives an event for each host, all of one
+    epoch.
     """
 
     epoch: int
@@ -55,31 +57,40 @@ class Event:
 Callback = Callable[[Event], object]
 
 
-class Bus:
-    """A queue of events and those who want them.
+class EventBus:
+    """A queue of events and the subscribers.
 
     ``post`` may be called under any lock; ``deliver`` is called outside of all. One thread at a
-    time delivers, so order holds; what a callback raises is logged and stops nobody else.
+    time delivers, so order holds. What a callback raises keeps the event from no other subscriber:
+    an ``Exception`` is logged, anything else (``KeyboardInterrupt``) is raised when the queue is
+    empty.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, published_epoch: Callable[[], int]) -> None:
+        self._published_epoch = published_epoch
         self._subscribers: dict[object, Callback] = {}
-        self._queue: deque[tuple[Event, tuple[object, ...]]] = deque()
-        self._delivering = threading.Lock()
-        self._deliverer: int | None = None  # the thread that holds it
+        self._queue: deque[tuple[Event, deque[object]]] = deque()
+        self._guard = Guard()
+        self._deliverer: tuple[object, int] | None = None  # a call of deliver() and its thread
 
     def after_fork(self) -> None:
-        """In a child: what a lost thread was delivering does not keep later events waiting."""
-        if self._deliverer != threading.get_ident():  # a callback may fork, and go on delivering
-            self._delivering = threading.Lock()
+        """In a child process: a delivery by a lost thread does not keep later events waiting."""
+        self._guard.after_fork()
+        deliverer = self._deliverer
+        if deliverer is not None and deliverer[1] != threading.get_ident():
+            self._deliverer = None  # unlike a callback that forks, and goes on delivering
 
     @property
-    def wanted(self) -> bool:
-        """Whether anybody listens."""
+    def has_subscribers(self) -> bool:
+        """Whether an event would reach a subscriber."""
         return bool(self._subscribers)
 
     def subscribe(self, callback: Callback) -> Callable[[], None]:
-        """Call ``callback`` with each later event; the answer ends that, once or twice."""
+        """Call ``callback`` with each later event; the result ends that, once or twice.
+
+        Raises ``ConfigError`` for a callback that cannot be called or must be awaited.
+        """
+        check_callback(callback)
         ticket = object()
         self._subscribers[ticket] = callback
 
@@ -88,28 +99,70 @@ class Bus:
 
         return unsubscribe
 
-    def post(self, event: Event) -> None:
-        """Queue ``event`` for those who listen now."""
-        self._queue.append((event, tuple(self._subscribers)))
+    def post(self, events: list[Event]) -> None:
+        """Queue the events of one change, for the subscribers of now."""
+        while events and self._queue and self._queue[-1][0].epoch >= events[0].epoch:
+            self._queue.pop()  # of a change that was interrupted before it was published
+        self._queue.extend([(event, deque(self._subscribers)) for event in events])
 
     def deliver(self) -> None:
-        """Deliver what is queued, unless another thread, or a call further up, is at it."""
-        # looked at again after each release: an event may be queued while the lock is let go
-        while self._queue and self._delivering.acquire(blocking=False):
-            self._deliverer = threading.get_ident()
+        """Deliver what is queued and published, unless a delivery is under way."""
+        raised: BaseException | None = None
+        # checked again after each delivery: an event may be queued while one ends
+        while self._is_ready():
+            me = object(), threading.get_ident()
             try:
-                while self._queue:
-                    event, tickets = self._queue.popleft()
-                    for ticket in tickets:
-                        callback = self._subscribers.get(ticket)
-                        if callback is not None:
-                            self._call(callback, event)
+                if not self._begin(me):
+                    break
+                while self._is_ready():
+                    raised = self._call_next(*self._queue[0]) or raised
             finally:
-                self._deliverer = None
-                self._delivering.release()
+                if self._deliverer is me:
+                    self._deliverer = None
+        if raised is not None:
+            raise raised
 
-    def _call(self, callback: Callback, event: Event) -> None:
+    def _is_ready(self) -> bool:
+        queue = self._queue
+        return bool(queue) and queue[0][0].epoch <= self._published_epoch()
+
+    def _call_next(self, event: Event, tickets: deque[object]) -> BaseException | None:
+        """Call the next subscriber of the first event, which leaves the queue after the last."""
+        if not tickets:
+            self._queue.popleft()
+            return None
         try:
-            callback(event)
-        except Exception:  # a listener's fault must not undo a change that is already published
+            callback = self._subscribers.get(tickets.popleft())
+            if callback is not None:
+                callback(event)
+        except Exception:  # a subscriber's error must not undo a published change
             _log.exception("a subscriber failed on %s", event)
+        except BaseException as error:
+            return error
+        return None
+
+    def _begin(self, me: tuple[object, int]) -> bool:
+        if self._guard.is_held():  # a signal handler in the next lines: its thread delivers
+            return False
+        with self._guard.lock:
+            if self._deliverer is not None:
+                return False
+            self._deliverer = me
+            return True
+
+
+def check_callback(callback: object) -> None:
+    """Raise ``ConfigError`` unless ``callback`` is a plain callable.
+
+    >>> check_callback("x")
+    Traceback (most recent call last):
+    hashring.errors.ConfigError: a callback must be a function, got 'x'
+    """
+    if not callable(callback):
+        raise ConfigError(f"a callback must be a function, got {callback!r}")
+    is_async = inspect.iscoroutinefunction
+    if is_async(callback) or is_async(getattr(callback, "__call__", None)):  # noqa: B004  # its kind
+        raise ConfigError(
+            f"a callback must be a plain function, and {callback!r} is 'async def': start a task "
+            "in a plain one"
+        )

@@ -2,31 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import warnings
+from collections.abc import Iterable
 from types import TracebackType
-from typing import Any, TypeAlias
+from typing import Any, Protocol
 
 from hashring.balancer.reports import Reason
 from hashring.errors import HashringError
 from hashring.hosts import Host
-from hashring.load import Ledger, LoadCell
-
-__all__ = ["Lease"]
-
-Entered: TypeAlias = tuple[Host, Reason, LoadCell]
-Enter: TypeAlias = Callable[[Any, Any, Any], Entered]
-EnterAsync: TypeAlias = Callable[[Any, Any, Any], Awaitable[Entered]]
+from hashring.keys import Key
+from hashring.load import LoadTracker, TrackedRequest
 
 
-class Lease:
-    """One request on one host, made by ``LoadBalancer.lease``; not for use by two threads at once.
+class Flow(Protocol):
+    """What a lease needs of the balancer: see ``PinFlow``."""
+
+    tracker: LoadTracker
+    failures: tuple[type[BaseException], ...]
+    awaited: Any
+
+    def enter(self, lease: Lease, /) -> None:
+        """Choose a host for the lease and count it there."""
+
+    async def enter_async(self, lease: Lease, /) -> None:
+        """As ``enter``, with a store that must be awaited."""
+
+
+class Lease(TrackedRequest):
+    """One request on one host, made by ``LoadBalancer.lease``; not for use by two threads.
 
     Entered with ``with`` or ``async with``, or by ``acquire`` (``await aacquire()``) for a stream
-    that ends elsewhere (a ``with`` around what was acquired ends it). A store of pins that must be
+    that ends elsewhere (a ``with`` around an acquired lease ends it). A store of pins that must be
     awaited is asked by the asynchronous ones.
     Leaving without an exception is a success, with one of the balancer's ``failures`` a failure
     of the host, with any other exception neither; ``ok`` and ``failed`` decide by hand. A plain
-    ``release`` says nothing about the host.
+    ``release`` gives no outcome. A lease that is collected without a release counts no more, with a
+    ``ResourceWarning``.
 
     >>> from hashring import LoadBalancer
     >>> lb = LoadBalancer(["a"])
@@ -38,36 +49,45 @@ class Lease:
     """
 
     __slots__ = (
-        "_asked",
-        "_began",
-        "_cell",
-        "_enter",
-        "_enter_async",
+        "__weakref__",
+        "_client_id",
+        "_cost",
+        "_exclude",
         "_failed",
-        "_failures",
+        "_flow",
+        "_group",
+        "_has_begun",
         "_host",
-        "_ledger",
+        "_prefer",
         "_reason",
         "why",
     )
 
+    _reason: Reason
+
     def __init__(
         self,
-        enter: Enter,
-        asked: tuple[Any, Any, Any],
-        ledger: Ledger,
-        failures: tuple[type[BaseException], ...],
-        enter_async: EnterAsync | None = None,
+        flow: Flow,
+        client_id: Key | None,
+        prefer: str | Host | None,
+        exclude: Iterable[str | Host],
+        cost: float | None = None,
+        group: str | bytes | None = None,
     ) -> None:
-        self._enter: Enter | None = enter  # None once the lease has begun
-        self._enter_async = enter_async  # None where there is nothing to await
-        self._asked = asked  # client ID, prefer, exclude
-        self._ledger = ledger
-        self._failures = failures
-        self._cell: LoadCell | None = None
+        self._flow = flow
+        self._client_id = client_id
+        self._prefer = prefer
+        self._exclude = exclude
+        self._cost = cost
+        self._group = group
+        self._has_begun = False
         self._host: Host | None = None
-        self._failed: bool | None = None  # None: nobody has said
-        self.why: str | None = None  # what failed() was told
+        self._failed: bool | None = None  # None: not decided
+        self.why: str | None = None  # the argument of failed()
+        # TrackedRequest.__init__ inlined: the call is 3 % of a lease
+        self._load = None
+        self._pending = False
+        self._size = 1.0
 
     @property
     def host(self) -> Host:
@@ -78,7 +98,7 @@ class Lease:
 
     @property
     def reason(self) -> Reason:
-        """Why this host: pinned, owner, next, overflow or fallback."""
+        """Why this host: see ``Reason``."""
         self.host  # noqa: B018  # for its error
         return self._reason
 
@@ -87,38 +107,68 @@ class Lease:
 
         Raises ``NoHostsError``, and ``HashringError`` when the lease has begun before.
         """
-        if self._enter is None:
+        if self._has_begun:
             raise HashringError("this lease has begun before: take a new one for each request")
-        self._host, self._reason, self._cell = self._enter(*self._asked)
-        self._enter = None
-        self._began = self._ledger.clock()
+        try:
+            self._has_begun = True
+            self._flow.enter(self)
+        except BaseException:
+            self._undo()
+            raise
         return self
 
     async def aacquire(self) -> Lease:
         """As ``acquire``, awaiting the store of pins where it must be awaited."""
-        if self._enter_async is None or self._enter is None:
+        if self._flow.awaited is None:
             return self.acquire()
-        self._host, self._reason, self._cell = await self._enter_async(*self._asked)
-        self._enter = None
-        self._began = self._ledger.clock()
+        if self._has_begun:
+            raise HashringError("this lease has begun before: take a new one for each request")
+        try:
+            self._has_begun = True
+            await self._flow.enter_async(self)
+        except BaseException:
+            self._undo()
+            raise
         return self
 
+    def _undo(self) -> None:
+        """The lease has not begun after all, so it may begin again."""
+        self._flow.tracker.leave(self, None)
+        self._has_begun, self._host = False, None
+
+    def started(self) -> None:
+        """The response has begun: from now on the request is no outstanding work for its host.
+
+        For a response with a body this is its first non-empty part, because servers send the head
+        of a stream before they compute. Any number of calls; ``release`` implies it; it gives no
+        outcome.
+
+        >>> from hashring import LoadBalancer
+        >>> lb = LoadBalancer(["a"])
+        >>> with lb.lease() as lease:
+        ...     before = lb.load("a")
+        ...     lease.started()
+        ...     before.outstanding, lb.load("a").outstanding, lb.load("a").in_flight
+        (1.0, 0.0, 1)
+        """
+        if self._pending:
+            self._flow.tracker.start(self)
+
     def ok(self) -> None:
-        """Decide: the host did well, whatever happens in this block from now on."""
+        """Decide: the host did well, however this block ends."""
         self._failed = False
 
     def failed(self, why: str | None = None) -> None:
-        """Decide: the host failed, whatever happens in this block from now on."""
+        """Decide: the host failed, however this block ends."""
         self._failed, self.why = True, why
 
     def release(self) -> None:
         """End the request; a second call does nothing."""
-        cell, self._cell = self._cell, None
-        if cell is not None:
-            self._ledger.leave(cell, self._failed, self._began, self.why)
+        if self._load is not None:
+            self._flow.tracker.leave(self, self._failed, self.why)
 
     def __enter__(self) -> Lease:
-        return self if self._cell is not None else self.acquire()
+        return self if self._load is not None else self.acquire()
 
     def __exit__(
         self,
@@ -129,12 +179,13 @@ class Lease:
         if self._failed is None:
             if kind is None:
                 self._failed = False
-            elif issubclass(kind, self._failures):
+            elif issubclass(kind, self._flow.failures):
                 self._failed, self.why = True, kind.__name__
-        self.release()
+        if self._load is not None:
+            self._flow.tracker.leave(self, self._failed, self.why)
 
     async def __aenter__(self) -> Lease:
-        return self if self._cell is not None else await self.aacquire()
+        return self if self._load is not None else await self.aacquire()
 
     async def __aexit__(
         self,
@@ -144,7 +195,24 @@ class Lease:
     ) -> None:
         self.__exit__(kind, error, trace)
 
+    def __del__(self) -> None:
+        try:
+            load = self._load
+        except AttributeError:  # interrupted before __init__ began
+            return
+        if load is None:
+            return
+        tracker = self._flow.tracker
+        try:
+            # a child process that drops its parent's lease has load objects of its own
+            if tracker.loads.get(load.host.name) is load:
+                message = f"{self!r} was not released"
+                warnings.warn(message, ResourceWarning, source=self, stacklevel=1)
+        finally:
+            tracker.leave(self, None)
+
     def __repr__(self) -> str:
         if self._host is None:
             return "<Lease not begun>"
-        return f"<Lease on {self._host} ({self._reason}), {'open' if self._cell else 'released'}>"
+        state = "open" if self._load is not None else "released"
+        return f"<Lease on {self._host} ({self._reason}), {state}>"

@@ -1,4 +1,4 @@
-"""What may a balancer be made with?  Each option checked, or one clear ConfigError."""
+"""The options of a balancer: each checked, or one clear ``ConfigError``."""
 
 from __future__ import annotations
 
@@ -12,26 +12,17 @@ from hashring.hosts import Host
 from hashring.placement import Recipe, recipe
 from hashring.placement.ring import RingRecipe
 from hashring.ring import HashRing
-from hashring.strategies import Rng, RoundRobin, Strategy, View
+from hashring.strategies import LeastOutstanding, Rng, RoundRobin, Strategy, View
 from hashring.validators import COUNT, SECONDS_OR_ZERO, choice, is_number, number, option, optional
-
-__all__ = [
-    "Fallback",
-    "Placement",
-    "bound_fallback",
-    "by_strategy",
-    "clock_of_seconds",
-    "failure_types",
-    "load_bound",
-    "placed_by",
-    "seconds_from_now",
-    "source_of_chance",
-]
 
 Fallback: TypeAlias = Strategy | Callable[[View], Host]
 Placement: TypeAlias = str | Recipe | HashRing | None
 
 LOAD_FACTOR = number("a number above 1 (1.25 allows 25 % more than the fair share)", 1, above=True)
+
+
+COST = number("a finite number of at least 0", 0)
+PATIENCE = number("a number of at least 0 (5 is a good value)", 0)
 
 
 @dataclass(frozen=True)
@@ -62,10 +53,10 @@ class BalancerOptions:
     )
 
 
-def placed_by(placement: Placement) -> Recipe | None:
+def as_recipe(placement: Placement) -> Recipe | None:
     """The recipe of a placement's name, of an empty ring's options, or as given; None for none.
 
-    >>> placed_by(HashRing(["a"]))
+    >>> as_recipe(HashRing(["a"]))
     Traceback (most recent call last):
     hashring.errors.ConfigError: placement takes an empty HashRing, for its options, and this one \
 has 1 host: give the hosts to the balancer
@@ -92,10 +83,10 @@ has 1 host: give the hosts to the balancer
     )
 
 
-def bound_fallback(fallback: Fallback | None, rng: Rng | None) -> Callable[[View], Host]:
+def bind_fallback(fallback: Fallback | None, rng: Rng | None) -> Callable[[View], Host]:
     """What chooses for anonymous requests; a strategy object is bound to this balancer.
 
-    >>> bound_fallback("round-robin", None)
+    >>> bind_fallback("round-robin", None)
     Traceback (most recent call last):
     hashring.errors.ConfigError: fallback must be a strategy object or a callable view -> Host, \
 got 'round-robin'
@@ -111,35 +102,37 @@ got 'round-robin'
         )
     if type(strategy).__module__.startswith("hashring.strategies."):
         return choose  # type: ignore[no-any-return]  # ours choose from the view, the contract tests say
-    return _checked(choose)
+    return _check_choices(choose)
 
 
-def _checked(choose: Callable[[View], Any]) -> Callable[[View], Host]:
-    def chosen(view: View) -> Host:
+def _check_choices(choose: Callable[[View], Any]) -> Callable[[View], Host]:
+    def choose_checked(view: View) -> Host:
         host = choose(view)
         for usable in view.hosts:
             if host == usable:
                 return usable  # not the one that was given: it may remember an old address
         raise ConfigError(
-            f"the fallback chose {host!r}, which is none of view.hosts", option="fallback"
+            f"the fallback chose {host!r}, which is not one of view.hosts", option="fallback"
         )
 
-    return chosen
+    return choose_checked
 
 
-def load_bound(load_factor: float | None) -> float | None:
+def check_load_factor(load_factor: float | None) -> float | None:
     """``load_factor`` if it is None or a finite number above 1.
 
-    >>> load_bound(1.25)
+    >>> check_load_factor(1.25)
     1.25
     """
     return None if load_factor is None else LOAD_FACTOR(load_factor, "load_factor")
 
 
-def failure_types(failures: tuple[type[BaseException], ...]) -> tuple[type[BaseException], ...]:
+def as_failures(
+    failures: tuple[type[BaseException], ...] | type[BaseException],
+) -> tuple[type[BaseException], ...]:
     """``failures`` as a tuple of exception types; one type alone is taken too.
 
-    >>> failure_types(OSError)
+    >>> as_failures(OSError)
     (<class 'OSError'>,)
     """
     given: Any = (failures,) if isinstance(failures, type) else failures
@@ -152,10 +145,10 @@ def failure_types(failures: tuple[type[BaseException], ...]) -> tuple[type[BaseE
     return tuple(given)
 
 
-def source_of_chance(rng: Any) -> Any:
+def as_rng(rng: Any) -> Any:
     """``rng`` if it has ``random`` and ``randrange``; for None the ``random`` module itself.
 
-    >>> source_of_chance(None).__name__
+    >>> as_rng(None).__name__
     'random'
     """
     if rng is None:
@@ -165,10 +158,10 @@ def source_of_chance(rng: Any) -> Any:
     return rng
 
 
-def clock_of_seconds(clock: Callable[[], float]) -> Callable[[], float]:
+def check_clock(clock: Callable[[], float]) -> Callable[[], float]:
     """``clock`` if it can be called and answers a number.
 
-    >>> clock_of_seconds(lambda: 1.5)()
+    >>> check_clock(lambda: 1.5)()
     1.5
     """
     if not callable(clock) or not is_number(clock()):
@@ -178,27 +171,57 @@ def clock_of_seconds(clock: Callable[[], float]) -> Callable[[], float]:
     return clock
 
 
-def by_strategy(new_clients: str) -> bool:
+def prefers_strategy(new_clients: str) -> bool:
     """Whether ``new_clients`` is ``"fallback"`` rather than ``"walk"``.
 
-    >>> by_strategy("random")
+    >>> prefers_strategy("random")
     Traceback (most recent call last):
-    hashring.errors.ConfigError: new_clients must be 'walk' (the placement says where, alike in \
-all routers) or 'fallback' (the strategy does, by load), got 'random'
+    hashring.errors.ConfigError: new_clients must be 'walk' (by the placement, the same in all \
+routers) or 'fallback' (by the strategy), got 'random'
     """
     if new_clients not in ("walk", "fallback"):
         raise ConfigError(
-            "new_clients must be 'walk' (the placement says where, alike in all routers) or "
-            f"'fallback' (the strategy does, by load), got {new_clients!r}",
+            "new_clients must be 'walk' (by the placement, the same in all routers) or "
+            f"'fallback' (by the strategy), got {new_clients!r}",
             option="new_clients",
         )
     return new_clients == "fallback"
 
 
-def seconds_from_now(deadline: float | None) -> float | None:
+def check_deadline(deadline: float | None) -> float | None:
     """``deadline`` if it is None or a finite number of at least 0 seconds.
 
-    >>> seconds_from_now(30)
+    >>> check_deadline(30)
     30.0
     """
     return None if deadline is None else SECONDS_OR_ZERO(deadline, "deadline")
+
+
+def check_patience(
+    patience: float | None,
+    fallback: Fallback | None,
+    new_clients: str,
+    load_factor: float | None,
+) -> float | None:
+    """``patience``, where the other options let known clients leave a queue.
+
+    >>> check_patience(5, None, "walk", None)
+    Traceback (most recent call last):
+    hashring.errors.ConfigError: patience needs fallback=LeastOutstanding() and \
+new_clients="fallback": it compares outstanding work
+    """
+    if patience is None:
+        return None
+    if not isinstance(fallback, LeastOutstanding) or new_clients != "fallback":
+        raise ConfigError(
+            'patience needs fallback=LeastOutstanding() and new_clients="fallback": it compares '
+            "outstanding work",
+            option="patience",
+        )
+    if load_factor is not None:
+        raise ConfigError(
+            "load_factor does not go with patience: both move requests from busy hosts, and the "
+            "walk that load_factor follows undoes the choice by outstanding work",
+            option="load_factor",
+        )
+    return PATIENCE(patience, "patience")

@@ -1,4 +1,4 @@
-"""What the balancer says: why a host was chosen, what a drain did, what a change would do."""
+"""Reports: why a host was chosen, what a drain did, what a change would do."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from hashring.placement import Table
 from hashring.ring import Diff, RingTable
 from hashring.ring.arcs import NO_HOST
 
-__all__ = ["Decision", "DrainReport", "Movement", "Plan", "Reason"]
-
-Reason = Literal["pinned", "owner", "next", "overflow", "fallback"]
+Reason = Literal["pinned", "owner", "next", "overflow", "fallback", "least", "spill"]
+"""Why a host: ``pinned`` (a pin, token or operator names it), ``owner`` by the placement, ``next``
+after a host that is away or excluded, ``overflow`` after one at its bound, ``fallback`` by the
+strategy, ``least`` outstanding work, ``spill`` from a longer queue."""
 
 _SAMPLE = 10_000  # the standard error of a fraction measured on 10,000 keys is at most 0.5 %
 
 
 class Movement:
-    """What moves between two tables, worked out when somebody asks, and once.
+    """What moves between two tables, worked out when it is first read.
 
     Exact by arcs between two states of one ring; otherwise measured on 10,000 fixed keys.
     """
@@ -28,7 +29,7 @@ class Movement:
     __slots__ = ("_answer", "exact")
 
     def __init__(self, old: Table | None, new: Table | None) -> None:
-        # the two tables until somebody asks: a kept event must not keep them for ever
+        # the two tables until the first read: a kept event must not keep them for ever
         self._answer: tuple[Table | None, Table | None] | Diff = (old, new)
         ends = [table for table in (old, new) if table is not None]
         self.exact = old is new or all(isinstance(table, RingTable) for table in ends)
@@ -59,13 +60,32 @@ def _diff(old: Table | None, new: Table | None) -> Diff:
 
 
 @dataclass(frozen=True, slots=True)
+class LoadGap:
+    """A known client's host beside the best other one, by outstanding work per weight."""
+
+    home: Host
+    home_load: float
+    best: Host
+    best_load: float
+
+    @property
+    def gap(self) -> float:
+        """How much more work waits on ``home``."""
+        return self.home_load - self.best_load
+
+    def __str__(self) -> str:
+        loads = f"{self.home} {self.home_load:.2f}, {self.best} {self.best_load:.2f}"
+        return f"outstanding: {loads}, gap {self.gap:.2f}"
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """Why a client ID goes where it goes.
 
-    ``position`` is where its key stands (None unless the placement is the native ring), ``owner``
-    the host it belongs to while all are up, ``skipped`` the (host, holder, why) that stood before
-    ``host``. ``host`` is None when nobody can serve, and for an anonymous request, which the
-    fallback strategy decides anew each time.
+    ``position`` is that of its key (None unless the placement is the native ring), ``owner`` the
+    host it belongs to while all are up, ``skipped`` the (host, holder, why) before ``host`` in the
+    walk. ``host`` is None when no host can serve, and for a request that the strategy decides each
+    time. ``gap`` compares the queues where ``patience`` is set and the client is known.
     """
 
     client_id: object
@@ -75,6 +95,7 @@ class Decision:
     host: Host | None
     reason: Reason | None
     epoch: int
+    gap: LoadGap | None = None
 
     def __str__(self) -> str:
         parts = [f"{self.client_id!r}"]
@@ -86,7 +107,10 @@ class Decision:
         if self.host is not None:
             parts.append(f"goes to {self.host} ({self.reason})")
         else:
-            parts.append("goes by the fallback" if self.reason else "nobody can serve it")
+            by = "goes to the least outstanding work" if self.reason == "least" else None
+            parts.append(by or ("goes by the fallback" if self.reason else "no host can serve it"))
+        if self.gap is not None:
+            parts.append(str(self.gap))
         return ", ".join(parts)
 
 
@@ -122,7 +146,7 @@ class Plan:
     """What a change would do: the hosts before and after, and what moves.
 
     ``moved`` and ``flows`` are fractions of all client IDs: exact by arcs when ``exact`` says so,
-    else measured on 10,000 keys. Who is down or draining stays so.
+    else measured on 10,000 keys. Hosts that are down or draining stay so.
     """
 
     before: tuple[Host, ...]
@@ -145,7 +169,7 @@ class Plan:
         hosts = f"{len(self.before)} -> {len(self.after)} hosts"
         lines = [f"{hosts}: {about}{self.moved:.2%} of all clients move"]
         lines += [
-            f"  {old or '(nobody)'} -> {new or '(nobody)'}  {part:.2%}"
+            f"  {old or '(none)'} -> {new or '(none)'}  {part:.2%}"
             for (old, new), part in sorted(self.flows.items(), key=lambda item: -item[1])
         ]
         return "\n".join(lines)

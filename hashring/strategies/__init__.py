@@ -18,6 +18,7 @@ from hashring.errors import ConfigError
 from hashring.registry import Registry, check_known, keyword_options
 from hashring.strategies._base import Rng, Strategy, View
 from hashring.strategies.least_connections import LeastConnections
+from hashring.strategies.least_outstanding import LeastOutstanding
 from hashring.strategies.peak_ewma import PeakEwma
 from hashring.strategies.power_of_two_choices import PowerOfTwoChoices
 from hashring.strategies.random import Random
@@ -28,6 +29,7 @@ from hashring.strategies.weighted_round_robin import WeightedRoundRobin
 
 __all__ = [
     "LeastConnections",
+    "LeastOutstanding",
     "PeakEwma",
     "PowerOfTwoChoices",
     "Random",

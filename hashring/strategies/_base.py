@@ -1,4 +1,4 @@
-"""What a strategy sees (``View``) and what it is (``Strategy``)."""
+"""What a strategy sees (``View``) and how one is written (``Strategy``)."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from typing import ClassVar, Protocol
 
 from hashring.errors import ConfigError
 from hashring.hosts import Host
-
-__all__ = ["PROCESS_RNG", "Rng", "Strategy", "View"]
 
 
 class Rng(Protocol):
@@ -44,17 +42,24 @@ class View(Protocol):
     def in_flight(self, host: Host) -> int:
         """How many leases ``host`` serves now. Cost: O(1)."""
 
+    def outstanding(self, host: Host) -> float:
+        """The work on ``host`` whose response has not begun, in average requests. Cost: O(1)."""
+
     def latency(self, host: Host) -> float:
         """The host's peak-sensitive mean latency in seconds, 0.0 before the first answer."""
 
     def least_loaded(self) -> Host:
         """The host with the least in-flight per weight; equals in rotation. Cost: O(log n)."""
 
+    def least_outstanding(self) -> Host:
+        """The host with the least outstanding work per weight. Cost: O(log n)."""
+
 
 class Strategy(ABC):
     """Picks a host for an anonymous request. One object serves one balancer.
 
-    ``USES_WEIGHT`` says whether shares follow the weights. ``rng`` is where randomness comes from:
+    ``USES_WEIGHT``: shares follow the weights. ``REASON`` is the reason of a lease that it places.
+    ``rng`` is where randomness comes from:
     None takes the balancer's, or else ``PROCESS_RNG``. ``choose`` is called by any number of
     threads at once, with views whose hosts may differ from call to call.
 
@@ -65,6 +70,7 @@ class Strategy(ABC):
     """
 
     USES_WEIGHT: ClassVar[bool] = False
+    REASON: ClassVar[str] = "fallback"
 
     def __init__(self, *, rng: Rng | None = None) -> None:
         self._rng: Rng = PROCESS_RNG if rng is None else rng

@@ -40,6 +40,10 @@ class FakeView:
         """How many leases ``host`` serves."""
         return self._in_flight.get(host.name, 0)
 
+    def outstanding(self, host: Host) -> float:
+        """The outstanding work of ``host``: as if no response had begun."""
+        return float(self.in_flight(host))
+
     def latency(self, host: Host) -> float:
         """The host's mean latency in seconds."""
         return self._latency.get(host.name, 0.0)
@@ -47,6 +51,10 @@ class FakeView:
     def least_loaded(self) -> Host:
         """The host with the least in flight per weight, the first by name of equals."""
         return min(self.hosts, key=lambda host: self.in_flight(host) / host.weight)
+
+    def least_outstanding(self) -> Host:
+        """The host with the least outstanding work per weight, the first by name of equals."""
+        return min(self.hosts, key=lambda host: (self.outstanding(host) + 1) / host.weight)
 
     def __repr__(self) -> str:
         return f"FakeView({list(self.hosts)!r}, {self._in_flight!r}, {self._latency!r})"

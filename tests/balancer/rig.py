@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from hashlib import blake2b
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import pytest
 
-from hashring.balancer import Event, LoadBalancer
+from hashring.balancer import Event, Lease, LoadBalancer
 from hashring.hosts import Host, HostsLike
 from hashring.keys import Key, key_bytes
 from hashring.ring import HashRing
@@ -24,6 +25,7 @@ __all__ = [
     "face",
     "heard",
     "left_alone",
+    "open_lease",
     "owners",
     "ring",
     "walk",
@@ -54,6 +56,16 @@ def balancer(hosts: HostsLike = ("a", "b", "c", "d"), **options: Any) -> LoadBal
     lb = LoadBalancer(hosts, **{"placement": HashRing(vnodes=VNODES), **options})
     lb.keeps_sessions(True)
     return lb
+
+
+_open_leases: WeakKeyDictionary[LoadBalancer, list[Lease]] = WeakKeyDictionary()
+
+
+def open_lease(lb: LoadBalancer, *given: Any, **options: Any) -> Lease:
+    """A lease that stays open for as long as its balancer exists."""
+    lease = lb.lease(*given, **options).acquire()
+    _open_leases.setdefault(lb, []).append(lease)
+    return lease
 
 
 def ring(hosts: HostsLike) -> HashRing:

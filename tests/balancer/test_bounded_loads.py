@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from hashring.balancer import Lease, LoadBalancer
 from hashring.errors import NoHostsError
-from tests.balancer.rig import CLIENTS, balancer, client_of, walk
+from tests.balancer.rig import CLIENTS, balancer, client_of, open_lease, walk
 
 NAMES = ("a", "b", "c", "d", "e", "f", "g", "h")
 # all of these are exact in binary, so that the bound has no rounding to hide behind
@@ -109,7 +109,7 @@ def test_with_any_weights_the_bound_holds_but_for_the_rounding_of_floats(
     slack = Fraction(1, 10**9)
     for client in clients if left else []:
         bounds = Bounds(factor, 1, left, load)
-        host = lb.lease(client, exclude=exclude).acquire().host.name
+        host = open_lease(lb, client, exclude=exclude).host.name
         order = walk(left, client)
         assert bounds.has_room(host, slack)
         for passed in order[: order.index(host)]:
@@ -120,13 +120,13 @@ def test_with_any_weights_the_bound_holds_but_for_the_rounding_of_floats(
 def test_a_light_host_serves_when_a_heavy_one_is_excluded() -> None:
     lb = balancer({"light": 1e-20, "heavy": 1.0}, load_factor=1.25)
     for _ in range(3):
-        assert lb.lease("x", exclude=["heavy"]).acquire().host.name == "light"
+        assert open_lease(lb, "x", exclude=["heavy"]).host.name == "light"
 
 
 def test_the_greatest_load_factor_bounds_nothing() -> None:
     lb = balancer(["a", "b"], load_factor=1.7976931348623157e308)
     client = client_of("a", ["a", "b"])
-    assert {lb.lease(client).acquire().host.name for _ in range(5)} == {"a"}
+    assert {open_lease(lb, client).host.name for _ in range(5)} == {"a"}
 
 
 # -- what the floor is for ------------------------------------------------------------------------
@@ -145,7 +145,7 @@ def test_with_eight_of_ten_hosts_down_every_lease_is_served_by_the_two() -> None
     for i in range(8):
         lb.mark_down(f"web{i}", "flood")
     for client in CLIENTS:
-        lb.lease(client).acquire()
+        open_lease(lb, client)
     # ceil(1.25 * 200 / 2) = 125 is the highest bound of all, as all 200 came in
     load = {host.name: lb.load(host).in_flight for host in lb.hosts}
     assert sum(load.values()) == load["web8"] + load["web9"] == 200
@@ -155,15 +155,15 @@ def test_with_eight_of_ten_hosts_down_every_lease_is_served_by_the_two() -> None
 def test_load_on_hosts_that_are_away_raises_nobodys_bound() -> None:
     lb = balancer(["a", "b", "c"], load_factor=1.5)
     for _ in range(30):
-        lb.lease("x", prefer="c").acquire()
+        open_lease(lb, "x", prefer="c")
     lb.drain("c")
     client = client_of("a", ["a", "b"])
     # W = 2, and L = 0, 1, 2, 3: bounds of 1, 2, 3 and 3
-    assert [lb.lease(client).acquire().host.name for _ in range(4)] == ["a", "a", "a", "b"]
+    assert [open_lease(lb, client).host.name for _ in range(4)] == ["a", "a", "a", "b"]
     lb.resume("c")
     client = client_of("a", ["a", "b", "c"])
     # L = 34, W = 3: ceil(1.5 * 35 / 3) = 18
-    assert lb.lease(client).acquire().reason == "owner"
+    assert open_lease(lb, client).reason == "owner"
 
 
 def test_overflow_goes_down_the_walk() -> None:
@@ -182,7 +182,7 @@ def test_pick_never_looks_at_load_for_a_known_client() -> None:
     lb = balancer(NAMES, load_factor=1.0625)
     before = {client: lb.pick(client) for client in CLIENTS}
     for _ in range(50):
-        lb.lease("x", prefer="a").acquire()
+        open_lease(lb, "x", prefer="a")
     assert {client: lb.pick(client) for client in CLIENTS} == before
     assert lb.explain(client_of("a", NAMES)).reason == "owner"
 
@@ -190,14 +190,14 @@ def test_pick_never_looks_at_load_for_a_known_client() -> None:
 def test_pinned_leases_ignore_the_bound() -> None:
     lb = balancer(NAMES, load_factor=1.0625)
     for _ in range(50):
-        assert lb.lease("x", prefer="a").acquire().reason == "pinned"
+        assert open_lease(lb, "x", prefer="a").reason == "pinned"
     assert lb.load("a").in_flight == 50
 
 
 def test_without_a_load_factor_nothing_overflows() -> None:
     lb = balancer(NAMES)
     client = client_of("c", NAMES)
-    assert {lb.lease(client).acquire().reason for _ in range(50)} == {"owner"}
+    assert {open_lease(lb, client).reason for _ in range(50)} == {"owner"}
     assert lb.load("c").in_flight == 50
 
 
@@ -205,9 +205,9 @@ def test_anonymous_leases_count_in_the_bounds_of_others() -> None:
     lb = balancer(["a", "b"], load_factor=1.5, fallback=lambda view: view.hosts[0])
     client = client_of("a", ["a", "b"])
     for _ in range(3):
-        assert lb.lease().acquire().host.name == "a"
+        assert open_lease(lb).host.name == "a"
     # L = 3: ceil(1.5 * 4 / 2) = 3, and a has 3
-    assert lb.lease(client).acquire().host.name == "b"
+    assert open_lease(lb, client).host.name == "b"
 
 
 @pytest.mark.parametrize(
@@ -223,10 +223,10 @@ def test_the_bound_follows_the_pool(change: Callable[[LoadBalancer], object]) ->
     lb = balancer(["a", "b"], load_factor=1.5)
     client = client_of("a", ["a", "b"])
     # L = 0, 1, 2, 3: bounds of 1, 2, 3 and 3
-    assert [lb.lease(client).acquire().host.name for _ in range(4)] == ["a", "a", "a", "b"]
+    assert [open_lease(lb, client).host.name for _ in range(4)] == ["a", "a", "a", "b"]
     change(lb)
     # alone, a has all of W, and its bound is above L
-    assert [lb.lease(client).acquire().host.name for _ in range(4)] == ["a"] * 4
+    assert [open_lease(lb, client).host.name for _ in range(4)] == ["a"] * 4
     assert lb.load("a").in_flight == 7
 
 

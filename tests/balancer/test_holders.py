@@ -171,7 +171,7 @@ def test_the_report_says_what_moves() -> None:
 def test_without_a_layer_that_knows_its_clients_a_drain_warns_once_a_balancer() -> None:
     for _ in range(2):  # each balancer for itself
         lb = LoadBalancer(["a", "b", "c"], placement=HashRing(vnodes=16))
-        with pytest.warns(UserWarning, match="moves its clients at once") as caught:
+        with pytest.warns(UserWarning, match="moves all its clients now") as caught:
             report = lb.drain("a")
         assert len(caught) == 1
         assert caught[0].filename == __file__  # it points at who called

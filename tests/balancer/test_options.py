@@ -296,7 +296,7 @@ def test_a_bad_option_is_one_config_error(option: str, value: Any) -> None:
 
 
 def test_failures_may_be_one_type_or_none_at_all() -> None:
-    lb = LoadBalancer(HOSTS, failures=ValueError)  # type: ignore[arg-type]  # one alone is understood
+    lb = LoadBalancer(HOSTS, failures=ValueError)
     with pytest.raises(ValueError, match="no"), lb.lease("x", prefer="a"):
         raise ValueError("no")
     assert lb.load("a").failed == 1

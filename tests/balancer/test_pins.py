@@ -10,8 +10,8 @@ from collections.abc import Iterable
 import pytest
 
 from hashring import ConfigError, Host, InvalidKeyError, LoadBalancer, NoHostsError
-from hashring.affinity.pins import PinTable
 from hashring.balancer import AsyncPinStore, PinStore
+from hashring.balancer.pin_table import PinTable
 from hashring.errors import UnknownHostError
 from hashring.keys import Key
 from hashring.ring import HashRing

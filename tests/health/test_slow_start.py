@@ -15,6 +15,7 @@ from hashring.health import SlowStart
 from hashring.health.slow_start import ramp
 from hashring.hosts import Host
 from hashring.strategies import LeastConnections, RoundRobin, Strategy, WeightedRandom, create
+from tests.balancer.rig import open_lease
 
 PICKS = 20_000
 # five standard deviations of a binomial with these many picks, at most
@@ -75,7 +76,7 @@ def test_an_idle_new_host_does_not_draw_everything_to_it() -> None:
     lb, _ = pool(LeastConnections(), ["a", "b", "c"])
     leases = [lb.lease().acquire() for _ in range(30)]
     lb.register("new")  # with no lease, it has the least for a long time
-    served = Counter(lb.lease().acquire().host.name for _ in range(400))
+    served = Counter(open_lease(lb).host.name for _ in range(400))
     assert served["new"] < 400 * (1 / 4 * 0.1) + 5 * math.sqrt(400 * 0.025)
     assert max(served[name] for name in "abc") - min(served[name] for name in "abc") <= 1
     for lease in leases:

@@ -48,7 +48,7 @@ def test_the_built_in_ones_are_exported_and_found() -> None:
     found = {room.find(name) for name in room.names()}
     exported = {getattr(room, name) for name in room.__all__ if name[0].isupper()}
     assert found == exported - {room.Strategy, room.View, room.Rng}
-    assert len(found) == 8
+    assert len(found) == 9
 
 
 def test_a_new_strategy_is_one_new_file(add: Callable[[str], None]) -> None:

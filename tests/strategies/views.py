@@ -41,11 +41,17 @@ class CountedView:
     def in_flight(self, host: Host) -> int:
         return self._in_flight.get(host.name, 0)
 
+    def outstanding(self, host: Host) -> float:
+        return float(self.in_flight(host))
+
     def latency(self, host: Host) -> float:
         return self._latency.get(host.name, 0.0)
 
     def least_loaded(self) -> Host:
         return min(self._hosts, key=lambda host: self.in_flight(host) / host.weight)
+
+    def least_outstanding(self) -> Host:
+        return min(self._hosts, key=lambda host: (self.outstanding(host) + 1) / host.weight)
 
 
 def take(strategy: Strategy, view: CountedView, count: int) -> list[str]:

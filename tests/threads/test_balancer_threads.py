@@ -14,7 +14,7 @@ import pytest
 from hashring.balancer import LoadBalancer
 from hashring.ring import HashRing
 from hashring.strategies import LeastConnections
-from tests.balancer.rig import CLIENTS, balancer, walk
+from tests.balancer.rig import CLIENTS, balancer, open_lease, walk
 
 PATIENCE = 120  # seconds until a thread that never ends is given up; a run takes a few
 READERS = 4
@@ -210,7 +210,7 @@ def test_counts_come_back_to_nothing_while_machines_come_and_go() -> None:
     assert {lb.load(host).in_flight for host in lb.hosts} == {0}
     # so is the sum that bounds are made of: with L = 0 and 1 a bound is ceil(1.5 * 2 / 3) = 1
     lb.set_hosts(["a", "b", "c"])
-    hosts = [lb.lease("x").acquire().host.name for _ in range(2)]
+    hosts = [open_lease(lb, "x").host.name for _ in range(2)]
     assert hosts == walk(["a", "b", "c"], "x")[:2]
 
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from hashring.affinity.pins import PinTable
+from hashring.balancer.pin_table import PinTable
 from hashring.errors import ConfigError, InvalidKeyError
 from hashring.keys import Key
 
