@@ -133,7 +133,7 @@ def _queue_steps(lb: LoadBalancer) -> Timed:
     def timed() -> float:
         began = clock()
         for _ in repeat(None, _COUNT):
-            request = TrackedRequest()
+            request = TrackedRequest(tracker)
             with tracker.lock:
                 host = tracker.least_loaded()
                 if host is None:

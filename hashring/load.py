@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import random
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -134,18 +135,35 @@ class HostLoad:
 
 
 class TrackedRequest:
-    """One request and the host that it counts on; the base of ``Lease``."""
+    """One request as it counts on a host; a lease has one while it is open.
 
-    __slots__ = ("_began", "_load", "_pending", "_size")
+    A lease that is collected without a release drops its request, which then counts no more. An
+    ended request is used again, so that its ``__del__`` does not run for each lease: it would
+    swallow the exceptions of signal handlers.
+    """
 
-    _load: HostLoad | None
-    """Where the request counts; None before it begins and after it ends."""
+    __slots__ = ("began", "is_pending", "load", "size", "tracker")
 
-    def __init__(self) -> None:
-        self._load = None
-        self._pending = False
-        self._size = 1.0
-        self._began = 0.0
+    def __init__(self, tracker: LoadTracker) -> None:
+        self.load: HostLoad | None = (
+            None  # where it counts; None before it begins and after its end
+        )
+        self.is_pending = False  # the response has not begun
+        self.size = 1.0  # in average requests
+        self.began = 0.0
+        self.tracker = tracker
+
+    def __del__(self) -> None:
+        load, tracker = self.load, self.tracker
+        if load is None:
+            return
+        try:
+            # a child process that drops its parent's lease has load objects of its own
+            if tracker.loads.get(load.host.name) is load:
+                message = f"a lease on {load.host} was not released"
+                warnings.warn(message, ResourceWarning, source=self, stacklevel=1)
+        finally:
+            tracker.leave(self, None)
 
 
 class _LoadOrder:
@@ -210,9 +228,11 @@ class LoadTracker:
     >>> tracker = LoadTracker(clock=lambda: 0.0)
     >>> tracker.synchronize({"a": a, "b": b}, (a.host, b.host))
     >>> with tracker.lock:
-    ...     tracker.enter(TrackedRequest(), a)
+    ...     request = TrackedRequest(tracker)
+    ...     tracker.enter(request, a)
     >>> tracker.least_loaded().name
     'b'
+    >>> tracker.leave(request, None)
     """
 
     def __init__(
@@ -233,6 +253,7 @@ class LoadTracker:
         self._mean = 0.0
         self._groups: OrderedDict[str | bytes, dict[str, float]] = OrderedDict()
         self._watchers: dict[object, Outcome] = {}
+        self.free: list[TrackedRequest] = []  # ended requests, to use again
         self.after_fork()
         watch(self)
 
@@ -286,12 +307,12 @@ class LoadTracker:
 
     def enter(self, request: TrackedRequest, load: HostLoad) -> None:
         """Count ``request`` on ``load``. The caller holds the lock. Cost: O(log n)."""
-        work, total = load.outstanding + request._size, self.in_flight + load.usable
+        work, total = load.outstanding + request.size, self.in_flight + load.usable
         counts = load, True, load.in_flight + 1, load.pending + 1, work, total
         # One statement without a call: no signal handler and no finalizer runs inside it, so a
         # request is counted everywhere or nowhere.
         r, t = request, self
-        r._load, r._pending, load.in_flight, load.pending, load.outstanding, t.in_flight = counts
+        r.load, r.is_pending, load.in_flight, load.pending, load.outstanding, t.in_flight = counts
         load.chosen = next(self._stamps)
         if load is self._shown:
             self._shown = None
@@ -300,34 +321,34 @@ class LoadTracker:
 
     def withdraw(self, request: TrackedRequest) -> None:
         """Count ``request`` no more. The caller holds the lock. A second call does nothing."""
-        load = request._load
+        load = request.load
         if load is None:
             return
         pending, work = load.pending, load.outstanding
-        if request._pending:
+        if request.is_pending:
             pending -= 1
             # exactly 0 on an idle host: what rounding leaves would break ties for ever
-            work = work - request._size if pending else 0.0
+            work = work - request.size if pending else 0.0
         counts = None, False, load.in_flight - 1, pending, work, self.in_flight - load.usable
         r, t = request, self  # as in enter()
-        r._load, r._pending, load.in_flight, load.pending, load.outstanding, t.in_flight = counts
+        r.load, r.is_pending, load.in_flight, load.pending, load.outstanding, t.in_flight = counts
         if self._by_count is not None or self._by_work is not None:
             self._update_orders(load)
 
     def start(self, request: TrackedRequest) -> None:
         """The response has begun: the request is in flight and no longer outstanding."""
-        if not request._pending:
+        if not request.is_pending:
             return
         if self.guard.is_held():  # called by a signal handler or a finalizer
             self.guard.defer(self.start, request)
             return
         try:
             with self.lock:
-                load = request._load
-                if load is not None and request._pending:
+                load = request.load
+                if load is not None and request.is_pending:
                     pending = load.pending - 1
-                    counts = False, pending, load.outstanding - request._size if pending else 0.0
-                    request._pending, load.pending, load.outstanding = counts  # as in enter()
+                    counts = False, pending, load.outstanding - request.size if pending else 0.0
+                    request.is_pending, load.pending, load.outstanding = counts  # as in enter()
                     if self._by_work is not None:
                         self._update_orders(load)
         finally:
@@ -344,11 +365,11 @@ class LoadTracker:
             if failed is not None:
                 now = self.clock()
             with self.lock:
-                load = request._load
+                load = request.load
                 if load is None:
                     return
                 if failed is not None:
-                    self._learn(load, failed, now, now - request._began)
+                    self._learn(load, failed, now, now - request.began)
                 self.withdraw(request)
         except BaseException:  # the clock failed, or an interrupt
             with self.lock:
@@ -358,7 +379,7 @@ class LoadTracker:
             if self.guard.deferred:
                 self.guard.run_deferred()
         if failed is not None and self._watchers and self.loads.get(load.host.name) is load:
-            self._notify(load.host, failed, why, now - request._began)
+            self._notify(load.host, failed, why, now - request.began)
 
     def _learn(self, load: HostLoad, failed: bool, now: float, seconds: float) -> None:
         if failed:
@@ -396,7 +417,7 @@ class LoadTracker:
         >>> tracker, load, seen = LoadTracker(clock=lambda: 0.0), HostLoad(Host("a")), []
         >>> tracker.synchronize({"a": load}, (load.host,))
         >>> stop = tracker.on_outcome(lambda *outcome: seen.append(outcome))
-        >>> request = TrackedRequest()
+        >>> request = TrackedRequest(tracker)
         >>> tracker.enter(request, load); tracker.leave(request, True, "timeout"); stop()
         >>> tracker.enter(request, load); tracker.leave(request, False)
         >>> seen

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Protocol
@@ -28,7 +27,7 @@ class Flow(Protocol):
         """As ``enter``, with a store that must be awaited."""
 
 
-class Lease(TrackedRequest):
+class Lease:
     """One request on one host, made by ``LoadBalancer.lease``; not for use by two threads.
 
     Entered with ``with`` or ``async with``, or by ``acquire`` (``await aacquire()``) for a stream
@@ -60,6 +59,7 @@ class Lease(TrackedRequest):
         "_host",
         "_prefer",
         "_reason",
+        "_request",
         "why",
     )
 
@@ -84,10 +84,7 @@ class Lease(TrackedRequest):
         self._host: Host | None = None
         self._failed: bool | None = None  # None: not decided
         self.why: str | None = None  # the argument of failed()
-        # TrackedRequest.__init__ inlined: the call is 3 % of a lease
-        self._load = None
-        self._pending = False
-        self._size = 1.0
+        self._request: TrackedRequest | None = None  # while the lease is open
 
     @property
     def host(self) -> Host:
@@ -133,8 +130,9 @@ class Lease(TrackedRequest):
 
     def _undo(self) -> None:
         """The lease has not begun after all, so it may begin again."""
-        self._flow.tracker.leave(self, None)
-        self._has_begun, self._host = False, None
+        if self._request is not None:
+            self._flow.tracker.leave(self._request, None)
+        self._has_begun, self._host, self._request = False, None, None
 
     def started(self) -> None:
         """The response has begun: from now on the request is no outstanding work for its host.
@@ -151,8 +149,8 @@ class Lease(TrackedRequest):
         ...     before.outstanding, lb.load("a").outstanding, lb.load("a").in_flight
         (1.0, 0.0, 1)
         """
-        if self._pending:
-            self._flow.tracker.start(self)
+        if self._request is not None:
+            self._flow.tracker.start(self._request)
 
     def ok(self) -> None:
         """Decide: the host did well, however this block ends."""
@@ -164,11 +162,16 @@ class Lease(TrackedRequest):
 
     def release(self) -> None:
         """End the request; a second call does nothing."""
-        if self._load is not None:
-            self._flow.tracker.leave(self, self._failed, self.why)
+        request = self._request
+        if request is not None:
+            tracker = self._flow.tracker
+            tracker.leave(request, self._failed, self.why)
+            self._request = None
+            if request.load is None:  # not where a signal handler calls, and the end is deferred
+                tracker.free.append(request)
 
     def __enter__(self) -> Lease:
-        return self if self._load is not None else self.acquire()
+        return self if self._request is not None else self.acquire()
 
     def __exit__(
         self,
@@ -181,11 +184,10 @@ class Lease(TrackedRequest):
                 self._failed = False
             elif issubclass(kind, self._flow.failures):
                 self._failed, self.why = True, kind.__name__
-        if self._load is not None:
-            self._flow.tracker.leave(self, self._failed, self.why)
+        self.release()
 
     async def __aenter__(self) -> Lease:
-        return self if self._load is not None else await self.aacquire()
+        return self if self._request is not None else await self.aacquire()
 
     async def __aexit__(
         self,
@@ -195,24 +197,8 @@ class Lease(TrackedRequest):
     ) -> None:
         self.__exit__(kind, error, trace)
 
-    def __del__(self) -> None:
-        try:
-            load = self._load
-        except AttributeError:  # interrupted before __init__ began
-            return
-        if load is None:
-            return
-        tracker = self._flow.tracker
-        try:
-            # a child process that drops its parent's lease has load objects of its own
-            if tracker.loads.get(load.host.name) is load:
-                message = f"{self!r} was not released"
-                warnings.warn(message, ResourceWarning, source=self, stacklevel=1)
-        finally:
-            tracker.leave(self, None)
-
     def __repr__(self) -> str:
         if self._host is None:
             return "<Lease not begun>"
-        state = "open" if self._load is not None else "released"
+        state = "open" if self._request is not None else "released"
         return f"<Lease on {self._host} ({self._reason}), {state}>"

@@ -24,7 +24,7 @@ from hashring.balancer.state import BalancerState
 from hashring.errors import ConfigError
 from hashring.hosts import Host, as_names
 from hashring.keys import Key, key_bytes
-from hashring.load import LoadTracker
+from hashring.load import LoadTracker, TrackedRequest
 
 Answer = TypeVar("Answer")
 Questions: TypeAlias = Generator[tuple[Any, ...], Any, Answer]
@@ -231,9 +231,9 @@ class PinFlow:
         except OSError:  # no store keeps the choice, so it must be the one that all routers make
             return self._place(lease, client_id, prefer, NO_NAMES, None, False)
         except BaseException:  # cancelled while it waited for the store
-            if lease is not None:
+            if lease is not None and lease._request is not None:
                 with self.tracker.lock:
-                    self.tracker.withdraw(lease)
+                    self.tracker.withdraw(lease._request)
             raise
 
     def _place(
@@ -252,16 +252,24 @@ class PinFlow:
                 active, client_id, prefer, excluded, pin=pin, remembered=remembered
             )
         tracker, guard = self.tracker, self.tracker.guard
-        lease._began = began = tracker.clock()  # before it counts: a clock may fail
+        request = lease._request
+        if request is None:
+            try:
+                request = tracker.free.pop()
+                request.size = 1.0
+            except IndexError:
+                request = TrackedRequest(tracker)
+        request.began = tracker.clock()  # before it counts: a clock may fail
         try:
             with tracker.lock:  # chosen and counted in one go, so that bounds hold exactly
                 active = self._state.active
                 if tracker.loads is not active.loads:  # a change was interrupted there
                     tracker.synchronize(active.loads, active.usable)
-                if lease._load is not None:
-                    tracker.withdraw(lease)
+                if lease._request is not None:
+                    tracker.withdraw(request)
                 elif lease._cost is not None:
-                    lease._size = tracker.size_of(lease._cost)
+                    request.size = tracker.size_of(lease._cost)
+                lease._request = request
                 group = lease._group
                 host, reason = lease._host, lease._reason = self._picker.choose(
                     active,
@@ -269,13 +277,13 @@ class PinFlow:
                     prefer,
                     excluded,
                     pin=pin,
-                    lease_size=lease._size,
+                    lease_size=request.size,
                     group=group,
                     remembered=remembered,
                 )
-                tracker.enter(lease, active.loads[host.name])
+                tracker.enter(request, active.loads[host.name])
                 if group is not None:
-                    tracker.serve_group(group, host.name, began)
+                    tracker.serve_group(group, host.name, request.began)
         finally:
             if guard.deferred:
                 guard.run_deferred()
@@ -283,14 +291,14 @@ class PinFlow:
 
     def _move(self, lease: Lease | None, host: Host) -> Choice:
         """Go to ``host``, which has the client; the request counts there."""
-        if lease is not None:
+        if lease is not None and lease._request is not None:
             tracker = self.tracker
             with tracker.lock:
                 load = self._state.active.loads.get(host.name)
                 if load is not None:
-                    tracker.withdraw(lease)
+                    tracker.withdraw(lease._request)
                     lease._host, lease._reason = host, "pinned"
-                    tracker.enter(lease, load)
+                    tracker.enter(lease._request, load)
         return host, "pinned"
 
     # -- by hand ----------------------------------------------------------------------------------
