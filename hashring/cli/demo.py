@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.live import Live
 
-    from hashring.gateway.demo import Stage
+    from hashring.gateway.demo import DemoRunner
 
 _COLOURS = {"up": "green", "draining": "yellow", "down": "red"}
 _INTERRUPTED = 130  # what a shell reports for a command that Ctrl-C ended: 128 + SIGINT
@@ -60,30 +60,30 @@ def _run(main: Any) -> int:
 
 
 async def _perform(out: Console, size: int, stay: bool, began: float) -> int:
-    from hashring.gateway.demo import staged
+    from hashring.gateway.demo import demo_runner
 
     def tell(line: str) -> None:
         style = "" if line.startswith(" ") else "bold"
         out.print(f"{time.monotonic() - began:5.1f} s  {line}", style=style, soft_wrap=True)
         out.file.flush()  # or a pipe would get all of it at the end
 
-    async with staged(size, tell) as stage:
-        tell(f"gateway at http://{stage.listen}, its state at http://{stage.admin}/state")
-        with _view(out, stage) as live:
-            await _until_stopped(stage, stage.story.run(), live)
-        if stage.stop.is_set():
+    async with demo_runner(size, tell) as runner:
+        tell(f"gateway at http://{runner.listen}, its state at http://{runner.admin}/state")
+        with _view(out, runner) as live:
+            await _until_stopped(runner, runner.scenario.run(), live)
+        if runner.stop.is_set():
             return _INTERRUPTED
-        _print_table(out, stage)
+        _print_table(out, runner)
         if stay:
-            _print_addresses(out, stage)
-            await stage.stop.wait()
-        return 0 if stage.story.as_good_as_possible else 1
+            _print_addresses(out, runner)
+            await runner.stop.wait()
+        return 0 if runner.scenario.as_good_as_possible else 1
 
 
-async def _until_stopped(stage: Stage, story: Any, live: Live | None) -> None:
+async def _until_stopped(runner: DemoRunner, scenario: Any, live: Live | None) -> None:
     """Wait for the scenario or for a signal; redraw the view, if there is one, meanwhile."""
-    tasks = [asyncio.create_task(story), asyncio.create_task(stage.stop.wait())]
-    drawing = asyncio.create_task(_draw(stage, live)) if live is not None else None
+    tasks = [asyncio.create_task(scenario), asyncio.create_task(runner.stop.wait())]
+    drawing = asyncio.create_task(_draw(runner, live)) if live is not None else None
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     for task in (*tasks, drawing):
         if task is not None and not task.done():
@@ -92,15 +92,15 @@ async def _until_stopped(stage: Stage, story: Any, live: Live | None) -> None:
         await tasks[0]
 
 
-def _view(out: Console, stage: Stage) -> AbstractContextManager[Live | None]:
+def _view(out: Console, runner: DemoRunner) -> AbstractContextManager[Live | None]:
     if not out.is_terminal:
         return nullcontext()
     from rich.live import Live
 
-    return Live(_picture(stage, 0.0), console=out, auto_refresh=False, transient=True)
+    return Live(_picture(runner, 0.0), console=out, auto_refresh=False, transient=True)
 
 
-def _picture(stage: Stage, rate: float) -> RenderableType:
+def _picture(runner: DemoRunner, rate: float) -> RenderableType:
     """The present step, each host with its state and sessions, the counts so far."""
     from rich.console import Group
     from rich.text import Text
@@ -108,8 +108,8 @@ def _picture(stage: Stage, rate: float) -> RenderableType:
     from hashring.analysis._rich import grid
     from hashring.cli._render import Bar
 
-    lb, crowd = stage.gateway.lb, stage.crowd
-    sessions = crowd.sessions
+    lb, clients = runner.gateway.lb, runner.clients
+    sessions = clients.sessions
     table = grid(["host", "state", "sessions", "answered", "anonymous"], left=2)
     table.expand = True
     table.add_column("", ratio=1)
@@ -121,50 +121,50 @@ def _picture(stage: Stage, rate: float) -> RenderableType:
             host.name,
             Text(state, style=_COLOURS[state]),
             f"{count:,}",
-            f"{crowd.served[host.name]:,}",
-            f"{crowd.anonymous[host.name]:,}",
+            f"{clients.served[host.name]:,}",
+            f"{clients.anonymous[host.name]:,}",
             Bar(count, count, most),
         )
-    failed = sum(crowd.failures.values())
-    line = Text(f"{rate:,.0f} requests/s, {crowd.requests:,} so far, ")
+    failed = sum(clients.failures.values())
+    line = Text(f"{rate:,.0f} requests/s, {clients.requests:,} so far, ")
     line.append(f"{failed:,} failed", style="red" if failed else "")
-    line.append(f", {crowd.broken:,} sessions broken")
-    return Group(Text(""), Text(stage.story.now, style="bold"), table, line)
+    line.append(f", {clients.broken:,} sessions broken")
+    return Group(Text(""), Text(runner.scenario.now, style="bold"), table, line)
 
 
-async def _draw(stage: Stage, live: Live) -> None:
-    before, at = stage.crowd.requests, time.monotonic()
+async def _draw(runner: DemoRunner, live: Live) -> None:
+    before, at = runner.clients.requests, time.monotonic()
     while True:
         await asyncio.sleep(0.25)
         now = time.monotonic()
-        live.update(_picture(stage, (stage.crowd.requests - before) / (now - at)), refresh=True)
-        before, at = stage.crowd.requests, now
+        live.update(_picture(runner, (runner.clients.requests - before) / (now - at)), refresh=True)
+        before, at = runner.clients.requests, now
 
 
-def _print_table(out: Console, stage: Stage) -> None:
+def _print_table(out: Console, runner: DemoRunner) -> None:
     from hashring.analysis._rich import grid
 
     table = grid(["event", "sessions", "kept", "broken", "minimum", "broken by hash % n"])
-    for outcome in stage.story.outcomes:
+    for outcome in runner.scenario.outcomes:
         numbers = (outcome.sessions, outcome.kept, outcome.broken, outcome.minimum, outcome.modulo)
         table.add_row(outcome.event, *(f"{number:,}" for number in numbers))
     out.print()
     out.print(table)
-    crowd = stage.crowd
-    failed = sum(crowd.failures.values())
-    kinds = ", ".join(f"{count} x {kind}" for kind, count in crowd.failures.most_common(3))
+    clients = runner.clients
+    failed = sum(clients.failures.values())
+    kinds = ", ".join(f"{count} x {kind}" for kind, count in clients.failures.most_common(3))
     out.print(
-        f"\n{crowd.requests:,} requests, {sum(crowd.anonymous.values()):,} of them anonymous; "
+        f"\n{clients.requests:,} requests, {sum(clients.anonymous.values()):,} of them anonymous; "
         f"{failed:,} failed{f' ({kinds})' if kinds else ''}, "
-        f"{stage.gateway.stats['retries']:,} tried again at another host"
+        f"{runner.gateway.stats['retries']:,} tried again at another host"
     )
     out.print("minimum: sessions whose state died with their host", style="dim")
 
 
-def _print_addresses(out: Console, stage: Stage) -> None:
-    out.print(f"\ngateway  http://{stage.listen}", style="bold")
-    out.print(f"state    http://{stage.admin}/state")
-    for host in stage.gateway.lb.hosts:
-        out.print(f"{host.name:<8} http://{host.address}  {stage.gateway.lb.state(host)}")
+def _print_addresses(out: Console, runner: DemoRunner) -> None:
+    out.print(f"\ngateway  http://{runner.listen}", style="bold")
+    out.print(f"state    http://{runner.admin}/state")
+    for host in runner.gateway.lb.hosts:
+        out.print(f"{host.name:<8} http://{host.address}  {runner.gateway.lb.state(host)}")
     out.print("Ctrl-C ends all of it")
     out.file.flush()

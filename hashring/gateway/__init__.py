@@ -1,8 +1,8 @@
-"""How does the router run as a server?  ``Gateway``, an ASGI application, and ``run``.
+"""The router as a server: ``Gateway``, an ASGI application, and ``run``.
 
-``exchange.py`` holds one request and ``websocket.py`` one WebSocket; ``upstream.py`` says how
-hosts are asked, ``aiohttp_upstream.py`` asks them. ``strict.py`` is what our own server does not
-read, ``server.py`` runs it, ``admin.py`` tells how it is.
+``proxy.py`` is one HTTP request and ``websocket.py`` one WebSocket; ``upstream.py`` is the client
+of the hosts, which ``aiohttp_upstream.py`` implements. ``strict.py`` is the HTTP parser of our
+server, ``server.py`` runs it, ``admin.py`` and ``api.py`` are the admin listener.
 
 >>> from hashring import LoadBalancer
 >>> gateway = Gateway(LoadBalancer(["127.0.0.1:9001", "127.0.0.1:9002"]))
@@ -13,7 +13,7 @@ read, ``server.py`` runs it, ``admin.py`` tells how it is.
 from __future__ import annotations
 
 from hashring.config.settings import Limits, Timeouts
-from hashring.gateway.access import AccessLog, Entry
+from hashring.gateway.access import AccessEntry, AccessLog
 from hashring.gateway.admin import Admin
 from hashring.gateway.api import state
 from hashring.gateway.app import Gateway
@@ -21,9 +21,9 @@ from hashring.gateway.server import run, serve
 from hashring.gateway.upstream import Upstream
 
 __all__ = [
+    "AccessEntry",
     "AccessLog",
     "Admin",
-    "Entry",
     "Gateway",
     "Limits",
     "Timeouts",

@@ -1,7 +1,7 @@
-"""What was asked, and where did it go?  One line for each request, as text or JSON.
+"""The access log: one line for each request, as text or JSON.
 
 A client ID may be a user's name or a session's key, so the log holds a keyed hash of it: enough to
-see which requests are one client's while the key lives, and useless to whoever steals the log.
+see which requests are one client's while the key lives, and useless to a thief of the log.
 """
 
 from __future__ import annotations
@@ -19,12 +19,10 @@ from typing import Literal
 from hashring.errors import ConfigError
 from hashring.keys import Key, key_bytes
 
-__all__ = ["AccessLog", "Entry"]
-
 
 @dataclass(slots=True)
-class Entry:
-    """One request: who (hashed later), what, where, and how it ended."""
+class AccessEntry:
+    """One request: client (hashed later), target, host, and result."""
 
     method: str
     target: str
@@ -48,7 +46,9 @@ class AccessLog:
 
     >>> lines = []
     >>> log = AccessLog("text", lines.append, key=b"k", clock=lambda: 0.0)
-    >>> log(Entry("GET", "/", "192.0.2.1", "r1", "ann", "web1", "owner", 200, 1, 0, 5, 0.0012))
+    >>> entry = AccessEntry("GET", "/", "192.0.2.1", "r1", "ann", "web1", "owner", 200, 1, 0, 5)
+    >>> entry.seconds = 0.0012
+    >>> log(entry)
     >>> lines[0]
     '1970-01-01T00:00:00Z 192.0.2.1 client=9a3c4c3d GET / 200 host=web1 owner tries=1 in=0 out=5 \
 1.2ms id=r1\\n'
@@ -71,7 +71,7 @@ class AccessLog:
         self._second: tuple[int, str] = (-1, "")
         self._hashed = lru_cache(4096)(self._hash)
 
-    def __call__(self, entry: Entry) -> None:
+    def __call__(self, entry: AccessEntry) -> None:
         """Write one line."""
         client = "-" if entry.client in (None, "", b"") else self._hashed(entry.client)
         self._write(self._as_json(entry, client) if self._json else self._as_text(entry, client))
@@ -86,7 +86,7 @@ class AccessLog:
             self._second = (second, shown)
         return self._second[1]
 
-    def _as_text(self, e: Entry, client: str) -> str:
+    def _as_text(self, e: AccessEntry, client: str) -> str:
         why = f" {e.why}" if e.why else ""
         return (
             f"{self._now()} {e.peer or '-'} client={client} {e.method} {e.target} {e.status} "
@@ -94,8 +94,8 @@ class AccessLog:
             f"{e.seconds * 1000:.1f}ms id={e.request_id}{why}\n"
         )
 
-    def _as_json(self, e: Entry, client: str) -> str:
-        said = {
+    def _as_json(self, e: AccessEntry, client: str) -> str:
+        fields = {
             "time": self._now(),
             "peer": e.peer or None,
             "client": None if client == "-" else client,
@@ -111,7 +111,7 @@ class AccessLog:
             "request_id": e.request_id,
             "why": e.why or None,
         }
-        return json.dumps(said) + "\n"
+        return json.dumps(fields) + "\n"
 
 
 def _to_stdout(line: str) -> None:

@@ -27,8 +27,6 @@ from yarl import URL
 
 from hashring.gateway.upstream import Headers
 
-__all__ = ["MOST_HEADER", "MOST_HEADERS", "Request", "ask", "no_redirect"]
-
 MOST_HEADER = 32 * 1024
 """Bytes of one header of an answer: four times what servers take by default, for long cookies."""
 

@@ -1,4 +1,4 @@
-"""How are hosts asked by aiohttp?  With all of its own ideas switched off."""
+"""The client of the hosts by aiohttp, without its redirects, cookies, retries and decoding."""
 
 from __future__ import annotations
 
@@ -11,22 +11,20 @@ from typing import TYPE_CHECKING, Any
 from hashring.config.settings import Limits, Timeouts
 from hashring.errors import ConfigError, requires_extra
 from hashring.gateway.upstream import (
-    Answer,
-    Closed,
-    Garbled,
+    ConnectError,
+    ConnectionLost,
     Headers,
-    Lost,
-    Overdue,
-    Socket,
-    Unreachable,
+    InvalidResponse,
     UpstreamError,
+    UpstreamResponse,
+    UpstreamSocket,
+    UpstreamTimeout,
+    WebSocketClosed,
 )
 
 if TYPE_CHECKING:
     import aiohttp
     from yarl import URL
-
-__all__ = ["AiohttpUpstream"]
 
 _OWN_FAULTS = frozenset(
     {errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM}
@@ -35,7 +33,7 @@ _NO_CODE, _GONE = 1005, 1006
 
 
 class AiohttpUpstream:
-    """Asks hosts by aiohttp. Make it anywhere; its session begins with the first request.
+    """Sends requests by aiohttp. Make it anywhere; its session begins with the first request.
 
     Raises ``ConfigError`` when aiohttp is missing, or is one whose own retries cannot be ended.
     """
@@ -87,7 +85,7 @@ class AiohttpUpstream:
         target: str,
         headers: Headers,
         body: bytes | AsyncIterator[bytes] | None,
-    ) -> Answer:
+    ) -> UpstreamResponse:
         """Send one request; its answer's head. Raises ``UpstreamError``."""
         session = self._session or self._opened()
         try:
@@ -95,15 +93,15 @@ class AiohttpUpstream:
                 session, method, _url(address, target), headers, body, self._limit
             )
         except (OSError, ValueError, self._lib.ClientError) as error:
-            raise self._told(error) from error
-        answer = _Answer(response, self._told)
+            raise self._translated(error) from error
+        answer = _Answer(response, self._translated)
         if (self._idle is not None or self._endless) and not answer.ended:
             _read_within(response, self._idle)
         return answer
 
     async def connect(
         self, address: str, target: str, headers: Headers, subprotocols: Sequence[str]
-    ) -> Socket | Answer:
+    ) -> UpstreamSocket | UpstreamResponse:
         """Open a WebSocket; the host's answer if it refuses. Raises ``UpstreamError``."""
         session = self._session or self._opened()
         try:
@@ -116,11 +114,11 @@ class AiohttpUpstream:
             )
         except self._lib.WSServerHandshakeError as error:
             if error.status == 101:
-                raise Garbled(error.message) from error
+                raise InvalidResponse(error.message) from error
             return _Refusal(error.status, error.headers)
         except (OSError, ValueError, self._lib.ClientError) as error:
-            raise self._told(error) from error
-        return _Socket(socket, self._lib, self._told)
+            raise self._translated(error) from error
+        return _Socket(socket, self._lib, self._translated)
 
     async def aclose(self) -> None:
         """Close all connections; a later request opens a new session."""
@@ -128,29 +126,29 @@ class AiohttpUpstream:
         if session is not None:
             await session.close()
 
-    def _told(self, error: BaseException) -> UpstreamError:
+    def _translated(self, error: BaseException) -> UpstreamError:
         """What ``error`` means. Order matters: aiohttp's classes are each other's children."""
         lib = self._lib
         why = f"{type(error).__name__}: {error}"
         if isinstance(error, (lib.ClientConnectorError, lib.ConnectionTimeoutError)):
             number = getattr(error, "errno", None)
-            return Unreachable(why, own=number in _OWN_FAULTS)
+            return ConnectError(why, own=number in _OWN_FAULTS)
         if isinstance(error, TimeoutError):
-            return Overdue(why)
+            return UpstreamTimeout(why)
         if isinstance(error, (OSError, lib.ClientConnectionError, lib.ClientPayloadError)):
-            return Lost(why)
-        return Garbled(why)
+            return ConnectionLost(why)
+        return InvalidResponse(why)
 
 
 class _Answer:
     """An answer of aiohttp."""
 
-    __slots__ = ("_content", "_response", "_told", "headers", "status")
+    __slots__ = ("_content", "_response", "_translated", "headers", "status")
 
     def __init__(self, response: aiohttp.ClientResponse, told: Any) -> None:
         self._response = response
         self._content = response.content
-        self._told = told
+        self._translated = told
         self.status = response.status
         self.headers = response.raw_headers
 
@@ -162,7 +160,7 @@ class _Answer:
         try:
             return await self._content.readany()
         except Exception as error:  # its parsers raise many classes
-            raise self._told(error) from error
+            raise self._translated(error) from error
 
     def close(self) -> None:
         if self._response.connection is not None:  # else it is in the pool, since the end
@@ -170,7 +168,7 @@ class _Answer:
 
 
 class _Refusal:
-    """What a host said instead of opening a WebSocket; its body is not wanted."""
+    """The response of a host that refuses a WebSocket, without its body."""
 
     def __init__(self, status: int, headers: Any) -> None:
         self.status = status
@@ -196,7 +194,7 @@ class _Socket:
     def __init__(self, socket: Any, lib: Any, told: Any) -> None:
         self._socket = socket
         self._types = lib.WSMsgType
-        self._told = told
+        self._translated = told
         self.subprotocol: str | None = socket.protocol
         self.headers: Sequence[tuple[bytes, bytes]] = socket._response.raw_headers
 
@@ -206,8 +204,8 @@ class _Socket:
             data: str | bytes = message.data
             return data
         if message.type is self._types.CLOSE:
-            raise Closed(message.data or _NO_CODE, message.extra or "")
-        raise Closed(_GONE, "")
+            raise WebSocketClosed(message.data or _NO_CODE, message.extra or "")
+        raise WebSocketClosed(_GONE, "")
 
     async def send(self, message: str | bytes) -> None:
         try:
@@ -216,7 +214,7 @@ class _Socket:
             else:
                 await self._socket.send_bytes(message)
         except (OSError, self._socket_error) as error:
-            raise self._told(error) from error
+            raise self._translated(error) from error
 
     @property
     def _socket_error(self) -> type[Exception]:
@@ -257,7 +255,7 @@ def _origin(address: str) -> tuple[str, str]:
 
 
 def _url(address: str, target: str) -> URL:
-    """A URL whose path is the whole target, so that nobody parses, decodes or tidies it."""
+    """A URL whose path is the whole target, so that it is not parsed, decoded or normalized."""
     from yarl import URL
 
     scheme, authority = _origin(address)

@@ -10,34 +10,32 @@ from hashring.affinity import Source, TokenAffinity, TrustedProxies
 from hashring.balancer import LoadBalancer
 from hashring.config.settings import Limits, Timeouts
 from hashring.discovery import Discovery
-from hashring.gateway.access import AccessLog, Entry
+from hashring.gateway.access import AccessEntry, AccessLog
 from hashring.gateway.asgi import Receive, Scope, Send
-from hashring.gateway.exchange import Exchange
 from hashring.gateway.parts import Parts
+from hashring.gateway.proxy import ProxyRequest
+from hashring.gateway.request_timeouts import RequestTimeouts
 from hashring.gateway.upstream import Upstream
-from hashring.gateway.watch import Watch
-from hashring.gateway.websocket import Conversation
+from hashring.gateway.websocket import WebSocketTunnel
 from hashring.health import HealthMonitor
-
-__all__ = ["Gateway"]
 
 
 class Gateway(Parts):
     """An ASGI application that sends each request to the host that ``lb`` chooses.
 
     ``identity`` reads the client ID, ``tokens`` keeps clients by a cookie that no host ever sees,
-    ``health`` holds hosts down, and ``discovery`` keeps the pool as a source says; each may be
-    left out. ``trusted`` are the proxies whose
-    forwarding headers and request IDs are believed. ``keep_host`` says whether a host sees the
-    client's ``Host`` or its own address. ``access_log`` gets an entry for each request.
-    ``upstream`` asks the hosts; None takes aiohttp. ``placement`` are the name and the options
-    of the placement that ``lb`` has, for ``/state`` to tell; a secret is none of them.
+    ``health`` marks hosts down, and ``discovery`` keeps the pool equal to the list of a source;
+    each may be left out. ``trusted`` are the proxies whose forwarding headers and request IDs are
+    accepted. With ``keep_host`` a host gets the client's ``Host``, else its own address.
+    ``access_log`` gets an entry for each request. ``upstream`` is the client of the hosts; None is
+    aiohttp. ``placement`` has the name and the options of the placement of ``lb``, without a
+    secret, for ``/state``.
 
     Mounted in another application it forwards the path below its mount point. Such an application
     gets no lifespan: use ``async with gateway`` around it, or call ``open`` and ``aclose``.
 
-    Interim answers (1xx) and trailers are lost, for ASGI has no words for them. How strictly
-    requests are read is the server's affair: ``hashring.gateway.server`` has ours.
+    Interim responses (1xx) and trailers are dropped because ASGI cannot express them. How strictly
+    requests are parsed depends on the server: ours is ``hashring.gateway.server``.
 
     >>> gateway = Gateway(LoadBalancer(["127.0.0.1:9001"]))
     >>> gateway.ready
@@ -75,9 +73,9 @@ class Gateway(Parts):
         return self._open and len(self.lb.snapshot.away) < len(self.lb)
 
     async def open(self) -> None:
-        """Begin: from now on the source is followed and the hosts are watched.
+        """Start discovery and the health monitor.
 
-        Takes as long as the discovery waits for its first answer.
+        Takes as long as the discovery waits for its first list.
         """
         if not self._open:
             self._open = True
@@ -87,11 +85,11 @@ class Gateway(Parts):
                 await self.health.__aenter__()
 
     def stop(self) -> None:
-        """Say that it is not ready any more; it goes on answering."""
+        """Report not ready from now on; requests are still served."""
         self._open = False
 
     async def aclose(self) -> None:
-        """End: no source is followed, no host watched, all connections to hosts are closed."""
+        """Stop discovery and health monitor, and close all connections to hosts."""
         self._open = False
         discovery, self.discovery = self.discovery, None
         if discovery is not None:
@@ -125,9 +123,9 @@ class Gateway(Parts):
                 await self._lifespan(receive, send)
             return
         peer = scope.get("client")
-        entry = Entry(scope["method"], "", peer[0] if peer else "")
-        watch = Watch(receive, send, self.rounds)
-        exchange = Exchange(self, scope, watch, entry)
+        entry = AccessEntry(scope["method"], "", peer[0] if peer else "")
+        watch = RequestTimeouts(receive, send, self.rounds)
+        exchange = ProxyRequest(self, scope, watch, entry)
         self.stats["requests"] += 1
         self.in_flight += 1
         try:
@@ -141,16 +139,16 @@ class Gateway(Parts):
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         peer = scope.get("client")
-        entry = Entry("GET", "", peer[0] if peer else "")
-        watch = Watch.clock()
+        entry = AccessEntry("GET", "", peer[0] if peer else "")
+        watch = RequestTimeouts.clock()
         self.stats["websockets"] += 1
         self.in_flight += 1
         try:
-            await Conversation(self, scope, receive, send, entry).run()
+            await WebSocketTunnel(self, scope, receive, send, entry).run()
         finally:
             self.in_flight -= 1
             if self._log is not None:
-                entry.seconds = Watch.clock() - watch
+                entry.seconds = RequestTimeouts.clock() - watch
                 self._log(entry)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:

@@ -1,4 +1,4 @@
-"""What does the client send?  A body that streams, is counted, and can be sent again if short."""
+"""The body of a request: streamed, counted, and sent again if it is short."""
 
 from __future__ import annotations
 
@@ -6,23 +6,21 @@ from collections.abc import AsyncIterator
 from typing import Literal
 
 from hashring.gateway.asgi import Receive
-from hashring.gateway.problems import PROBLEMS, Refused
-
-__all__ = ["Body", "ClientGone"]
+from hashring.gateway.error_responses import ERROR_RESPONSES, RequestRefused
 
 _KEPT = 64 * 1024
 """Bytes that are kept for another try: what an API call is at most. More is sent once."""
 
 
-class ClientGone(Exception):  # noqa: N818  # nothing went wrong here: nobody waits for the answer
+class ClientGone(Exception):  # noqa: N818  # not an error: the client does not wait for the response
     """The client has hung up."""
 
 
 class Body:
     """A request's body. ``length`` is what the client announced, ``limit`` what is taken at most.
 
-    ``error`` says why it broke off, for the client that sends it to a host wraps what it raises.
-    ``waits_for`` and ``turns`` tell a watch who is slow: the client that sends, or the host.
+    ``error`` is why it broke off, because the client of the hosts wraps what the body raises.
+    ``waits_for`` and ``turns`` show which side is slow: the client that sends, or the host.
     """
 
     __slots__ = (
@@ -42,12 +40,12 @@ class Body:
         self, receive: Receive, length: int | None, limit: int | None, *, empty: bool
     ) -> None:
         if limit is not None and length is not None and length > limit:
-            raise Refused(PROBLEMS["body_too_large"])
+            raise RequestRefused(ERROR_RESPONSES["body_too_large"])
         self._receive = receive
         self._length = length
         self._limit = limit
         self._kept: list[bytes] | None = []  # None once it is too long to be sent again
-        self.absent = empty and length is None  # a length of 0 is told to the host
+        self.absent = empty and length is None  # a length of 0 is forwarded to the host
         self.done = empty
         self.size = 0
         self.error: Exception | None = None
@@ -107,9 +105,9 @@ class Body:
         length = self._length
         if length is not None and (self.size > length or (self.done and self.size != length)):
             # bytes that would be read as the next request on that connection, or that are missing
-            raise Refused(PROBLEMS["bad_request"])
+            raise RequestRefused(ERROR_RESPONSES["bad_request"])
         if self._limit is not None and self.size > self._limit:
-            raise Refused(PROBLEMS["body_too_large"])
+            raise RequestRefused(ERROR_RESPONSES["body_too_large"])
         if self._kept is not None:
             if keep or self.size <= _KEPT:
                 if chunk:

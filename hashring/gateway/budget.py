@@ -8,8 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-__all__ = ["RetryBudget"]
-
 _KEPT = 10.0
 """Seconds' worth of unspent retries that are kept: Finagle's window. More would let a fault after
 a quiet hour double the load."""

@@ -1,15 +1,10 @@
-"""What is a host told of the client?  ``X-Forwarded-*`` and ``Forwarded``, by us or by our own.
-
-What a stranger wrote in them is dropped; what a trusted proxy wrote is continued.
-"""
+"""``X-Forwarded-*`` and ``Forwarded``: new ones for a client, extended ones of a trusted proxy."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import TypeAlias
-
-__all__ = ["Pairs", "continued", "fresh"]
 
 Pairs: TypeAlias = tuple[tuple[str, str], ...]
 
@@ -31,12 +26,12 @@ def _element(peer: str, host: str, scheme: str) -> str:
 
 
 @lru_cache(4096)  # few clients send each request from another address: 3 us are 0.1 us then
-def fresh(peer: str, host: str, scheme: str) -> Pairs:
-    """The headers for a client that is a stranger; ``peer`` is its address, ``""`` for none.
+def new_forwarded(peer: str, host: str, scheme: str) -> Pairs:
+    """The headers for a client that is not trusted; ``peer`` is its address, ``""`` for none.
 
     ``host`` is ``""`` for a client that named none: an empty header would be a name to a host.
 
-    >>> dict(fresh("192.0.2.1", "example.org", "http"))["x-forwarded-for"]
+    >>> dict(new_forwarded("192.0.2.1", "example.org", "http"))["x-forwarded-for"]
     '192.0.2.1'
     """
     named = (("x-forwarded-host", host),) if host else ()
@@ -48,25 +43,25 @@ def fresh(peer: str, host: str, scheme: str) -> Pairs:
     )
 
 
-def continued(given: Mapping[str, str], peer: str, host: str, scheme: str) -> Pairs:
-    """The headers after a trusted proxy at ``peer`` sent ``given``; what it did not say is added.
+def extend_forwarded(given: Mapping[str, str], peer: str, host: str, scheme: str) -> Pairs:
+    """The headers after a trusted proxy at ``peer`` sent ``given``; missing ones are added.
 
     Of ``X-Forwarded-For`` and ``Forwarded``, one that it did not send is left out, because it
     would begin with the proxy where the other begins with the client.
 
-    >>> continued({"x-forwarded-for": "8.8.8.8"}, "10.0.0.1", "h", "http")[0]
+    >>> extend_forwarded({"x-forwarded-for": "8.8.8.8"}, "10.0.0.1", "h", "http")[0]
     ('x-forwarded-for', '8.8.8.8, 10.0.0.1')
     """
     if not given:
-        return fresh(peer, host, scheme)
-    told = dict(given)
-    old_list, old_element = told.pop("x-forwarded-for", None), told.pop("forwarded", None)
+        return new_forwarded(peer, host, scheme)
+    fields = dict(given)
+    old_list, old_element = fields.pop("x-forwarded-for", None), fields.pop("forwarded", None)
     pairs = []
     if old_list is not None or old_element is None:
         pairs.append(("x-forwarded-for", ", ".join(filter(None, (old_list, peer or "unknown")))))
     if old_element is not None:
         pairs.append(("forwarded", f"{old_element}, {_element(peer, host, scheme)}"))
-    told.setdefault("x-forwarded-proto", scheme)
+    fields.setdefault("x-forwarded-proto", scheme)
     if host:
-        told.setdefault("x-forwarded-host", host)
-    return (*pairs, *told.items())
+        fields.setdefault("x-forwarded-host", host)
+    return (*pairs, *fields.items())

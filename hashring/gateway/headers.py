@@ -1,4 +1,4 @@
-"""Which headers go to the host, and which come back?"""
+"""Headers of requests to hosts and of responses to clients."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
-from hashring.gateway.problems import PROBLEMS, Refused
-from hashring.gateway.upstream import Garbled
-
-__all__ = ["Head", "answer_headers", "without_cookie"]
+from hashring.gateway.error_responses import ERROR_RESPONSES, RequestRefused
+from hashring.gateway.upstream import InvalidResponse
 
 # of one connection, not of the request (RFC 9110, section 7.6.1); the server answers Expect itself
 _HOP = frozenset(
@@ -92,11 +90,11 @@ def _cookie_called(name: bytes) -> re.Pattern[bytes]:
     return re.compile(rb";[ \t]*" + re.escape(name) + rb"[ \t]*(?:=[^;]*)?(?=;|$)")
 
 
-class Head:
+class RequestHead:
     """A request's headers, read once: ``headers`` are those that go on, in the order sent.
 
     ``given`` are the forwarding headers, which count only if the sender is ``trusted``. Raises
-    ``Refused`` for two lengths, a length beside chunks, and what is no UTF-8: the client that
+    ``RequestRefused`` for two lengths, a length beside chunks, and invalid UTF-8: the client that
     speaks to the hosts would write other bytes than those that came. Cost: 0.3 us a header.
     """
 
@@ -136,7 +134,7 @@ class Head:
             if self._cookies:
                 self._settle_cookies(token_name)
         except UnicodeDecodeError:
-            raise Refused(PROBLEMS["bad_request"]) from None
+            raise RequestRefused(ERROR_RESPONSES["bad_request"]) from None
         self.length = self._settled_length() if self._lengths else None
 
     def _read(self, headers: Iterable[tuple[bytes, bytes]], trusted: bool) -> None:
@@ -198,7 +196,7 @@ class Head:
     def _settled_length(self) -> int:
         lengths = self._lengths
         if len(lengths) > 1 or self.chunked or not lengths[0].isdigit() or len(lengths[0]) > 18:
-            raise Refused(PROBLEMS["bad_request"])
+            raise RequestRefused(ERROR_RESPONSES["bad_request"])
         return int(lengths[0])
 
     @property
@@ -213,31 +211,31 @@ class Head:
 
 @lru_cache(1024)  # hosts use few names
 def _lowered(name: bytes) -> bytes:
-    """``name`` as it goes on. Raises ``Garbled`` for what is no name."""
+    """``name`` as it goes on. Raises ``InvalidResponse`` for an invalid name."""
     if not name or _BAD_NAME.search(name):
-        raise Garbled(f"a header called {name[:100]!r}")
+        raise InvalidResponse(f"a header called {name[:100]!r}")
     return name.lower()
 
 
-def answer_headers(
+def response_headers(
     headers: Sequence[tuple[bytes, bytes]],
     *,
     bodiless: bool = False,
     token_name: bytes | None = None,
 ) -> list[tuple[bytes, bytes]]:
-    """What of a host's headers the client gets. ``bodiless``: of an answer that has no body.
+    """The headers of a host's response for the client. ``bodiless``: of one without a body.
 
     A host may not set the cookie ``token_name``, which it never sees: the client would lose the
     one that keeps it, and its host. A gateway behind this one sets it in each answer.
 
-    Raises ``Garbled`` for lengths that differ and for bytes that no header may hold: a client in
-    front of us may read them otherwise.
+    Raises ``InvalidResponse`` for lengths that differ and for bytes that are not allowed in a
+    header: the client may read them in another way.
 
-    >>> answer_headers([(b"Server", b"x"), (b"Connection", b"close")])
+    >>> response_headers([(b"Server", b"x"), (b"Connection", b"close")])
     [(b'server', b'x')]
     """
     if _BAD_VALUE.search(b"".join([value for _, value in headers])):
-        raise Garbled("a header with control characters")
+        raise InvalidResponse("a header with control characters")
     kept: list[tuple[bytes, bytes]] = []
     length: bytes | None = None
     named: list[bytes] = []
@@ -249,7 +247,7 @@ def answer_headers(
         elif name == b"content-length":
             value = value.strip(b" \t")
             if not value.isdigit() or (length is not None and value != length):
-                raise Garbled("lengths that differ, or are none")
+                raise InvalidResponse("lengths that differ or are not numbers")
             length = value
         elif name == b"connection":
             named += value.split(b",")

@@ -1,4 +1,4 @@
-"""What is one gateway made of?  The parts that each request uses."""
+"""The parts of a gateway that each request uses."""
 
 from __future__ import annotations
 
@@ -9,14 +9,12 @@ from hashring.errors import ConfigError
 from hashring.gateway.aiohttp_upstream import AiohttpUpstream
 from hashring.gateway.asgi import Scope
 from hashring.gateway.budget import RetryBudget
+from hashring.gateway.request_timeouts import TimerWheel
 from hashring.gateway.upstream import Upstream
-from hashring.gateway.watch import Rounds
-
-__all__ = ["Parts"]
 
 
 class Parts:
-    """The part of ``Gateway`` that requests see; what each part is, ``Gateway`` says."""
+    """The part of ``Gateway`` that requests use; ``Gateway`` documents each one."""
 
     def __init__(
         self,
@@ -35,7 +33,7 @@ class Parts:
         self.identity, self.tokens = identity, tokens
         self.timeouts, self.limits, self.keep_host = timeouts, limits, keep_host
         self.upstream: Upstream = upstream or AiohttpUpstream(timeouts, limits)
-        self.rounds = Rounds(timeouts)
+        self.rounds = TimerWheel(timeouts)
         self.budget = RetryBudget(limits.retry_share, limits.retry_rate)
         self.token_name = None if tokens is None else tokens.cookie.encode("ascii")
         self.body_limit = 0 if identity is None else identity.body_limit
@@ -43,7 +41,7 @@ class Parts:
         self._trusted = trusted
 
     def trusts(self, peer: str) -> bool:
-        """Whether the forwarding headers of the client at ``peer`` are believed."""
+        """Whether the forwarding headers of the client at ``peer`` are accepted."""
         return self._trusted is not None and self._trusted.trusts(peer or None)
 
     def tls(self, scope: Scope) -> bool:

@@ -1,6 +1,6 @@
-"""How does a running gateway take new settings?  The valid ones, between two requests.
+"""New settings for a running gateway: valid ones, between two requests.
 
-Where only the hosts differ the balancer reconciles them, unless a source tells who they are. Any
+If only the hosts differ, the balancer takes the new ones, unless a source lists them. Any
 other change makes a second gateway, which takes over the marks and drains of the first; requests
 that have begun end where they are.
 """
@@ -24,20 +24,19 @@ from hashring.discovery import Discovery
 from hashring.errors import HashringError
 from hashring.gateway.app import Gateway
 from hashring.gateway.asgi import Receive, Scope, Send
-from hashring.gateway.assembly import (
-    assembled,
+from hashring.gateway.factory import (
+    build_gateway,
     carry_over,
+    keeps_hosts,
     only_hosts_differ,
     same_hosts,
-    settled_hosts,
 )
 from hashring.health import HealthMonitor
-
-__all__ = ["Reloadable"]
+from hashring.text import plural
 
 _LOOK = 0.5
 """Seconds between two looks at the file: a change is taken at the second look that sees it, when
-nobody is still writing."""
+writing has ended."""
 
 _AFTERMATH = 0.1  # seconds between two looks at whether an old gateway's requests are over
 
@@ -56,15 +55,15 @@ class Reloadable:
     """An ASGI application that is the gateway of ``settings``, and later that of newer ones.
 
     ``read`` gives the settings as they are now, or raises ``ConfigError``: the old ones then stay,
-    and the log says why. ``reload()`` asks it, and so does a change of one of ``files``, which are
-    looked at while it is open. It can stand where ``run`` takes a ``Gateway``.
+    and the reason is logged. ``reload()`` calls it, and so does a change of one of ``files``, which
+    are checked while it is open. It can stand where ``run`` takes a ``Gateway``.
     """
 
     def __init__(
         self, settings: Settings, read: Callable[[], Settings], files: Iterable[str] = ()
     ) -> None:
         self.settings = settings
-        self.gateway = assembled(settings)
+        self.gateway = build_gateway(settings)
         self._read = read
         self._files = tuple(files)
         self._taken = _stamp(self._files)
@@ -87,7 +86,7 @@ class Reloadable:
 
     @property
     def discovery(self) -> Discovery | None:
-        """What follows the source now."""
+        """The discovery now."""
         return self.gateway.discovery
 
     @property
@@ -97,17 +96,17 @@ class Reloadable:
 
     @property
     def tokens(self) -> TokenAffinity | None:
-        """The tokens' keeper now."""
+        """The token affinity now."""
         return self.gateway.tokens
 
     @property
     def timeouts(self) -> Timeouts:
-        """How long is waited now."""
+        """The timeouts now."""
         return self.gateway.timeouts
 
     @property
     def limits(self) -> Limits:
-        """How much is taken now."""
+        """The limits now."""
         return self.gateway.limits
 
     @property
@@ -126,7 +125,7 @@ class Reloadable:
         return self.gateway.in_flight + sum(old.in_flight for old in self._old)
 
     def stop(self) -> None:
-        """Say that it is not ready any more; it goes on answering."""
+        """Report not ready from now on; requests are still served."""
         self._stopped = True
         for task in self._tasks:
             task.cancel()
@@ -162,9 +161,9 @@ class Reloadable:
     # -- other settings ---------------------------------------------------------------------------
 
     def reload(self) -> None:
-        """Take the settings as they are now, soon. For the loop's own thread.
+        """Read and apply the settings soon. For the loop's own thread.
 
-        Not after ``stop``: a new gateway would say that it is ready.
+        Not after ``stop``: a new gateway would report that it is ready.
         """
         if not self._stopped:
             self._spawn(self._reload())
@@ -190,21 +189,21 @@ class Reloadable:
         discovery = self.gateway.discovery
         known = discovery is not None and discovery.membership is not None
         if not only_hosts_differ(old, new):
-            await self._replace(new, hosts=settled_hosts(old, new, known))
+            await self._replace(new, hosts=keeps_hosts(old, new, known))
         elif discovery is None:
             await asyncio.to_thread(update_hosts, self.lb, new.pool)
         elif known:
-            _log.info("%s says who serves: the file's hosts count at a start", discovery.source)
+            _log.info("%s lists the hosts: those of the file apply at a start", discovery.source)
         else:  # its first answer may come at any moment, and must not be overwritten
             await self._replace(new, hosts=False)
         self.settings = new
-        _log.info("new settings: %d hosts, %s", len(self.lb), self.lb.fingerprint)
+        _log.info("new settings: %s, %s", plural(len(self.lb), "host"), self.lb.fingerprint)
         if fixed:
             _log.warning("at a restart only: a new %s", ", ".join(fixed))
 
     async def _replace(self, settings: Settings, *, hosts: bool) -> None:
         old = self.gateway
-        new = await asyncio.to_thread(assembled, settings)
+        new = await asyncio.to_thread(build_gateway, settings)
         await asyncio.to_thread(
             carry_over,
             old.lb,
@@ -221,7 +220,7 @@ class Reloadable:
         self._spawn(self._retire(old))
 
     async def _retire(self, old: Gateway) -> None:
-        while old.in_flight:  # noqa: ASYNC110  # it counts, and tells nobody when it is at 0
+        while old.in_flight:  # noqa: ASYNC110  # a counter, without a signal at 0
             await asyncio.sleep(_AFTERMATH)
         await old.aclose()
         self._old.remove(old)

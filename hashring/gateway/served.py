@@ -1,4 +1,4 @@
-"""What do a server and the admin pages ask of a gateway, whether it can be reloaded or not?"""
+"""What the server and the admin listener need of a gateway, reloadable or not."""
 
 from __future__ import annotations
 
@@ -12,11 +12,9 @@ from hashring.discovery import Discovery
 from hashring.gateway.asgi import Receive, Scope, Send
 from hashring.health import HealthMonitor
 
-__all__ = ["Served"]
-
 
 class Served(Protocol):
-    """An ASGI application with what ``/state`` tells of it."""
+    """An ASGI application with the facts for ``/state``."""
 
     @property
     def lb(self) -> LoadBalancer:
@@ -24,7 +22,7 @@ class Served(Protocol):
 
     @property
     def tokens(self) -> TokenAffinity | None:
-        """The tokens' keeper."""
+        """The token affinity."""
 
     @property
     def health(self) -> HealthMonitor | None:
@@ -32,7 +30,7 @@ class Served(Protocol):
 
     @property
     def discovery(self) -> Discovery | None:
-        """What follows the source."""
+        """The discovery."""
 
     @property
     def placement(self) -> tuple[str, Mapping[str, Any]] | None:
@@ -40,11 +38,11 @@ class Served(Protocol):
 
     @property
     def timeouts(self) -> Timeouts:
-        """How long is waited."""
+        """The timeouts."""
 
     @property
     def limits(self) -> Limits:
-        """How much is taken."""
+        """The limits."""
 
     @property
     def stats(self) -> Mapping[str, int]:
@@ -59,7 +57,7 @@ class Served(Protocol):
         """Requests that have begun and not ended."""
 
     def stop(self) -> None:
-        """Say that it is not ready any more; it goes on answering."""
+        """Report not ready from now on; requests are still served."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI application."""

@@ -1,4 +1,4 @@
-"""How does a gateway serve?  uvicorn on uvloop with our strict protocol, and a calm end."""
+"""The server: uvicorn on uvloop with our strict protocol, and a graceful end."""
 
 from __future__ import annotations
 
@@ -19,13 +19,11 @@ from hashring.validators import LOOPBACK_ADDRESS
 if TYPE_CHECKING:
     import uvicorn
 
-__all__ = ["run", "serve"]
-
 _LINGER = 1.0
-"""Seconds in which it answers but says that it is not ready: two looks of a balancer in front."""
+"""Seconds in which requests are served but it reports not ready: two checks of a balancer."""
 
 _GRACE = 30.0
-"""Seconds for what is in flight when it ends: what Kubernetes gives before it kills."""
+"""Seconds for requests in flight at the end: as long as Kubernetes waits before it kills."""
 
 _BACKLOG = 2048
 
@@ -79,9 +77,9 @@ async def serve(
 ) -> None:
     """Serve ``gateway`` on ``listen``, and its state on ``admin``, which must be loopback.
 
-    Addresses are ``host:port``; port 0 takes a free one, and ``started(listen, admin)`` is told
-    which. SIGTERM and SIGINT, or ``stop``: for ``linger`` seconds it answers and says that it is
-    not ready, then takes no more, and gives what is in flight ``grace`` seconds. A second signal
+    Addresses are ``host:port``; port 0 takes a free one, and ``started(listen, admin)`` is
+    called with both. After SIGTERM, SIGINT or ``stop``, requests are served for ``linger`` seconds
+    while it reports not ready; then requests in flight have ``grace`` seconds. A second signal
     ends the waiting. SIGHUP calls ``reload``. Raises as ``run``.
     """
     _library()
@@ -122,7 +120,7 @@ async def _until_started(servers: list[Any], tasks: list[asyncio.Task[None]]) ->
     while not all(server.started for server in servers):
         if any(task.done() for task in tasks):
             return
-        await asyncio.sleep(0.005)  # uvicorn tells nobody when it has started
+        await asyncio.sleep(0.005)  # uvicorn has no signal for its start
 
 
 async def _end(gateway: Served, servers: list[Any], ending: asyncio.Event, linger: float) -> None:
@@ -139,7 +137,7 @@ def _on_signals(
     loop = asyncio.get_running_loop()
 
     def end() -> None:
-        if ending.is_set():  # somebody is in a hurry
+        if ending.is_set():  # the second signal
             for server in servers:
                 server.should_exit = server.force_exit = True
         ending.set()
@@ -167,7 +165,7 @@ def _server(gateway: Served, app: Application, grace: float, *, lifespan: Any) -
         access_log=False,  # the gateway has its own
         ws_max_size=gateway.limits.message,
         log_config=None,
-        proxy_headers=False,  # or it would believe strangers on 127.0.0.1
+        proxy_headers=False,  # or it would trust any client on 127.0.0.1
         server_header=False,
         date_header=False,
         timeout_keep_alive=gateway.timeouts.client_idle,  # type: ignore[arg-type]  # a float does

@@ -10,8 +10,6 @@ from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-__all__ = ["Sockets"]
-
 
 class Sockets(WebSocketsSansIOProtocol):
     """As uvicorn's, which logs an error for each handshake that an application refuses."""

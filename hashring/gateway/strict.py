@@ -15,10 +15,8 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from hashring.config.settings import Limits, Timeouts
-from hashring.gateway.exchange import CUT
+from hashring.gateway.proxy import CUT
 from hashring.gateway.target import TARGET
-
-__all__ = ["StrictProtocol", "strict_protocol"]
 
 _TARGET = re.compile(rb"/[!\"$-~]*")  # printable ASCII without the fragment's sign
 _HOST = re.compile(rb"(?:[0-9A-Za-z._~\-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
@@ -34,10 +32,11 @@ class _Refusal(Exception):  # noqa: N818  # it only ends the parser's work
 class StrictProtocol(HttpToolsProtocol):
     """Refuses what may be read in two ways, before the application sees it, and hangs up.
 
-    400: no or two hosts, two lengths or one that is no number, a length beside chunks, a target
-    that is no path, an upgrade with a body, or before the answer to what came first. 408: no whole
-    head in 10 s. 431: a head over 64 KiB or 100 fields. 501: an encoding that is not ``chunked``,
-    an upgrade that is no WebSocket. 505: another version than 1.0 and 1.1. Trailers are dropped.
+    400: no or two hosts, two lengths or one that is not a number, a length beside chunks, a target
+    that is not a path, an upgrade with a body, or before the response to an earlier request. 408:
+    no whole head in 10 s. 431: a head over 64 KiB or 100 fields. 501: an encoding other than
+    ``chunked``, an upgrade other than WebSocket. 505: another version than 1.0 and 1.1. Trailers
+    are dropped.
     """
 
     most_head = Limits.head
@@ -77,7 +76,7 @@ class StrictProtocol(HttpToolsProtocol):
             self.handle_websocket_upgrade()
             return
         except httptools.HttpParserError:
-            self._refuse(*(self._refusal or (400, "this is no HTTP/1.1")))
+            self._refuse(*(self._refusal or (400, "this is not valid HTTP/1.1")))
             return
         if self._fruitless > self.most_head:
             self._refuse(*self._endless())
@@ -205,7 +204,7 @@ class StrictProtocol(HttpToolsProtocol):
         self._forget_deadline()
         cycle = self.cycle
         if self._reading and cycle is not None and not cycle.response_complete and self._begun():
-            # the body of a request that is being answered: the application hears of a hang-up
+            # the body of a request in progress: the application is notified of a disconnect
             begun = cycle.response_started or bool(self.pipeline)
             cycle.disconnected = True
             cycle.message_event.set()
@@ -215,7 +214,7 @@ class StrictProtocol(HttpToolsProtocol):
                 return
         elif cycle is not None and not cycle.response_complete:
             self.flow.pause_reading()
-            return  # on_response_complete says it
+            return  # on_response_complete sends it
         self._say(status, why)
 
     def _begun(self) -> bool:

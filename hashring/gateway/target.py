@@ -1,4 +1,4 @@
-"""Which target does the host see?  The one that was sent, byte for byte, below the mount point."""
+"""The request target for the host: as it was sent, byte for byte, below the mount point."""
 
 from __future__ import annotations
 
@@ -6,18 +6,16 @@ import re
 from urllib.parse import quote, unquote
 
 from hashring.gateway.asgi import Scope
-from hashring.gateway.problems import PROBLEMS, Refused
-
-__all__ = ["TARGET", "forwarded_target"]
+from hashring.gateway.error_responses import ERROR_RESPONSES, RequestRefused
 
 TARGET = "hashring.target"
-"""The scope's key under which our own server tells the target as it was sent."""
+"""The scope's key with the target as it was sent, which our own server sets."""
 
 _LEGAL = re.compile(rb"/[!\"$-~]*")  # printable ASCII, no fragment
 
 
 def forwarded_target(scope: Scope) -> str:
-    """The request target for the host. Raises ``Refused`` for one that no request may have.
+    """The request target for the host. Raises ``RequestRefused`` for one that no request may have.
 
     >>> forwarded_target({"raw_path": b"/api/a%2Fb", "query_string": b"x=1", "root_path": "/api"})
     '/a%2Fb?x=1'
@@ -31,7 +29,7 @@ def forwarded_target(scope: Scope) -> str:
     if root and root != "/":
         sent = _below(sent, root.rstrip("/"))
     if not _LEGAL.fullmatch(sent):
-        raise Refused(PROBLEMS["bad_request"])
+        raise RequestRefused(ERROR_RESPONSES["bad_request"])
     return sent.decode("ascii")
 
 

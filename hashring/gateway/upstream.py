@@ -1,28 +1,15 @@
-"""How are the hosts asked?  A small interface, so that another client can take aiohttp's place."""
+"""The client of the hosts: a small interface, so that another one can replace aiohttp."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol, TypeAlias
 
-__all__ = [
-    "Answer",
-    "Closed",
-    "Garbled",
-    "Headers",
-    "Lost",
-    "Overdue",
-    "Socket",
-    "Unreachable",
-    "Upstream",
-    "UpstreamError",
-]
-
 Headers: TypeAlias = Sequence[tuple[str, str]]
 
 
 class UpstreamError(Exception):
-    """A host did not answer; ``why`` is for the log."""
+    """A host did not respond; ``why`` is for the log."""
 
     own = False
     """Whether the fault is this process's own: no descriptor, port or memory left."""
@@ -32,27 +19,27 @@ class UpstreamError(Exception):
         self.why = why
 
 
-class Unreachable(UpstreamError):  # noqa: N818  # the base says that it is one
-    """Nothing was sent, for there was no connection: any request may be tried elsewhere."""
+class ConnectError(UpstreamError):
+    """Nothing was sent, because there was no connection: any request may try another host."""
 
     def __init__(self, why: str, *, own: bool = False) -> None:
         super().__init__(why)
         self.own = own
 
 
-class Lost(UpstreamError):  # noqa: N818  # the base says that it is one
-    """The connection ended before the answer did."""
+class ConnectionLost(UpstreamError):  # noqa: N818  # the base class is an error by name
+    """The connection ended before the response did."""
 
 
-class Overdue(UpstreamError):  # noqa: N818  # the base says that it is one
-    """No byte of the answer came in time."""
+class UpstreamTimeout(UpstreamError):  # noqa: N818  # the base class is an error by name
+    """No byte of the response came in time."""
 
 
-class Garbled(UpstreamError):  # noqa: N818  # the base says that it is one
-    """What came is no HTTP, or more of it than is taken."""
+class InvalidResponse(UpstreamError):  # noqa: N818  # the base class is an error by name
+    """The response is not valid HTTP, or exceeds a limit."""
 
 
-class Answer(Protocol):
+class UpstreamResponse(Protocol):
     """One answer: its head is here, its body comes as it is read."""
 
     @property
@@ -74,7 +61,7 @@ class Answer(Protocol):
         """Done with it: unless all was read, its connection is closed and not used again."""
 
 
-class Closed(Exception):  # noqa: N818  # how every WebSocket ends
+class WebSocketClosed(Exception):  # noqa: N818  # how every WebSocket ends
     """The host has closed the WebSocket with ``code`` (1005: without one; 1006: just gone)."""
 
     def __init__(self, code: int, reason: str) -> None:
@@ -82,7 +69,7 @@ class Closed(Exception):  # noqa: N818  # how every WebSocket ends
         self.code, self.reason = code, reason
 
 
-class Socket(Protocol):
+class UpstreamSocket(Protocol):
     """One WebSocket to a host."""
 
     @property
@@ -94,7 +81,7 @@ class Socket(Protocol):
         """The fields of the handshake's answer."""
 
     async def receive(self) -> str | bytes:
-        """The next message. Raises ``Closed``."""
+        """The next message. Raises ``WebSocketClosed``."""
 
     async def send(self, message: str | bytes) -> None:
         """Send a message; waits while the host does not read. Raises ``UpstreamError``."""
@@ -117,12 +104,12 @@ class Upstream(Protocol):
         target: str,
         headers: Headers,
         body: bytes | AsyncIterator[bytes] | None,
-    ) -> Answer:
+    ) -> UpstreamResponse:
         """Send one request; its answer's head. Raises ``UpstreamError``."""
 
     async def connect(
         self, address: str, target: str, headers: Headers, subprotocols: Sequence[str]
-    ) -> Socket | Answer:
+    ) -> UpstreamSocket | UpstreamResponse:
         """Open a WebSocket; the host's answer if it refuses. Raises ``UpstreamError``."""
 
     async def aclose(self) -> None:

@@ -10,38 +10,36 @@ from typing import Any
 
 from hashring.balancer import Lease
 from hashring.errors import NoHostsError
-from hashring.gateway.access import Entry
+from hashring.gateway.access import AccessEntry
 from hashring.gateway.asgi import Receive, Scope, Send
-from hashring.gateway.caller import Caller
-from hashring.gateway.headers import answer_headers
+from hashring.gateway.error_responses import ERROR_RESPONSES, ErrorResponse, RequestRefused
+from hashring.gateway.forwarded_request import ForwardedRequest
+from hashring.gateway.headers import response_headers
 from hashring.gateway.parts import Parts
-from hashring.gateway.problems import PROBLEMS, Problem, Refused
-from hashring.gateway.tries import try_hosts
+from hashring.gateway.retry import try_hosts
 from hashring.gateway.upstream import (
-    Answer,
-    Closed,
-    Garbled,
-    Socket,
-    Unreachable,
+    ConnectError,
+    InvalidResponse,
     UpstreamError,
+    UpstreamResponse,
+    UpstreamSocket,
+    WebSocketClosed,
 )
 
-__all__ = ["Conversation"]
-
 _SWITCHED = 101
-_NO_CODE, _GONE = 1005, 1006  # never sent: there was none, or nobody said good-bye
+_NO_CODE, _GONE = 1005, 1006  # never sent: no code was given, or the connection just ended
 _NORMAL, _BAD_GATEWAY, _MOST_CODE = 1000, 1014, 4999
 _HANDSHAKE = frozenset({b"sec-websocket-accept", b"sec-websocket-extensions",
                         b"sec-websocket-protocol", b"content-length"})  # fmt: skip
 
 
-class Conversation:
+class WebSocketTunnel:
     """One WebSocket from its handshake to its close."""
 
     __slots__ = ("_closed", "_entry", "_gateway", "_receive", "_scope", "_send")
 
     def __init__(
-        self, gateway: Parts, scope: Scope, receive: Receive, send: Send, entry: Entry
+        self, gateway: Parts, scope: Scope, receive: Receive, send: Send, entry: AccessEntry
     ) -> None:
         self._gateway, self._scope, self._entry = gateway, scope, entry
         self._receive, self._send = receive, send
@@ -53,15 +51,15 @@ class Conversation:
         entry.request_id = f"{random.getrandbits(128):032x}"
         await self._receive()  # websocket.connect, before which nothing may be sent
         try:
-            caller = Caller(self._gateway, self._scope, entry)
+            caller = ForwardedRequest(self._gateway, self._scope, entry)
             caller.identify()
             await try_hosts(self._gateway, caller, partial(self._talk, caller), _may_repeat)
-        except Refused as refused:
+        except RequestRefused as refused:
             await self._refuse(refused.problem)
         except NoHostsError as error:
-            await self._refuse(PROBLEMS["no_host"], str(error))
+            await self._refuse(ERROR_RESPONSES["no_host"], str(error))
 
-    async def _talk(self, caller: Caller, lease: Lease) -> None:
+    async def _talk(self, caller: ForwardedRequest, lease: Lease) -> None:
         wanted = self._scope.get("subprotocols", ())
         found: Any = await self._gateway.upstream.connect(
             lease.host.address, caller.target, caller.headers, wanted
@@ -69,14 +67,14 @@ class Conversation:
         if hasattr(found, "status"):
             await self._pass_on(found)
             return
-        socket: Socket = found
+        socket: UpstreamSocket = found
         try:
             await self._accept(socket, caller, lease)
             await self._both_ways(socket)
         finally:
             await socket.close(_GONE, "")
 
-    async def _accept(self, socket: Socket, caller: Caller, lease: Lease) -> None:
+    async def _accept(self, socket: UpstreamSocket, caller: ForwardedRequest, lease: Lease) -> None:
         headers = self._kept(socket.headers)
         cookie = caller.set_cookie(lease.host, retry=self._entry.tries > 1)
         if cookie is not None:
@@ -86,7 +84,7 @@ class Conversation:
         accept = {"type": "websocket.accept", "headers": headers}
         await self._send({**accept, "subprotocol": socket.subprotocol})
 
-    async def _both_ways(self, socket: Socket) -> None:
+    async def _both_ways(self, socket: UpstreamSocket) -> None:
         """Until one direction ends; the other one has nothing to say then."""
         ways = [
             asyncio.create_task(self._from_client(socket)),
@@ -103,7 +101,7 @@ class Conversation:
             if isinstance(error, Exception) and not isinstance(error, (UpstreamError, OSError)):
                 raise error
 
-    async def _from_client(self, socket: Socket) -> None:
+    async def _from_client(self, socket: UpstreamSocket) -> None:
         while True:
             message = await self._receive()
             if message["type"] == "websocket.disconnect":
@@ -112,15 +110,15 @@ class Conversation:
                 await socket.close(code, message.get("reason") or "")
                 return
             text, data = message.get("text"), message.get("bytes")
-            said = text if text is not None else data or b""
-            self._entry.taken += len(said)
-            await socket.send(said)
+            content = text if text is not None else data or b""
+            self._entry.taken += len(content)
+            await socket.send(content)
 
-    async def _from_host(self, socket: Socket) -> None:
+    async def _from_host(self, socket: UpstreamSocket) -> None:
         while True:
             try:
-                said = await socket.receive()
-            except Closed as closed:
+                content = await socket.receive()
+            except WebSocketClosed as closed:
                 self._ended(closed.code, "host")
                 code = _NORMAL if closed.code == _NO_CODE else closed.code
                 if code == _GONE or code > _MOST_CODE:  # which a server does not send on
@@ -128,11 +126,11 @@ class Conversation:
                 await self._send({"type": "websocket.close", "code": code, "reason": closed.reason})
                 await socket.close(closed.code, "")
                 return
-            self._entry.given += len(said)
+            self._entry.given += len(content)
             await self._send(
-                {"type": "websocket.send", "text": said}
-                if isinstance(said, str)
-                else {"type": "websocket.send", "bytes": said}
+                {"type": "websocket.send", "text": content}
+                if isinstance(content, str)
+                else {"type": "websocket.send", "bytes": content}
             )
 
     def _ended(self, code: int, by: str) -> None:
@@ -143,17 +141,17 @@ class Conversation:
 
     # -- no WebSocket -----------------------------------------------------------------------------
 
-    async def _pass_on(self, answer: Answer) -> None:
-        """The host said no, and how: so does the gateway."""
+    async def _pass_on(self, answer: UpstreamResponse) -> None:
+        """Forward the refusal of the host."""
         if not 200 <= answer.status < 600:
-            raise Garbled(f"status {answer.status}")
+            raise InvalidResponse(f"status {answer.status}")
         await self._deny(answer.status, self._kept(answer.headers), b"")
 
     def _kept(self, headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-        kept = answer_headers(headers, token_name=self._gateway.token_name)
+        kept = response_headers(headers, token_name=self._gateway.token_name)
         return [pair for pair in kept if pair[0] not in _HANDSHAKE]
 
-    async def _refuse(self, problem: Problem, why: str = "") -> None:
+    async def _refuse(self, problem: ErrorResponse, why: str = "") -> None:
         self._entry.why = why or self._entry.why or problem.code
         body = f"{problem.message}\n{problem.hint}\nRequest ID: {self._entry.request_id}\n"
         headers = [(b"content-type", b"text/plain; charset=utf-8")]
@@ -174,5 +172,5 @@ class Conversation:
 
 
 def _may_repeat(error: UpstreamError) -> bool:
-    # a handshake is a GET, but what a host does with one that it has begun, nobody knows
-    return isinstance(error, Unreachable)
+    # a handshake is a GET, but a host may already have acted on it
+    return isinstance(error, ConnectError)

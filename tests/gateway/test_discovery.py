@@ -281,7 +281,7 @@ def test_hosts_of_the_file_change_nothing_while_a_source_has_given_others(tmp_pa
         with serving(written(path, url), listen="") as running:
             running.hear("admin listener at")
             written(path, url, pool=f'[pool]\nhosts = ["{two}"]\n')
-            running.hear("static:a says who serves")
+            running.hear("static:a lists the hosts")
             assert names(running) == {"a"}
             assert running.end() == 0
 
@@ -289,7 +289,7 @@ def test_hosts_of_the_file_change_nothing_while_a_source_has_given_others(tmp_pa
 def test_a_source_is_given_on_the_command_line() -> None:
     with hosts("a") as (one,), serving("--discover", f"static:a@{one}") as running:
         assert running.address
-        assert "serving 1 hosts" in running.hear("serving")
+        assert "serving 1 host at" in running.hear("serving")
         assert running.end() == 0
 
 
@@ -310,5 +310,5 @@ def test_addresses_that_name_no_port_are_reported(tmp_path: Path) -> None:
     source = tmp_path / "hosts.txt"
     source.write_text("web1\nweb2:80\n")
     with serving("--discover", f"file:{source}", "--listen", "127.0.0.1:0") as running:
-        told = running.hear("cannot be asked")
-    assert "1 of 2 hosts cannot be asked, for their address names no port: web1" in told
+        line = running.hear("cannot be reached without a port")
+    assert "1 host of 2 cannot be reached without a port in the address: web1" in line

@@ -68,7 +68,7 @@ def test_a_body_that_breaks_off_is_seen_to_break_off(said: bytes) -> None:
     asyncio.run(main())
 
 
-def test_what_follows_an_answer_is_no_one_else_elses() -> None:
+def test_bytes_after_a_response_reach_no_other_client() -> None:
     """A host that sends a second answer unasked: the next client must not get it."""
     evil = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
 

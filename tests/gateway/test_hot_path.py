@@ -13,7 +13,7 @@ from hashring.affinity._cookies import cookie_values
 from hashring.errors import InvalidKeyError
 from hashring.gateway import Timeouts
 from hashring.gateway.headers import without_cookie
-from hashring.gateway.watch import Rounds, Watch
+from hashring.gateway.request_timeouts import RequestTimeouts, TimerWheel
 
 _PIECES = st.lists(st.sampled_from(["sid", "=", ";", " ", "\t", '"', "x", "xsid", "a=1"]))
 
@@ -60,10 +60,10 @@ def test_the_rounds_end_with_the_last_request_and_begin_again_with_the_next() ->
     async def send(message: object) -> None:
         raise AssertionError(message)
 
-    rounds = Rounds(Timeouts())
+    rounds = TimerWheel(Timeouts())
 
     async def one() -> bool:
-        watch = Watch(gone, send, rounds)
+        watch = RequestTimeouts(gone, send, rounds)
         try:
             await asyncio.sleep(30)
         except asyncio.CancelledError:

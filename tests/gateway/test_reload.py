@@ -16,7 +16,7 @@ from hashring.config import (
     TokenSettings,
 )
 from hashring.errors import ConfigError
-from hashring.gateway.assembly import assembled, carry_over
+from hashring.gateway.factory import build_gateway, carry_over
 from hashring.gateway.reload import Reloadable
 from hashring.hosts import Host, as_hosts
 
@@ -101,7 +101,7 @@ def test_another_gateway_takes_over_marks_and_drains() -> None:
 
 @pytest.mark.parametrize("watched", [True, False])
 def test_machines_marks_go_along_only_to_who_will_end_them(watched: bool) -> None:
-    old, new = assembled(BASE).lb, assembled(OTHER).lb
+    old, new = build_gateway(BASE).lb, build_gateway(OTHER).lb
     old.mark_down(A, "no answer", by="probe")
     old.mark_down(B, "five in a row", by="outlier")
     carry_over(old, new, 0.0, watched=watched)

@@ -11,8 +11,6 @@ from types import TracebackType
 from hashring.errors import HashringError
 from hashring.hosts import Host
 
-__all__ = ["Backends"]
-
 _FILE = Path(__file__).with_name("backend.py")
 
 
@@ -50,7 +48,7 @@ class Backends:
         return Host(name, address=f"127.0.0.1:{int(line)}")
 
     async def start_all(self, names: list[str]) -> list[Host]:
-        """Start several at once."""
+        """Start several concurrently."""
         return list(await asyncio.gather(*(self.start(name) for name in names)))
 
     def kill(self, name: str) -> int:

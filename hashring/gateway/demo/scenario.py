@@ -1,4 +1,4 @@
-"""What happens to the pool, and to the sessions then?"""
+"""The scenario of the demo: changes of the pool, and what they cost in sessions."""
 
 from __future__ import annotations
 
@@ -8,24 +8,22 @@ from dataclasses import dataclass
 
 from hashring import placement
 from hashring.balancer import LoadBalancer
-from hashring.gateway.demo.crowd import Crowd
+from hashring.gateway.demo.clients import DemoClients
 from hashring.gateway.demo.hosts import Backends
-
-__all__ = ["FIRST", "Outcome", "Story"]
 
 FIRST = ("web1", "web2", "web3", "web4")
 _COMER, _DRAINED, _KILLED = "web5", "web2", "web3"
 
 _ROUNDS = 4
-"""Answers that each client gets after an event: one to find out, one to be told its new host, and
-two that would show a session lost by that."""
+"""Responses that each client gets after an event: one from a new host, one with the new token, and
+two that would show a lost session."""
 
 _LEAST = 2.0  # seconds between two events, for people to see what happened
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of ``sessions`` after one event.
+class EventOutcome:
+    """The sessions after one event.
 
     ``minimum`` are those whose state was gone, wherever they went; ``modulo`` those that a router
     by ``hash % n`` would have sent to another host.
@@ -41,33 +39,37 @@ class Outcome:
     def kept(self) -> int:
         """Sessions that went on.
 
-        >>> Outcome("web5 joins", 200, 0, 0, 160).kept
+        >>> EventOutcome("web5 joins", 200, 0, 0, 160).kept
         200
         """
         return self.sessions - self.broken
 
 
-class Story:
-    """A host joins, one drains, one is killed and comes back, while a crowd asks.
+class DemoScenario:
+    """A host joins, one drains, one is killed and comes back, while clients send requests.
 
     ``tell`` gets a line for each event, before it happens and when it is over. ``outcomes`` grows;
     ``now`` is what is going on.
     """
 
     def __init__(
-        self, lb: LoadBalancer, backends: Backends, crowd: Crowd, tell: Callable[[str], object]
+        self,
+        lb: LoadBalancer,
+        backends: Backends,
+        clients: DemoClients,
+        tell: Callable[[str], object],
     ) -> None:
-        self.lb, self.backends, self.crowd = lb, backends, crowd
-        self.outcomes: list[Outcome] = []
+        self.lb, self.backends, self.clients = lb, backends, clients
+        self.outcomes: list[EventOutcome] = []
         self.now = ""
         self._tell = tell
         self._naive = list(FIRST)  # the hosts as a router knows them that can only count them
 
-    async def run(self) -> list[Outcome]:
+    async def run(self) -> list[EventOutcome]:
         """All of it, in about 15 seconds."""
-        size = len(self.crowd.clients)
+        size = len(self.clients.members)
         self._announce(f"{size} clients begin their sessions on {len(FIRST)} hosts")
-        await self.crowd.rounds(2)
+        await self.clients.rounds(2)
         await self._event(f"{_COMER} joins", self._join, [*FIRST, _COMER])
         await self._event(f"{_DRAINED} drains", self._drain, _but(_DRAINED))
         await self._event(f"{_KILLED} is killed", self._kill, _but(_DRAINED, _KILLED))
@@ -79,7 +81,7 @@ class Story:
     def as_good_as_possible(self) -> bool:
         """Whether no session broke that need not, and no request failed."""
         lost = any(outcome.broken > outcome.minimum for outcome in self.outcomes)
-        return not lost and not self.crowd.failures
+        return not lost and not self.clients.failures
 
     # -- the events: each answers how many sessions cannot be kept --------------------------------
 
@@ -92,7 +94,7 @@ class Story:
         return 0
 
     async def _kill(self) -> int:
-        at_stake = self.crowd.sessions[_KILLED]
+        at_stake = self.clients.sessions[_KILLED]
         self.backends.kill(_KILLED)
         await self._until("down")
         return at_stake
@@ -112,12 +114,12 @@ class Story:
         self, name: str, happen: Callable[[], Awaitable[int]], naive: list[str]
     ) -> None:
         self._announce(name)
-        before = self.crowd.broken
+        before = self.clients.broken
         moved = self._moved_by_modulo(naive)
         minimum = await happen()
-        await self.crowd.rounds(_ROUNDS, _LEAST)
-        broken = self.crowd.broken - before
-        outcome = Outcome(name, len(self.crowd.clients), broken, minimum, moved)
+        await self.clients.rounds(_ROUNDS, _LEAST)
+        broken = self.clients.broken - before
+        outcome = EventOutcome(name, len(self.clients.members), broken, minimum, moved)
         self.outcomes.append(outcome)
         self._tell(
             f"  {outcome.kept} sessions kept, {broken} broken, the least possible is {minimum}"
@@ -127,7 +129,7 @@ class Story:
         old = placement.create("modulo", self._naive)
         new = placement.create("modulo", naive)
         self._naive = naive
-        sids = [client.sid for client in self.crowd.clients]
+        sids = [client.sid for client in self.clients.members]
         return sum(old.lookup(sid) != new.lookup(sid) for sid in sids)
 
     def _announce(self, what: str) -> None:

@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import aiohttp
 
-__all__ = ["Client", "Crowd"]
-
 _PAUSE = (0.2, 0.8)  # seconds between two requests of a client: 200 make 400 a second
 _ANONYMOUS = (0.02, 0.08)  # and between two anonymous ones: 20 a second
 _TIMEOUT = 10.0
@@ -46,7 +44,7 @@ class Client:
         self.asked += 1
 
 
-class Crowd:
+class DemoClients:
     """``size`` clients and anonymous requests at ``url``, from entering to leaving.
 
     ``served`` counts answers by host, ``anonymous`` those to anonymous requests; ``failures`` are
@@ -54,7 +52,7 @@ class Crowd:
     """
 
     def __init__(self, url: str, size: int, rng: random.Random | None = None) -> None:
-        self.clients = [Client() for _ in range(size)]
+        self.members = [Client() for _ in range(size)]
         self.served: Counter[str] = Counter()
         self.anonymous: Counter[str] = Counter()
         self.failures: Counter[str] = Counter()
@@ -71,22 +69,22 @@ class Crowd:
     @property
     def sessions(self) -> Counter[str]:
         """How many clients are on each host."""
-        return Counter(client.host for client in self.clients if client.host)
+        return Counter(client.host for client in self.members if client.host)
 
     @property
     def broken(self) -> int:
         """How many times a client has lost its session, all in all."""
-        return sum(client.broken for client in self.clients)
+        return sum(client.broken for client in self.members)
 
     async def rounds(self, number: int, least: float = 0.0) -> None:
         """Wait until each client has had ``number`` more answers, and ``least`` seconds."""
-        goals = [(client, client.asked + number) for client in self.clients]
+        goals = [(client, client.asked + number) for client in self.members]
         await asyncio.sleep(least)
         for client, goal in goals:
-            while client.asked < goal:  # noqa: ASYNC110  # to be told of each answer would cost more
+            while client.asked < goal:  # noqa: ASYNC110  # a signal for each response would cost more
                 await asyncio.sleep(0.05)
 
-    async def __aenter__(self) -> Crowd:
+    async def __aenter__(self) -> DemoClients:
         import aiohttp
 
         self._session = aiohttp.ClientSession(
@@ -94,7 +92,7 @@ class Crowd:
             connector=aiohttp.TCPConnector(limit=0),
             timeout=aiohttp.ClientTimeout(total=_TIMEOUT),
         )
-        self._tasks = [asyncio.create_task(self._live(client)) for client in self.clients]
+        self._tasks = [asyncio.create_task(self._live(client)) for client in self.members]
         self._tasks.append(asyncio.create_task(self._pass_by()))
         return self
 

@@ -1,4 +1,4 @@
-"""Which host is asked next?  The tries of one request, within the budget of all."""
+"""The tries of one request, within the budget of all requests."""
 
 from __future__ import annotations
 
@@ -6,25 +6,23 @@ from collections.abc import Awaitable, Callable
 
 from hashring.balancer import Lease
 from hashring.errors import NoHostsError
-from hashring.gateway.caller import Caller
+from hashring.gateway.error_responses import ERROR_RESPONSES, ErrorResponse, RequestRefused
+from hashring.gateway.forwarded_request import ForwardedRequest
 from hashring.gateway.parts import Parts
-from hashring.gateway.problems import PROBLEMS, Problem, Refused
-from hashring.gateway.upstream import Garbled, Overdue, Unreachable, UpstreamError
-
-__all__ = ["try_hosts"]
+from hashring.gateway.upstream import ConnectError, InvalidResponse, UpstreamError, UpstreamTimeout
 
 
 async def try_hosts(
     gateway: Parts,
-    caller: Caller,
+    caller: ForwardedRequest,
     ask: Callable[[Lease], Awaitable[None]],
     may_repeat: Callable[[UpstreamError], bool],
 ) -> None:
     """Let ``ask`` talk to one host after the other, until it does not raise ``UpstreamError``.
 
-    A host is asked once; another one only when ``may_repeat`` says that the error lets it, and
-    the limits do. Raises ``Refused`` when no more is allowed or left, ``NoHostsError`` when there
-    was no host at all.
+    A host is asked once; another one only if ``may_repeat`` accepts the error and the limits
+    allow it. Raises ``RequestRefused`` when no further host is allowed or left, ``NoHostsError``
+    without any host.
     """
     entry, tried = caller.entry, list[str]()
     gateway.budget.deposit()
@@ -36,7 +34,7 @@ async def try_hosts(
         except NoHostsError:
             if failure is None:
                 raise
-            raise Refused(_problem(failure)) from None
+            raise RequestRefused(_problem(failure)) from None
         if failure is not None:
             gateway.stats["retries"] += 1
         entry.tries += 1
@@ -53,16 +51,16 @@ async def try_hosts(
             lease.release()
         tried.append(entry.host)
         if len(tried) > gateway.limits.retries or not may_repeat(failure):
-            raise Refused(_problem(failure))
+            raise RequestRefused(_problem(failure))
         if not gateway.budget.withdraw():
             gateway.stats["retries_refused"] += 1
-            raise Refused(_problem(failure))
+            raise RequestRefused(_problem(failure))
 
 
-def _problem(error: UpstreamError) -> Problem:
-    """What the client is told of ``error``."""
-    if isinstance(error, Unreachable):
-        return PROBLEMS["host_unreachable"]
-    if isinstance(error, Overdue):
-        return PROBLEMS["host_timeout"]
-    return PROBLEMS["host_garbled" if isinstance(error, Garbled) else "host_failed"]
+def _problem(error: UpstreamError) -> ErrorResponse:
+    """The response to the client after ``error``."""
+    if isinstance(error, ConnectError):
+        return ERROR_RESPONSES["host_unreachable"]
+    if isinstance(error, UpstreamTimeout):
+        return ERROR_RESPONSES["host_timeout"]
+    return ERROR_RESPONSES["host_garbled" if isinstance(error, InvalidResponse) else "host_failed"]

@@ -1,4 +1,4 @@
-"""Is somebody still waiting for this answer, and does it still move?"""
+"""Ends requests whose client has gone, or that make no progress."""
 
 from __future__ import annotations
 
@@ -9,20 +9,18 @@ from hashring.config.settings import Timeouts
 from hashring.gateway.asgi import Message, Receive, Send
 from hashring.gateway.body import Body
 
-__all__ = ["Rounds", "Watch", "Why"]
-
 Why: TypeAlias = Literal["gone", "body", "upload", "reader", "total"]
 
 _LATE = 0.2
-"""Seconds before anybody looks: most answers are over by then, and paid for no timer or task."""
+"""Seconds before the first check: most requests are over by then, without a timer or a task."""
 
 _STEP = 1.0  # seconds between two looks, so that a time limit is kept to about a second
 
 
-class Rounds:
-    """Goes round the requests that are under way, and looks at those whose look is due.
+class TimerWheel:
+    """Checks the requests in flight whose next check is due.
 
-    One timer serves them all: one for each would cost a tenth of what a short request does. It
+    One timer serves all of them: one for each would cost a tenth of what a short request does. It
     runs while there are any. Cost: O(requests) a round, of which there are ten a second.
     """
 
@@ -32,19 +30,19 @@ class Rounds:
         self.timeouts = timeouts
         shortest = min(filter(None, (timeouts.total, timeouts.idle)), default=_STEP)
         self._pause = min(_STEP, max(0.01, shortest / 4))
-        self._watches: set[Watch] = set()
+        self._watches: set[RequestTimeouts] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
 
-    def join(self, watch: Watch, loop: asyncio.AbstractEventLoop) -> None:
+    def join(self, watch: RequestTimeouts, loop: asyncio.AbstractEventLoop) -> None:
         """From now on look at ``watch``, too."""
-        if self._loop is not loop:  # nobody is left in one that has ended
+        if self._loop is not loop:  # an ended loop has no requests left
             self._loop, self._timer, self._watches = loop, None, set()
         self._watches.add(watch)
         if self._timer is None:
             self._set_out(loop)
 
-    def leave(self, watch: Watch) -> None:
+    def leave(self, watch: RequestTimeouts) -> None:
         """Look at ``watch`` no more."""
         self._watches.discard(watch)
 
@@ -61,10 +59,10 @@ class Rounds:
             watch.look(now)
 
 
-class Watch:
-    """Cancels the task of a request, and says ``why``, when it should go on no longer.
+class RequestTimeouts:
+    """Cancels the task of a request that should not continue; ``why`` is the reason.
 
-    ``gone``: the client hung up, which an ASGI ``send`` does not tell. ``body``: it stopped
+    ``gone``: the client hung up, which an ASGI ``send`` does not report. ``body``: it stopped
     sending; ``reader``: it stopped reading. ``upload``: the host stopped reading. ``total``: it
     took too long altogether. ``rounds`` look at it. Cost: 1 us; from 0.2 s on a task that waits.
     """
@@ -86,7 +84,7 @@ class Watch:
         "why",
     )
 
-    def __init__(self, receive: Receive, send: Send, rounds: Rounds) -> None:
+    def __init__(self, receive: Receive, send: Send, rounds: TimerWheel) -> None:
         self._loop = loop = asyncio.get_running_loop()
         self._task = asyncio.current_task(loop)
         self.receive, self._send = receive, send
@@ -137,7 +135,7 @@ class Watch:
         return True
 
     def look(self, now: float) -> None:
-        """End the request if nobody waits for it, or if it moves no more."""
+        """End the request if its client has gone, or if it makes no progress."""
         timeouts, body = self._rounds.timeouts, self._body
         if timeouts.total is not None and now - self.began >= timeouts.total:
             self._end("total")
@@ -158,7 +156,7 @@ class Watch:
             self._listener = self._loop.create_task(self._listen())
 
     async def _listen(self) -> None:
-        """Wait until the client hangs up. Nobody else receives once the body is done."""
+        """Wait until the client hangs up; there is no other receiver once the body is done."""
         while (await self.receive())["type"] != "http.disconnect":
             pass
         self._end("gone")

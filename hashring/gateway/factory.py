@@ -1,4 +1,4 @@
-"""How do settings become a gateway, and a gateway with other settings the next one?"""
+"""A gateway made of settings, and the state that the next one takes over."""
 
 from __future__ import annotations
 
@@ -20,13 +20,12 @@ from hashring.gateway.app import Gateway
 from hashring.hosts import Host
 from hashring.net import split_address
 from hashring.pool import MACHINE_HOLDERS
+from hashring.text import plural
 
 _log = logging.getLogger("hashring")
 
-__all__ = ["assembled", "carry_over", "only_hosts_differ", "same_hosts", "settled_hosts"]
 
-
-def assembled(settings: Settings) -> Gateway:
+def build_gateway(settings: Settings) -> Gateway:
     """A gateway of these settings, which need ``tokens.secrets`` where tokens are on.
 
     Cost: that of the pool's table. Raises ``ConfigError``.
@@ -34,7 +33,7 @@ def assembled(settings: Settings) -> Gateway:
     lb = config.balancer(settings)
     discovery = config.discovery(settings, lb)
     if discovery is not None:
-        discovery.subscribe(lambda notice: _told(notice, lb))
+        discovery.subscribe(lambda notice: _log_change(notice, lb))
     log: Any = settings.gateway.access_log
     return Gateway(
         lb,
@@ -51,22 +50,22 @@ def assembled(settings: Settings) -> Gateway:
     )
 
 
-def _told(notice: Notice, lb: LoadBalancer) -> None:
+def _log_change(notice: Notice, lb: LoadBalancer) -> None:
     if notice.kind != "changed":
         return
-    _log.info("the pool: %d hosts, %s", len(lb), lb.fingerprint)
+    _log.info("the pool: %s, %s", plural(len(lb), "host"), lb.fingerprint)
     portless = [host.address for host in lb.hosts if not _has_port(host.address)]
     if portless:
         _log.warning(
-            "%d of %d hosts cannot be asked, for their address names no port: %s",
-            len(portless),
+            "%s of %d cannot be reached without a port in the address: %s",
+            plural(len(portless), "host"),
             len(lb),
             ", ".join(portless[:3]) + (", ..." if len(portless) > 3 else ""),
         )
 
 
 def _has_port(address: str) -> bool:
-    """Whether it says where to connect; a URL does without a port.
+    """Whether an address has a port; a URL needs none.
 
     >>> [_has_port(address) for address in ("web1:80", "https://web1", "web1", "fd00::1")]
     [True, True, False, False]
@@ -78,7 +77,7 @@ def _has_port(address: str) -> bool:
 
 
 def _placement(settings: Settings) -> tuple[str, Mapping[str, Any]] | None:
-    """Its name and what it is made with, defaults too."""
+    """Its name and its options, defaults too."""
     place = settings.placement
     if place.name == NO_PLACEMENT:
         return None
@@ -86,7 +85,7 @@ def _placement(settings: Settings) -> tuple[str, Mapping[str, Any]] | None:
 
 
 def _log_key(settings: Settings) -> bytes | None:
-    """Routers that share the tokens' secret write one hash for one client."""
+    """Routers with the same token secret write the same hash for a client."""
     return settings.tokens.secrets[0] if settings.tokens.secrets else None
 
 
@@ -116,11 +115,11 @@ def same_hosts(old: Settings, new: Settings) -> bool:
     return same and old.pool.draining == new.pool.draining
 
 
-def settled_hosts(old: Settings, new: Settings, known: bool) -> bool:
+def keeps_hosts(old: Settings, new: Settings, known: bool) -> bool:
     """Whether a gateway of ``new`` begins with the hosts that one of ``old`` has now.
 
-    ``known``: its source has told them. The last good pool stays where the source is the same one,
-    or where the file names nobody else.
+    ``known``: its source has listed them. The last good pool stays if the source is the same one,
+    or if the file names no host.
     """
     if not new.discovery.url:
         return False
@@ -136,11 +135,11 @@ def carry_over(
     followed: bool = False,
     hosts: bool = False,
 ) -> None:
-    """Tell ``new`` who is held down or drained in ``old``; ``now`` is a reading of their clock.
+    """Copy marks and drains of ``old`` to ``new``; ``now`` is a reading of their clock.
 
     The probes' marks go along where ``new`` is ``watched``, by a monitor that will end them, and
     the source's drains where it is ``followed``. With ``hosts`` those of ``old`` come first.
-    Counts of requests in flight begin anew, and so does outlier detection.
+    Counts of requests in flight and outlier detection start again.
     """
     left_behind = MACHINE_HOLDERS - ({"probe"} if watched else set())
     if hosts:

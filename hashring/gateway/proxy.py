@@ -1,4 +1,4 @@
-"""One request: which host, which try, and what does the client get?"""
+"""One HTTP request: the host, the tries, the response."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ from functools import partial
 
 from hashring.balancer import Lease
 from hashring.errors import NoHostsError
-from hashring.gateway.access import Entry
+from hashring.gateway.access import AccessEntry
 from hashring.gateway.asgi import Scope
 from hashring.gateway.body import Body, ClientGone
-from hashring.gateway.caller import Caller
-from hashring.gateway.headers import Head, answer_headers
+from hashring.gateway.error_responses import (
+    ERROR_RESPONSES,
+    ErrorResponse,
+    RequestRefused,
+    send_error,
+)
+from hashring.gateway.forwarded_request import ForwardedRequest
+from hashring.gateway.headers import RequestHead, response_headers
 from hashring.gateway.parts import Parts
-from hashring.gateway.problems import PROBLEMS, Problem, Refused, answer_problem
-from hashring.gateway.tries import try_hosts
-from hashring.gateway.upstream import Answer, Garbled, Unreachable, UpstreamError
-from hashring.gateway.watch import Watch
-
-__all__ = ["CUT", "Exchange"]
+from hashring.gateway.request_timeouts import RequestTimeouts
+from hashring.gateway.retry import try_hosts
+from hashring.gateway.upstream import ConnectError, InvalidResponse, UpstreamError, UpstreamResponse
 
 CUT = "hashring.cut"
 """The scope's key of a call by which our own server ends a connection before its answer ends."""
@@ -27,26 +30,28 @@ CUT = "hashring.cut"
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})  # RFC 9110, 9.2.2
 
 _FAILED = frozenset({502, 503, 504})
-"""Statuses that count against a host: it says itself that it cannot serve. A 500 is often one bad
-request's, and would eject a host for what its clients send."""
+"""Statuses that count against a host: it reports that it cannot serve. A 500 is often the fault of
+one request, and would eject a host because of its clients."""
 
 _WATCHED = {
-    "body": PROBLEMS["request_timeout"],
-    "upload": PROBLEMS["host_timeout"],
-    "total": PROBLEMS["host_timeout"],
+    "body": ERROR_RESPONSES["request_timeout"],
+    "upload": ERROR_RESPONSES["host_timeout"],
+    "total": ERROR_RESPONSES["host_timeout"],
 }
 _BODILESS = frozenset({204, 304})
-_GONE = 499  # nginx's word for a client that did not wait
+_GONE = 499  # nginx's status for a client that did not wait
 
 
-class Exchange:
+class ProxyRequest:
     """One HTTP request from its head to the end of its answer."""
 
     __slots__ = ("_body", "_caller", "_entry", "_gateway", "_scope", "_watch")
 
-    def __init__(self, gateway: Parts, scope: Scope, watch: Watch, entry: Entry) -> None:
+    def __init__(
+        self, gateway: Parts, scope: Scope, watch: RequestTimeouts, entry: AccessEntry
+    ) -> None:
         self._gateway, self._scope, self._watch, self._entry = gateway, scope, watch, entry
-        self._caller: Caller | None = None
+        self._caller: ForwardedRequest | None = None
         self._body: Body
 
     @property
@@ -59,23 +64,23 @@ class Exchange:
         entry = self._entry
         entry.request_id = f"{random.getrandbits(128):032x}"
         try:
-            caller = self._caller = Caller(self._gateway, self._scope, entry)
+            caller = self._caller = ForwardedRequest(self._gateway, self._scope, entry)
             body = self._body = self._begun(caller.head)
             most = self._gateway.body_limit
             caller.identify(await body.peek(most) if most and not body.done else b"")
             await try_hosts(self._gateway, caller, partial(self._talk, caller), self._may_repeat)
         except ClientGone:
             entry.status, entry.why = entry.status or _GONE, "gone"
-        except Refused as refused:
+        except RequestRefused as refused:
             await self._refuse(refused.problem)
         except NoHostsError as error:
-            await self._refuse(PROBLEMS["no_host"], str(error))
+            await self._refuse(ERROR_RESPONSES["no_host"], str(error))
         except asyncio.CancelledError:
             if not self._watch.caught():
                 raise
             await self._give_up()
 
-    def _begun(self, head: Head) -> Body:
+    def _begun(self, head: RequestHead) -> Body:
         # without a length and without chunks an HTTP/1 request has no body; others may have one
         empty = not head.chunked and not head.length and (
             head.length == 0 or self._scope.get("http_version", "1.1") in ("1.1", "1.0")
@@ -86,11 +91,11 @@ class Exchange:
 
     # -- hosts ------------------------------------------------------------------------------------
 
-    async def _talk(self, caller: Caller, lease: Lease) -> None:
+    async def _talk(self, caller: ForwardedRequest, lease: Lease) -> None:
         await self._pass_on(await self._ask(caller, lease), caller, lease)
 
-    async def _ask(self, caller: Caller, lease: Lease) -> Answer:
-        """One try. A body that breaks off is the client's doing, whatever the client says of it."""
+    async def _ask(self, caller: ForwardedRequest, lease: Lease) -> UpstreamResponse:
+        """One try. A body that breaks off is the client's fault, whatever the upstream raises."""
         body = self._body
         try:
             # most requests have none, and a call that is awaited costs as much as it does
@@ -108,20 +113,22 @@ class Exchange:
             raise
 
     def _may_repeat(self, error: UpstreamError) -> bool:
-        safe = isinstance(error, Unreachable) or (
-            self._entry.method in _IDEMPOTENT and not isinstance(error, Garbled)
+        safe = isinstance(error, ConnectError) or (
+            self._entry.method in _IDEMPOTENT and not isinstance(error, InvalidResponse)
         )
         return safe and not self._watch.sent and self._body.replayable
 
     # -- the answer -------------------------------------------------------------------------------
 
-    async def _pass_on(self, answer: Answer, caller: Caller, lease: Lease) -> None:
+    async def _pass_on(
+        self, answer: UpstreamResponse, caller: ForwardedRequest, lease: Lease
+    ) -> None:
         entry, send = self._entry, self._watch.send
         try:
             status = answer.status
             if not 200 <= status < 600:
-                raise Garbled(f"status {status}")
-            headers = answer_headers(
+                raise InvalidResponse(f"status {status}")
+            headers = response_headers(
                 answer.headers, bodiless=status in _BODILESS, token_name=self._gateway.token_name
             )
             cookie = caller.set_cookie(lease.host, retry=entry.tries > 1)
@@ -145,7 +152,7 @@ class Exchange:
         elif not _is_stream(headers):
             lease.ok()
 
-    async def _refuse(self, problem: Problem, why: str = "") -> None:
+    async def _refuse(self, problem: ErrorResponse, why: str = "") -> None:
         entry, watch = self._entry, self._watch
         entry.why = why or entry.why or problem.code
         watch.over()
@@ -154,7 +161,7 @@ class Exchange:
             return
         entry.status = problem.status
         head = self._caller.head if self._caller is not None else None
-        entry.given = await answer_problem(
+        entry.given = await send_error(
             watch.send,
             problem,
             entry.request_id,
@@ -163,7 +170,7 @@ class Exchange:
         )
 
     async def _give_up(self) -> None:
-        """What follows when the watch has ended the request."""
+        """End a request that the timeouts have cancelled."""
         why = self._watch.why or "gone"
         self._entry.why = why
         if why in _WATCHED:
@@ -173,7 +180,7 @@ class Exchange:
         self._cut(at_once=True)
 
     def _cut(self, *, at_once: bool) -> None:
-        """End the connection, so that the client sees that the answer is not whole.
+        """End the connection, so that the client notices that the response is incomplete.
 
         A server without our call does so by itself when the application returns too early.
         """
@@ -183,7 +190,7 @@ class Exchange:
 
 
 def _is_stream(headers: list[tuple[bytes, bytes]]) -> bool:
-    """Whether an answer lasts as long as its client likes: its time says nothing of the host."""
+    """Whether a response lasts as long as its client likes, so that its time does not count."""
     for name, value in headers:  # any() costs four times as much
         if name == b"content-type" and value.startswith(b"text/event-stream"):
             return True

@@ -1,4 +1,4 @@
-"""How is it put on?  Hosts, gateway and crowd start, the story runs, and all of them end."""
+"""Runs the demo: hosts, gateway and clients start, the scenario runs, and all of them end."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from hashring.affinity import TokenAffinity, Tokens
 from hashring.balancer import LoadBalancer
 from hashring.errors import HashringError
 from hashring.gateway.app import Gateway
-from hashring.gateway.demo.crowd import Crowd
+from hashring.gateway.demo.clients import DemoClients
 from hashring.gateway.demo.hosts import Backends
-from hashring.gateway.demo.story import FIRST, Story
+from hashring.gateway.demo.scenario import FIRST, DemoScenario
 from hashring.gateway.server import serve
 from hashring.health import HealthMonitor, OutlierRules, ProbeRules
-
-__all__ = ["Stage", "staged"]
 
 _RULES = ProbeRules(interval=2.0, timeout=2.0, fall=2, rise=1, fast=0.25)
 """A killed host refuses at once. A long timeout, so that a busy machine does not look like one."""
 
-_OUTLIERS = OutlierRules(base=1.0)  # or a host that is back would be out for 30 s, longer than this
+_OUTLIERS = OutlierRules(
+    base=1.0
+)  # with the default of 30 s a host would stay ejected until the end
 
 _ANYWHERE = "127.0.0.1:0"
 
 
 @dataclass
-class Stage:
-    """What runs: the gateway, its addresses, the crowd and the story; ``stop`` ends the gateway."""
+class DemoRunner:
+    """The running demo: the gateway, its addresses, clients and scenario; ``stop`` ends it."""
 
     gateway: Gateway
     listen: str
     admin: str
-    crowd: Crowd
-    story: Story
+    clients: DemoClients
+    scenario: DemoScenario
     stop: asyncio.Event
 
 
 @asynccontextmanager
-async def staged(size: int, tell: Callable[[str], object]) -> AsyncIterator[Stage]:
+async def demo_runner(size: int, tell: Callable[[str], object]) -> AsyncIterator[DemoRunner]:
     """All of it, from the first host's start to the last one's end.
 
     SIGINT and SIGTERM set ``stop``. Raises ``HashringError`` for what does not start, and
@@ -57,10 +57,10 @@ async def staged(size: int, tell: Callable[[str], object]) -> AsyncIterator[Stag
         stop = asyncio.Event()
         async with (
             _serving(gateway, stop) as (listen, admin),
-            Crowd(f"http://{listen}", size) as crowd,
+            DemoClients(f"http://{listen}", size) as clients,
         ):
-            story = Story(lb, backends, crowd, tell)
-            yield Stage(gateway, listen, admin, crowd, story, stop)
+            scenario = DemoScenario(lb, backends, clients, tell)
+            yield DemoRunner(gateway, listen, admin, clients, scenario, stop)
 
 
 @asynccontextmanager

@@ -1,27 +1,25 @@
-"""Who asks, and what does the host get of it?"""
+"""A request as it is forwarded: target, headers, client ID and preferred host."""
 
 from __future__ import annotations
 
 from hashring.affinity import Visit
-from hashring.gateway.access import Entry
+from hashring.gateway.access import AccessEntry
 from hashring.gateway.asgi import Scope
-from hashring.gateway.forwarded import continued, fresh
-from hashring.gateway.headers import Head
+from hashring.gateway.forwarded import extend_forwarded, new_forwarded
+from hashring.gateway.headers import RequestHead
 from hashring.gateway.parts import Parts
 from hashring.gateway.target import forwarded_target
 from hashring.hosts import Host
 from hashring.keys import Key
 
-__all__ = ["Caller"]
-
-_WEB = {"ws": "http", "wss": "https"}  # the scheme that X-Forwarded-Proto tells
+_WEB = {"ws": "http", "wss": "https"}  # the scheme in X-Forwarded-Proto
 
 
-class Caller:
-    """The client of one request: ``target`` and ``headers`` are for the host.
+class ForwardedRequest:
+    """One request on its way to a host: ``target`` and ``headers`` are for the host.
 
     ``client_id`` and ``prefer`` are for the balancer, once ``identify`` was called. Raises
-    ``Refused`` for what cannot be forwarded.
+    ``RequestRefused`` for what cannot be forwarded.
     """
 
     __slots__ = (
@@ -36,32 +34,38 @@ class Caller:
         "target",
     )
 
-    def __init__(self, gateway: Parts, scope: Scope, entry: Entry) -> None:
+    def __init__(self, gateway: Parts, scope: Scope, entry: AccessEntry) -> None:
         self._gateway, self._scope, self.entry = gateway, scope, entry
         client = scope.get("client")
         peer = client[0] if client else ""
         trusted = gateway.trusts(peer)
         self.target = entry.target = forwarded_target(scope)
-        self.head = head = Head(scope["headers"], trusted=trusted, token_name=gateway.token_name)
+        self.head = head = RequestHead(
+            scope["headers"], trusted=trusted, token_name=gateway.token_name
+        )
         if head.request_id is not None:
             entry.request_id = head.request_id
         scheme: str = scope.get("scheme", "http")
         scheme, host = _WEB.get(scheme, scheme), head.host or ""
-        told = continued(head.given, peer, host, scheme) if trusted else fresh(peer, host, scheme)
+        forwarded = (
+            extend_forwarded(head.given, peer, host, scheme)
+            if trusted
+            else new_forwarded(peer, host, scheme)
+        )
         headers = head.headers if scope["type"] == "http" else head.for_websocket()
         if host and gateway.keep_host:
             headers.insert(0, ("host", host))  # first, as RFC 9110 (7.2) wants it
         if head.length is not None:
             headers.append(("content-length", str(head.length)))
         headers.append(("x-request-id", entry.request_id))
-        headers += told
+        headers += forwarded
         self.headers = headers
         self.client_id: Key | None = None
         self.prefer: str | None = None
         self._visit: Visit | None = None
 
     def identify(self, body: bytes = b"") -> None:
-        """Find out which client this is, and whether it carries a token."""
+        """Read the client ID and the token."""
         gateway = self._gateway
         client_id: Key | None = None
         if gateway.identity is not None:
