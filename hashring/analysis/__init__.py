@@ -2,9 +2,9 @@
 
 A report is made in three steps: read who came (``read_clients``, or ``read_arrivals`` with their
 times), say who serves (``Membership``), ask (``spread``, ``plan``, ``compare``, ``simulate``;
-``advise`` needs no log). Every report has ``to_dict()``, ``sheets()`` (tables of text),
+``advise`` needs no log). Every report has ``to_dict()``, ``tables()`` (tables of text),
 ``sentence()`` and shows itself on a rich console. ``plots`` draws reports and ``page`` makes them
-one page; both are imported on their own, for they need matplotlib.
+one page; both are imported separately, because they need matplotlib.
 
 >>> who = {b"ann": 3, b"bob": 1}
 >>> before = Membership.of(["web1", "web2"])
@@ -27,9 +27,9 @@ from hashring.analysis.planned import Plan
 from hashring.analysis.reports import Report
 from hashring.analysis.sample import sample_log
 from hashring.analysis.scenarios import Scenario, Service, scenarios
-from hashring.analysis.sheets import Sheet
 from hashring.analysis.simulate import simulate
 from hashring.analysis.spread import Spread, spread
+from hashring.analysis.tables import ReportTable
 
 __all__ = [
     "Advice",
@@ -42,9 +42,9 @@ __all__ = [
     "Membership",
     "Plan",
     "Report",
+    "ReportTable",
     "Scenario",
     "Service",
-    "Sheet",
     "Simulation",
     "Spread",
     "advise",

@@ -51,7 +51,7 @@ def _client(line: bytes, path: str) -> bytes | None:
     record = _object(line)
     value = None if record is None else json_value(record, path)
     try:
-        # an empty client ID is none at all, as in LoadBalancer.pick
+        # an empty client ID is anonymous, as in LoadBalancer.pick
         return key_bytes(value) or None if isinstance(value, (str, int)) else None
     except InvalidKeyError:
         return None

@@ -27,7 +27,7 @@ class Pace:
         self.gap = gap
         self.bins = bins
         self.start = arrivals.at[0]
-        self.bin_seconds = arrivals.seconds / bins or 1.0  # all at once: one bin of a second
+        self.bin_seconds = arrivals.seconds / bins or 1.0  # all in one moment: one bin of a second
 
     def bin(self, now: float) -> int:
         """The bin that ``now`` is in; the last one takes its end too."""

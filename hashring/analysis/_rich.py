@@ -1,4 +1,4 @@
-"""How does a report look on a rich console?  Tables without lines, and its sentence."""
+"""A report on a rich console: tables without lines, and its sentence."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from hashring.analysis.sheets import Sheet
+from hashring.analysis.tables import ReportTable
 
 _NAME = 12  # columns of a name in any case
 
 
-def rendered(sheets: Iterable[Sheet], sentence: str) -> Group:
-    """Every table under its title, then what they say in one sentence."""
+def render(tables: Iterable[ReportTable], sentence: str) -> Group:
+    """Every table under its title, then the result in one sentence."""
     parts: list[RenderableType] = []
-    for sheet in sheets:
-        parts += [Text(sheet.title, style="bold"), table(sheet)]
-        parts += [Text(sheet.note, style="dim")] if sheet.note else []
+    for table in tables:
+        parts += [Text(table.title, style="bold"), rich_table(table)]
+        parts += [Text(table.note, style="dim")] if table.note else []
         parts.append(Text())
     return Group(*parts, Text(sentence, style="bold"))
 
@@ -34,25 +34,25 @@ def grid(heads: Iterable[str], left: int = 1) -> Table:
     return made
 
 
-def table(sheet: Sheet, width: int | None = None) -> Table:
-    """``sheet`` as a table; in a narrow ``width`` its last numbers give way, names never do.
+def rich_table(table: ReportTable, width: int | None = None) -> Table:
+    """``table`` as a table; in a narrow ``width`` its last numbers give way, names never do.
 
     Cells are not read as markup, because names come from outside.
     """
     widths = [
-        max([len(head), *(len(row[column]) for row in sheet.rows)])
-        for column, head in enumerate(sheet.heads)
+        max([len(head), *(len(row[column]) for row in table.rows)])
+        for column, head in enumerate(table.heads)
     ]
-    names = [min(_NAME, longest) for longest in widths[: sheet.left]]
+    names = [min(_NAME, longest) for longest in widths[: table.left]]
     kept = len(widths)
-    while kept > sheet.left and width is not None:
-        if sum(names) + sum(widths[sheet.left : kept]) + 2 * (kept - 1) <= width:
+    while kept > table.left and width is not None:
+        if sum(names) + sum(widths[table.left : kept]) + 2 * (kept - 1) <= width:
             break
         kept -= 1
-    made = grid(sheet.heads[:kept], sheet.left)
+    made = grid(table.heads[:kept], table.left)
     for column, least in zip(made.columns, names, strict=False):
         column.min_width = least
-    for number, row in enumerate(sheet.rows):
-        style = "bold" if number in sheet.strong else ""
+    for number, row in enumerate(table.rows):
+        style = "bold" if number in table.strong else ""
         made.add_row(*(Text(cell) for cell in row[:kept]), style=style)
     return made

@@ -52,7 +52,7 @@ class LogError(HashringError):
 
 
 class CutOffError(Exception):
-    """Raised after the last good bytes of a damaged log; the text says what is wrong."""
+    """Raised after the last good bytes of a damaged log; the text is the reason."""
 
 
 def open_log(
@@ -144,7 +144,7 @@ def _inflate(raw: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def blocks(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """``pieces`` cut anew so that each block holds whole lines; only the last may lack its newline.
+    """``pieces`` cut so that each block holds whole lines; only the last may lack its newline.
 
     A line longer than ``MAX_LINE`` comes as ``TOO_LONG`` and one that ``CutOffError`` cut in two
     as ``CUT_OFF``: no format reads those, so each still counts as one line, an unreadable one.

@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hashring.analysis._drafts import DRAFTERS, EXPORTS, Draft, vnodes_for
-from hashring.analysis._tally import totals
+from hashring.analysis._candidates import DRAFTERS, EXPORTS, Candidate, vnodes_for
+from hashring.analysis._counting import totals
 from hashring.analysis.change import Change
 from hashring.analysis.membership import Membership
 from hashring.analysis.plan import between_stayers
 from hashring.analysis.reports import Report
-from hashring.analysis.sheets import Sheet, percent
+from hashring.analysis.tables import ReportTable, percent
 from hashring.errors import ConfigError
 from hashring.placement import module
 from hashring.validators import COUNT
@@ -67,7 +67,7 @@ class Advice(Report):
     minimum: float
     choices: tuple[Choice, ...]
 
-    def sheets(self) -> tuple[Sheet, ...]:
+    def tables(self) -> tuple[ReportTable, ...]:
         """The choices side by side, then why."""
         rows = tuple(
             (
@@ -83,14 +83,14 @@ class Advice(Report):
         heads = ("placement", "set", "points", "peak/mean", "moved", "stayers")
         note = (
             f"moved: of all keys when a host joins (at least {percent(self.minimum)}); "
-            "stayers: of those, between hosts that stay"
+            "unnecessary: of those, between hosts that stay"
         )
         if not all(choice.reaches for choice in self.choices):
             note += "; (!): above what is wanted"
         why = tuple((choice.placement, choice.why) for choice in self.choices)
         return (
-            Sheet("Choices", heads, rows, left=2, note=note, strong=frozenset({0})),
-            Sheet("Why", ("placement", ""), why, left=2),
+            ReportTable("Choices", heads, rows, left=2, note=note, strong=frozenset({0})),
+            ReportTable("Why", ("placement", ""), why, left=2),
         )
 
     def sentence(self) -> str:
@@ -101,7 +101,7 @@ class Advice(Report):
             f"at {self.hosts:,} hosts"
         )
         if not first.reaches:
-            text += f", for {self.peak:g} is out of reach; load_factor bounds each host's load"
+            text += f", because {self.peak:g} is out of reach; load_factor bounds each host's load"
         return f"{text}."
 
 
@@ -109,7 +109,7 @@ def advise(peak: float, hosts: int, *, export: str | None = None) -> Advice:
     """How to reach ``peak``/mean at ``hosts`` equal hosts; ``export`` names the proxy to come.
 
     ``export`` is one of ``EXPORTS``, for a team whose proxy shall one day place as Python does
-    now, or None. Cost: up to some seconds, for every choice is built and tried. Raises
+    now, or None. Cost: up to some seconds, because every choice is built and tried. Raises
     ``ConfigError`` for a peak of at most 1, hosts below 1 and an unknown proxy.
 
     >>> advice = advise(1.10, 10)
@@ -125,35 +125,35 @@ def advise(peak: float, hosts: int, *, export: str | None = None) -> Advice:
             option="export",
         )
     vnodes = vnodes_for(peak, hosts)
-    drafts = DRAFTERS[export](peak, hosts, vnodes)
-    found = [_measured(draft, peak, hosts) for draft in drafts]
+    candidates = DRAFTERS[export](peak, hosts, vnodes)
+    found = [_measured(candidate, peak, hosts) for candidate in candidates]
     # what reaches the peak first, then what leaves the others alone; sort() is stable, and half a
     # percent is what the measure cannot tell apart
     found.sort(key=lambda choice: (not choice.reaches, round(200 * (choice.collateral or 0.0))))
     return Advice(hosts, float(peak), export, 1 / (hosts + 1), tuple(found))
 
 
-def _measured(draft: Draft, peak: float, hosts: int) -> Choice:
+def _measured(candidate: Candidate, peak: float, hosts: int) -> Choice:
     moved = collateral = None
-    if draft.points <= _MEASURED and 2 * _KEYS * draft.cost <= _STEPS:
+    if candidate.points <= _MEASURED and 2 * _KEYS * candidate.cost <= _STEPS:
         # names of one length, as of a fleet; what moves does not depend on them but by chance
-        fleet = [(f"host-{number:05}", draft.weight) for number in range(hosts)]
-        before = Membership.of(fleet, draft.placement, **draft.options)
-        after = before.after(Change(add=[(f"host-{hosts:05}", draft.weight)]))
+        fleet = [(f"host-{number:05}", candidate.weight) for number in range(hosts)]
+        before = Membership.of(fleet, candidate.placement, **candidate.options)
+        after = before.after(Change(add=[(f"host-{hosts:05}", candidate.weight)]))
         ways = totals({b"key-%d" % i: 1 for i in range(_KEYS)}, [before.table, after.table])
         movers = sum(clients for (old, new), (clients, _) in ways.items() if old != new)
         moved = movers / _KEYS
         collateral = between_stayers(ways, before, after).client_share
-    elif "minimal_move" in module(draft.placement).GUARANTEES:
+    elif "minimal_move" in module(candidate.placement).GUARANTEES:
         moved, collateral = 1 / (hosts + 1), 0.0
     return Choice(
-        placement=draft.placement,
-        options=draft.options,
-        weight=draft.weight,
-        points=draft.points,
-        peak=draft.peak,
-        reaches=draft.peak <= peak,
+        placement=candidate.placement,
+        options=candidate.options,
+        weight=candidate.weight,
+        points=candidate.points,
+        peak=candidate.peak,
+        reaches=candidate.peak <= peak,
         moved=moved,
         collateral=collateral,
-        why=draft.why,
+        why=candidate.why,
     )

@@ -12,9 +12,9 @@ from datetime import datetime, timedelta, timezone
 from itertools import pairwise
 from typing import BinaryIO
 
-from hashring.analysis._faults import Faults
 from hashring.analysis._formats import show
 from hashring.analysis._sources import CutOffError, LogError, blocks, count_lines, open_log
+from hashring.analysis.bad_lines import Faults
 from hashring.analysis.logs import Clients
 from hashring.errors import ConfigError
 from hashring.keys import Key, key_bytes
@@ -39,7 +39,7 @@ _MONTHS = {  # strptime would take the words of the locale
 class Arrivals:
     """Requests in the order of time: request i is of client ``clients[who[i]]`` at ``at[i]``.
 
-    ``at`` is in seconds since the epoch, ascending. ``log`` says what was read, where it was.
+    ``at`` is in seconds since the epoch, ascending. ``log`` describes what was read.
 
     >>> some = Arrivals.of([(7.0, "bob"), (5.0, "ann"), (9.5, "bob")])
     >>> list(some), some.seconds
@@ -55,7 +55,7 @@ class Arrivals:
     def of(cls, requests: Iterable[tuple[float, Key]], log: Clients | None = None) -> Arrivals:
         """The arrivals of (seconds, client ID) in any order; those of one time stay in theirs.
 
-        Cost: one sort. Raises ``InvalidKeyError`` for what is no client ID.
+        Cost: one sort. Raises ``InvalidKeyError`` for a value that is not a client ID.
         """
         numbers: dict[bytes, int] = {}
         at, who = array("d"), array("L")
@@ -124,7 +124,7 @@ class _Reading:
 
     def __init__(self) -> None:
         self.lines = self.used = 0
-        self.faults = Faults()
+        self.bad_lines = Faults()
         self.warnings: list[str] = []
         self.minutes: dict[tuple[bytes, bytes], float | None] = {}
 
@@ -149,7 +149,7 @@ class _Reading:
         ]
         lines = count_lines(block)
         if len(found) != lines:
-            self.faults.look(block, self._client, self.lines - before, name, "combined", None)
+            self.bad_lines.look(block, self._client, self.lines - before, name, "combined", None)
         self.lines += lines
         self.used += len(found)
         return found
@@ -171,7 +171,7 @@ class _Reading:
 
     def log(self, names: list[str], arrivals: Arrivals) -> Clients:
         """What was read, as the other reports say it."""
-        kinds = self.faults.kinds()
+        kinds = self.bad_lines.kinds()
         line, source = (kinds[0].first, kinds[0].source) if kinds else (None, None)
         return Clients(
             counts=arrivals.counts,

@@ -13,7 +13,7 @@ __all__ = ["STAND_IN_SECRET", "Change"]
 
 STAND_IN_SECRET = b"stands for a secret nobody has to tell"
 """For the plan of a new secret: which clients it moves differs from secret to secret, how many does
-not, so nobody has to type a real one."""
+not, so that no real secret has to be typed."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Change:
 
     ``add`` takes hosts as a ring does; a name given twice is a ``DuplicateHostError`` at once. One
     that ``remove`` has twice leaves once.
-    ``new_secret`` says that the ring gets another ``key_secret``.
+    ``new_secret``: the ring gets another ``key_secret``.
 
     >>> Change(add=["d"], remove=("b",), weights={"c": 2}).apply(["a", "b", "c"])
     (Host('a'), Host('c', 2.0), Host('d'))

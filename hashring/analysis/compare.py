@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
-from hashring.analysis._tally import Totals, moved, step, sums, totals
+from hashring.analysis._counting import Totals, moved, step, sums, totals
 from hashring.analysis.change import Change
 from hashring.analysis.comparison import Candidate, Comparison, Loss
 from hashring.analysis.membership import Membership
@@ -57,7 +57,7 @@ def compare(
     """
     settled = as_hosts(hosts)
     if not settled:
-        raise ConfigError("there is no host to place anybody on: name at least one", option="hosts")
+        raise ConfigError("there is no host to place clients on: name at least one", option="hosts")
     later = None if change is None else change.apply(settled)
     wanted = [_named(one) for one in placements]
     weights = {host.name: host.weight for host in settled}
@@ -96,7 +96,7 @@ def _named(placement: Named) -> tuple[str, dict[str, Any]]:
 def _memberships(
     hosts: tuple[Host, ...], later: tuple[Host, ...] | None, name: str, options: dict[str, Any]
 ) -> tuple[Membership, Membership | None] | Candidate:
-    """The placement before and after, or the candidate that says why there is none."""
+    """The placement before and after, or the candidate with the reason why there is none."""
     try:
         before = Membership.of(hosts, name, **options)
         return before, None if later is None else Membership.of(later, name, **options)

@@ -6,20 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hashring.analysis._tally import Moved
+from hashring.analysis._counting import Moved
 from hashring.analysis.balance import Balance
 from hashring.analysis.reports import Report
-from hashring.analysis.sheets import Sheet, named, percent
+from hashring.analysis.tables import ReportTable, named, percent
 
 __all__ = ["Candidate", "Comparison", "Loss"]
 
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """What the death of one host does, before anybody takes it out of the configuration.
+    """The effect of the death of one host, before it is removed from the configuration.
 
     ``heirs`` are the hosts that take any of its clients. ``largest_heir_share`` is the part of its
-    requests that the largest heir takes, ``surge`` what that heir then serves as a multiple of
+    requests that the largest successor takes, ``surge`` what that host then serves as a multiple of
     what it served (None where it served nothing).
     ``collateral`` are the clients of other hosts that move as well.
     """
@@ -76,21 +76,23 @@ class Comparison(Report):
     even_surge: float | None
     candidates: tuple[Candidate, ...]
 
-    def sheets(self) -> tuple[Sheet, ...]:
+    def tables(self) -> tuple[ReportTable, ...]:
         """Balance and change; the death of a host; fingerprints; what could not be placed."""
         made = [_change_sheet(self)]
         if self.lost is not None:
             made.append(_loss_sheet(self))
         marks = tuple((c.label, c.fingerprint) for c in self.candidates if c.fingerprint)
         if marks:
-            made.append(Sheet("Fingerprints", ("placement", "fingerprint"), marks, left=2))
+            made.append(ReportTable("Fingerprints", ("placement", "fingerprint"), marks, left=2))
         refused = [(c.label, c.refusal) for c in self.candidates if c.refusal is not None]
         if refused:
-            made.append(Sheet("Not possible here", ("placement", "why"), tuple(refused), left=2))
+            made.append(
+                ReportTable("Not possible here", ("placement", "why"), tuple(refused), left=2)
+            )
         return tuple(made)
 
     def sentence(self) -> str:
-        """Which placements move nobody between hosts that stay, and which is the most even."""
+        """Which placements move no client between hosts that stay, and which is the most even."""
         able = [c for c in self.candidates if c.request_balance is not None]
         if not able:
             return "None of these placements can place these hosts."
@@ -105,7 +107,7 @@ class Comparison(Report):
         return f"{text}; between hosts that stay, no client moves with {', '.join(calm)}."
 
 
-def _change_sheet(report: Comparison) -> Sheet:
+def _change_sheet(report: Comparison) -> ReportTable:
     changes = report.minimum is not None
     heads: tuple[str, ...] = ("placement", "peak/mean", "CoV")
     rows: list[tuple[str, ...]] = []
@@ -125,17 +127,19 @@ def _change_sheet(report: Comparison) -> Sheet:
             )
         rows.append(row)
     if changes:
-        heads += ("after", "moved", "stayers")
+        heads += ("peak/mean after", "moved", "unnecessary")
         rows.append(
             ("theoretical minimum", "1.000", "0.0 %", "1.000", percent(report.minimum), "0.0 %")
         )
     note = "peak/mean and CoV: of the requests"
     if changes:
-        note += "; moved: of the clients; stayers: of those, between hosts that stay"
-    return Sheet("Balance and change" if changes else "Balance", heads, tuple(rows), note=note)
+        note += "; moved: of the clients; unnecessary: of those, between hosts that stay"
+    return ReportTable(
+        "Balance and change" if changes else "Balance", heads, tuple(rows), note=note
+    )
 
 
-def _loss_sheet(report: Comparison) -> Sheet:
+def _loss_sheet(report: Comparison) -> ReportTable:
     rows = tuple(
         (
             one.label,
@@ -149,8 +153,8 @@ def _loss_sheet(report: Comparison) -> Sheet:
         if one.loss is not None
     )
     note = (
-        f"takes: of its requests, the largest heir; surge: what that heir then serves (evenly: "
+        f"takes: of its requests, the largest successor; surge: its load afterwards (evenly: "
         f"{report.even_surge:.2f} x); others: of the clients, those of other hosts that move too"
     )
     heads = ("placement", "heirs", "largest", "takes", "surge", "others")
-    return Sheet(f"When {named(report.lost)} dies", heads, rows, note=note)
+    return ReportTable(f"When {named(report.lost)} dies", heads, rows, note=note)

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, BinaryIO
 
-from hashring.analysis._faults import BadLines, Faults
 from hashring.analysis._formats import FORMATS, Reader, json_fields, reader, show
 from hashring.analysis._sources import (
     CUT_OFF,
@@ -20,6 +19,7 @@ from hashring.analysis._sources import (
     open_log,
     peek,
 )
+from hashring.analysis.bad_lines import BadLines, Faults
 from hashring.errors import ConfigError
 
 __all__ = ["BadLines", "Clients", "LogError", "read_clients"]
@@ -34,8 +34,8 @@ class Clients:
 
     ``counts`` maps the bytes of a client to its requests. ``used + unreadable == lines``; each
     used line is one request. ``first_unreadable`` is a line number, from 1, in the source
-    ``first_unreadable_in``, and ``kinds`` says so for each kind of unreadable line. ``warnings``
-    say which source broke off early.
+    ``first_unreadable_in``, and ``kinds`` does so for each kind of unreadable line. ``warnings``
+    name the sources that ended early.
 
     >>> Clients({b"ann": 3, b"bob": 1}, "ids", lines=4, used=4).to_dict()["clients"]
     2
@@ -81,8 +81,8 @@ def read_clients(
 
     ``format`` is ``combined`` (the common format too; the client is the first field), ``jsonl``
     (the client is the field ``key``, dots go deeper), ``ids`` (a line is a client) or ``auto``,
-    which looks at the first 1,000 lines. gzip is known by its first bytes. ``progress`` hears how
-    many bytes were read. Cost: one pass, about 1 us a line; memory for the distinct clients.
+    which looks at the first 1,000 lines. gzip is known by its first bytes. ``progress`` is given
+    the number of bytes read. Cost: one pass, about 1 us a line; memory for the distinct clients.
 
     Raises ``LogError`` for a source that is missing, empty, binary or without a readable line,
     ``ConfigError`` for options that do not fit together.
@@ -94,10 +94,10 @@ def read_clients(
     """
     names = [os.fspath(source) for source in sources]
     _check(names, format, key)
-    tally = _Tally(format, key)
+    counts = _Tally(format, key)
     for name in names:
-        tally.read(name, blocks(open_log(name, stdin, progress)))
-    return tally.clients(tuple(names))
+        counts.read(name, blocks(open_log(name, stdin, progress)))
+    return counts.clients(tuple(names))
 
 
 def _check(names: list[str], format: str, key: str | None) -> None:
@@ -126,7 +126,7 @@ class _Tally:
         self.key = key
         self.counts: Counter[bytes] = Counter()
         self.lines = self.used = 0
-        self.faults = Faults()
+        self.bad_lines = Faults()
         self.warnings: list[str] = []
 
     def read(self, name: str, lines: Iterator[bytes]) -> None:
@@ -153,14 +153,14 @@ class _Tally:
         clients = read(block)
         lines = count_lines(block)
         if len(clients) != lines:
-            self.faults.look(block, read, self.lines - offset, name, self.format, self.key)
+            self.bad_lines.look(block, read, self.lines - offset, name, self.format, self.key)
         self.counts.update(clients)
         self.lines += lines
         self.used += len(clients)
 
     def clients(self, sources: tuple[str, ...]) -> Clients:
         """The result, frozen."""
-        kinds = self.faults.kinds()
+        kinds = self.bad_lines.kinds()
         line, source = (kinds[0].first, kinds[0].source) if kinds else (None, None)
         return Clients(
             counts=dict(self.counts),

@@ -41,7 +41,7 @@ class Membership:
         return cls(settled, recipe(placement, **options)(settled), placement, options)
 
     def recipe(self) -> Recipe:
-        """How its placement makes tables, anew; ``ConfigError`` where only a table was given."""
+        """The function by which its placement makes tables; ``ConfigError`` for a bare table."""
         if self.placement is None:
             raise ConfigError(
                 "this membership was made from a table alone: make it with Membership.of, which "

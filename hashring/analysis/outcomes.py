@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from hashring.analysis.reports import Report
 from hashring.analysis.scenarios import Scenario, Service
-from hashring.analysis.sheets import Sheet, percent
+from hashring.analysis.tables import ReportTable, percent
 
 __all__ = ["Outcome", "Simulation"]
 
@@ -63,9 +63,9 @@ class Simulation(Report):
     bin_seconds: float
     outcomes: tuple[Outcome, ...]
 
-    def sheets(self) -> tuple[Sheet, ...]:
+    def tables(self) -> tuple[ReportTable, ...]:
         """Sessions and load, a line for each scenario."""
-        return _sheets(self)
+        return _tables(self)
 
     def sentence(self) -> str:
         """The best and the worst for sessions."""
@@ -77,12 +77,12 @@ class Simulation(Report):
         )
 
 
-def _sheets(report: Simulation) -> tuple[Sheet, ...]:
+def _tables(report: Simulation) -> tuple[ReportTable, ...]:
     """Sessions, then load: a line for each scenario."""
     return _sessions(report), _load(report)
 
 
-def _sessions(report: Simulation) -> Sheet:
+def _sessions(report: Simulation) -> ReportTable:
     rows = tuple(
         (
             outcome.scenario.name,
@@ -99,10 +99,10 @@ def _sessions(report: Simulation) -> Sheet:
         "when a request goes to another host than the one before. switches: such requests."
     )
     heads = ("scenario", "sessions", "broken", "", "switches", "")
-    return Sheet("Sessions", heads, rows, note=note)
+    return ReportTable("Sessions", heads, rows, note=note)
 
 
-def _load(report: Simulation) -> Sheet:
+def _load(report: Simulation) -> ReportTable:
     rows = tuple(
         (
             outcome.scenario.name,
@@ -117,4 +117,4 @@ def _load(report: Simulation) -> Sheet:
         "In flight on one host: the most at any time, and what 99 % of the requests found at "
         f"most. A request's time is a model: {report.service}."
     )
-    return Sheet("Load", ("scenario", "peak", "99 %", "overflow", "pinned"), rows, note=note)
+    return ReportTable("Load", ("scenario", "peak", "99 %", "overflow", "pinned"), rows, note=note)

@@ -13,7 +13,7 @@ from html import escape
 from hashring.analysis._formats import show
 from hashring.analysis.plots import Picture, pictures, svg
 from hashring.analysis.reports import Report
-from hashring.analysis.sheets import Sheet
+from hashring.analysis.tables import ReportTable
 from hashring.ring import HashRing, RingTable
 
 __all__ = ["page"]
@@ -73,7 +73,7 @@ def page(
         f'<h1>{_text(title)}</h1><p class="lead">{_text(report.sentence())}</p>',
         _facts(facts),
         *(_figure(picture, number) for number, picture in enumerate(drawn)),
-        *(_table(sheet) for sheet in report.sheets()),
+        *(_table(table) for table in report.tables()),
         f"<footer>{_text(footer)}</footer>" if footer else "",
         "</body></html>",
     ]
@@ -98,17 +98,17 @@ def _figure(picture: Picture, number: int) -> str:
     return f"<figure>{_SIZE.sub(head, svg(picture, f'picture-{number}'), count=1)}</figure>"
 
 
-def _table(sheet: Sheet) -> str:
-    heads = "".join(_cell("th", head, i < sheet.left) for i, head in enumerate(sheet.heads))
+def _table(table: ReportTable) -> str:
+    heads = "".join(_cell("th", head, i < table.left) for i, head in enumerate(table.heads))
     rows = "".join(
-        ('<tr class="strong">' if number in sheet.strong else "<tr>")
-        + "".join(_cell("td", cell, i < sheet.left) for i, cell in enumerate(row))
+        ('<tr class="strong">' if number in table.strong else "<tr>")
+        + "".join(_cell("td", cell, i < table.left) for i, cell in enumerate(row))
         + "</tr>"
-        for number, row in enumerate(sheet.rows)
+        for number, row in enumerate(table.rows)
     )
-    note = f'<p class="note">{_text(sheet.note)}</p>' if sheet.note else ""
-    table = f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
-    return f'<h2>{_text(sheet.title)}</h2><div class="wide" tabindex="0">{table}</div>{note}'
+    note = f'<p class="note">{_text(table.note)}</p>' if table.note else ""
+    html = f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
+    return f'<h2>{_text(table.title)}</h2><div class="wide" tabindex="0">{html}</div>{note}'
 
 
 def _cell(tag: str, text: str, left: bool) -> str:

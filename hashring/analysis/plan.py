@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from hashring.analysis._tally import Moved, Totals, moved, step, sums, totals
+from hashring.analysis._counting import Moved, Totals, moved, step, sums, totals
 from hashring.analysis.balance import Balance
 from hashring.analysis.change import Change
 from hashring.analysis.membership import Membership

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hashring.analysis._counting import Moved
 from hashring.analysis._formats import show
-from hashring.analysis._tally import Moved
 from hashring.analysis.balance import Balance
 from hashring.analysis.reports import Report
-from hashring.analysis.sheets import Sheet, named, percent
+from hashring.analysis.tables import ReportTable, named, percent
 
 __all__ = [
     "Flow",
@@ -100,9 +100,9 @@ class Plan(Report):
     fingerprint_after: str
     steps: tuple[Step, ...] = ()
 
-    def sheets(self) -> tuple[Sheet, ...]:
+    def tables(self) -> tuple[ReportTable, ...]:
         """What moves, the hosts, the flows and the steps."""
-        return _sheets(self)
+        return _tables(self)
 
     def sentence(self) -> str:
         """What happens to the sessions, in one sentence."""
@@ -134,7 +134,7 @@ def _named(host: str | None) -> str:
     return "the fallback" if host is None else show(host)
 
 
-def _sheets(report: Plan) -> tuple[Sheet, ...]:
+def _tables(report: Plan) -> tuple[ReportTable, ...]:
     """What moves, the hosts, the flows where something moves, the steps where there are any."""
     made = [comparison(report), host_sheet(report)]
     made += [flow_sheet(report, _FLOWS)] if report.flows else []
@@ -142,7 +142,7 @@ def _sheets(report: Plan) -> tuple[Sheet, ...]:
     return tuple(made)
 
 
-def comparison(report: Plan, placement: str = "this placement") -> Sheet:
+def comparison(report: Plan, placement: str = "this placement") -> ReportTable:
     """What moves, beside the least that must and what ``hash % n`` would move."""
     least = percent(report.minimum)
     rows = [
@@ -154,7 +154,7 @@ def comparison(report: Plan, placement: str = "this placement") -> Sheet:
     rows.append(("theoretical minimum", "", least, "", least))
     if report.modulo is not None:
         rows.append(("hash % n", *_moved(report.modulo)))
-    return Sheet(
+    return ReportTable(
         "What moves", ("", "clients", "", "requests", ""), tuple(rows), strong=frozenset({0})
     )
 
@@ -168,9 +168,18 @@ def _moved(moved: Moved) -> tuple[str, str, str, str]:
     )
 
 
-def host_sheet(report: Plan) -> Sheet:
+def host_sheet(report: Plan) -> ReportTable:
     """Each host before and after."""
-    heads = ("host", "weight", "clients", "after", "requests", "after", "share", "after")
+    heads = (
+        "host",
+        "weight",
+        "clients",
+        "clients after",
+        "requests",
+        "requests after",
+        "share",
+        "share after",
+    )
     rows = tuple(
         (
             named(host.host),
@@ -184,7 +193,7 @@ def host_sheet(report: Plan) -> Sheet:
         )
         for host in report.hosts
     )
-    return Sheet("Hosts before and after", heads, rows)
+    return ReportTable("Hosts before and after", heads, rows)
 
 
 def weight(host: HostPlan) -> str:
@@ -195,7 +204,7 @@ def weight(host: HostPlan) -> str:
     return f"{before:g} -> {after:g}"
 
 
-def flow_sheet(report: Plan, most: int, width: int = 60) -> Sheet:
+def flow_sheet(report: Plan, most: int, width: int = 60) -> ReportTable:
     """Who gives clients to whom: the ``most`` largest flows, names in ``width`` characters."""
     exact = () if report.arc is None else ("of all keys",)
     rows = tuple(
@@ -210,10 +219,12 @@ def flow_sheet(report: Plan, most: int, width: int = 60) -> Sheet:
     )
     hidden = len(report.flows) - most
     note = f"... and {hidden:,} smaller flows" if hidden > 0 else ""
-    return Sheet("Flows", ("from", "to", "clients", "requests", *exact), rows, left=2, note=note)
+    return ReportTable(
+        "Flows", ("from", "to", "clients", "requests", *exact), rows, left=2, note=note
+    )
 
 
-def step_sheet(report: Plan, width: int = 30) -> Sheet:
+def step_sheet(report: Plan, width: int = 30) -> ReportTable:
     """What moves in each step, and the peak after it."""
     heads = ("step", "clients", "moved", "stayers", "so far", "minimum", "peak/mean")
     rows = tuple(
@@ -229,7 +240,7 @@ def step_sheet(report: Plan, width: int = 30) -> Sheet:
         for number, step in enumerate(report.steps, 1)
     )
     note = (
-        "stayers: between hosts that stay; so far: moved at least once; "
+        "unnecessary: between hosts that stay; so far: moved at least once; "
         "peak/mean: of the requests, after the step"
     )
-    return Sheet("Step by step", heads, rows, note=note)
+    return ReportTable("Step by step", heads, rows, note=note)

@@ -1,4 +1,4 @@
-"""What do all reports share?  Plain dicts, tables, one sentence, and a rich rendering of these."""
+"""What all reports have: plain dicts, tables, one sentence, and a rich rendering of these."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from hashring.analysis.sheets import Sheet
+from hashring.analysis.tables import ReportTable
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -27,14 +27,14 @@ class Report(ABC):
         return asdict(self)  # type: ignore[call-overload, no-any-return]  # each is a dataclass
 
     @abstractmethod
-    def sheets(self) -> tuple[Sheet, ...]:
+    def tables(self) -> tuple[ReportTable, ...]:
         """The report as tables of text."""
 
     @abstractmethod
     def sentence(self) -> str:
-        """What the report says, in one sentence."""
+        """The result of the report, in one sentence."""
 
     def __rich__(self) -> Group:
-        from hashring.analysis._rich import rendered
+        from hashring.analysis._rich import render
 
-        return rendered(self.sheets(), self.sentence())
+        return render(self.tables(), self.sentence())

@@ -12,7 +12,7 @@ from hashring.errors import ConfigError
 __all__ = ["sample_log"]
 
 # Only ``Random.random()`` is promised to give the same floats in every Python version, and only
-# + and / round alike on every platform; so no shuffle(), no choice(), no power and no logarithm.
+# + and / round the same way on every platform: so no shuffle(), choice(), power or logarithm.
 
 _DAY = 86_400  # the log covers one day, in seconds
 _MAX_CLIENTS = 1 << 24  # as many as the addresses below tell apart
@@ -91,5 +91,5 @@ def _address(client: int) -> str:
     if rest == 0 and index < len(_V4_NETS) * _V4_HOSTS:
         net, host = divmod(index, _V4_HOSTS)
         return f"{_V4_NETS[net]}.{1 + host * 101 % _V4_HOSTS}"  # 101 is prime to 254: each once
-    # 40503 is odd, so it permutes 0 .. 65535: neighbours in rank are no neighbours in the net
+    # 40503 is odd, so it permutes 0 .. 65535: neighbours in rank are not neighbours in the network
     return f"2001:db8:{client * 40503 % 65536:x}:{1 + (client >> 16):x}::{1 + client % 9}"

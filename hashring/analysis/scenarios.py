@@ -24,7 +24,7 @@ class Scenario:
 
     ``remembers``: a pin or token names the client's last host for as long as its session lives.
     ``drain``: for how many seconds a host that is to leave keeps its known clients first (that
-    needs ``remembers``: nobody else can tell known clients from new ones). ``load_factor`` and
+    needs ``remembers``: only memory distinguishes known clients from new ones). ``load_factor`` and
     ``load_floor`` bound the requests in flight, as ``LoadBalancer`` does.
     """
 

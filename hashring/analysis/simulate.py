@@ -36,7 +36,7 @@ def simulate(
     ``LoadBalancer`` with a clock that the log drives: a request takes a lease when it arrives and
     gives it back when its service time is over. The hosts have no queue: a service time does not
     grow with load, so for a log of a quiet day a longer one stands for more traffic. ``progress``
-    hears of requests done. Cost: some 8 us a request and scenario.
+    is called with the requests done. Cost: some 8 us a request and scenario.
 
     Raises ``ConfigError`` for what cannot be, and what the changes themselves raise.
 

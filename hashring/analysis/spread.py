@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from heapq import nsmallest
 
+from hashring.analysis._counting import sums, totals
 from hashring.analysis._formats import show
-from hashring.analysis._tally import sums, totals
 from hashring.analysis.balance import Balance
 from hashring.analysis.membership import Membership
 from hashring.analysis.reports import Report
-from hashring.analysis.sheets import Sheet, named, percent
+from hashring.analysis.tables import ReportTable, named, percent
 from hashring.analysis.theory import share_band
 
 __all__ = ["Balance", "HostSpread", "HotClient", "Spread", "spread"]
@@ -56,8 +56,8 @@ class Spread(Report):
     ``unrouted_clients`` are those that the placement does not hash: the fallback serves them.
     ``chi2`` is Pearson's statistic of the clients against the fair shares. A fair placement has
     n - 1 of it by chance alone, so ``placement_variance = (chi2 - (n - 1)) / K`` for K clients is
-    the squared coefficient of variation that is the placement's own; below 0 it cannot be told
-    from 0.
+    the squared coefficient of variation that is the placement's own; below 0 it is not
+    different from 0.
     """
 
     clients: int
@@ -95,7 +95,7 @@ class Spread(Report):
             f"{percent(busiest.request_share)} of all where {percent(busiest.fair)} is fair."
         )
 
-    def sheets(self) -> tuple[Sheet, ...]:
+    def tables(self) -> tuple[ReportTable, ...]:
         """Hosts, balance and hottest clients."""
         return _host_sheet(self), _balance_sheet(self), _hottest_sheet(self)
 
@@ -133,7 +133,7 @@ def _hosts(
     membership: Membership, found: Mapping[str | None, tuple[int, int]]
 ) -> tuple[HostSpread, ...]:
     fair, arcs, bands = membership.fair(), membership.arcs(), _bands(membership)
-    # shares are of what the placement routes, or nobody could reach a fair share
+    # shares are of what the placement routes, else no host could reach a fair share
     routed_clients = sum(n for host, (n, _) in found.items() if host is not None) or 1
     routed_requests = sum(n for host, (_, n) in found.items() if host is not None) or 1
     return tuple(
@@ -186,7 +186,7 @@ def _hottest(
     )
 
 
-def _host_sheet(report: Spread) -> Sheet:
+def _host_sheet(report: Spread) -> ReportTable:
     exact = report.arc_balance is not None
     heads = ("host", "weight", "clients", "requests", "share", "fair")
     rows = tuple(
@@ -202,14 +202,14 @@ def _host_sheet(report: Spread) -> Sheet:
         for host in report.hosts
     )
     note = "arc: of all possible keys; band: where 99 % of such hosts are" if exact else ""
-    return Sheet("Hosts", (*heads, *(("arc", "band") if exact else ())), rows, note=note)
+    return ReportTable("Hosts", (*heads, *(("arc", "band") if exact else ())), rows, note=note)
 
 
 def _range(band: tuple[float, float] | None) -> str:
     return "" if band is None else f"{100 * band[0]:.1f} - {percent(band[1])}"
 
 
-def _balance_sheet(report: Spread) -> Sheet:
+def _balance_sheet(report: Spread) -> ReportTable:
     lines = [("clients", report.client_balance), ("requests", report.request_balance)]
     if report.arc_balance is not None:
         lines.append(("arcs", report.arc_balance))
@@ -218,12 +218,12 @@ def _balance_sheet(report: Spread) -> Sheet:
         f"Of the clients' CoV, {percent(report.placement_cov)} is the placement's own; "
         "the rest is chance, as with dice."
     )
-    return Sheet("Balance", ("", "peak/mean", "CoV", "Gini"), rows, note=own)
+    return ReportTable("Balance", ("", "peak/mean", "CoV", "Gini"), rows, note=own)
 
 
-def _hottest_sheet(report: Spread) -> Sheet:
+def _hottest_sheet(report: Spread) -> ReportTable:
     rows = tuple(
         (show(hot.client), named(hot.host), f"{hot.requests:,}", percent(hot.share))
         for hot in report.hottest
     )
-    return Sheet("Hottest clients", ("client", "host", "requests", "share"), rows, left=2)
+    return ReportTable("Hottest clients", ("client", "host", "requests", "share"), rows, left=2)

@@ -17,7 +17,7 @@ __all__ = ["CONFIDENCE", "beta_cdf", "beta_quantile", "expected_cov", "share_ban
 CONFIDENCE = 0.99
 """Of a hundred hosts one is outside by luck: seldom enough to look at each that is."""
 
-_TINY = 1e-300  # Lentz's method needs a stand-in for 0 that is no zero
+_TINY = 1e-300  # Lentz's method needs a stand-in for 0 that is not zero
 _EXACT = 1e-13  # where the continued fraction ends: far below what a plot or a table shows
 
 
@@ -64,7 +64,7 @@ def beta_quantile(p: float, a: float, b: float) -> float:
     """
     mean = a / (a + b)
     spread = math.sqrt(mean * (1 - mean) / (a + b + 1))
-    # twelve standard deviations hold every p that a float tells from 0 and 1 but for tiny a
+    # twelve standard deviations hold every p that is not 0 or 1 as a float, except for tiny a
     low, high = max(0.0, mean - 12 * spread), min(1.0, mean + 12 * spread)
     low = low if beta_cdf(low, a, b) <= p else 0.0
     high = high if beta_cdf(high, a, b) >= p else 1.0

@@ -97,8 +97,8 @@ def hosts(gateway: AdminClient, as_json: bool) -> None:
 def _host_table(listed: list[dict[str, Any]], width: int) -> RenderableType:
     from rich.text import Text
 
-    from hashring.analysis._rich import table as sheet_table
-    from hashring.analysis.sheets import Sheet, named
+    from hashring.analysis._rich import rich_table
+    from hashring.analysis.tables import ReportTable, named
 
     rows = tuple(
         (
@@ -114,7 +114,7 @@ def _host_table(listed: list[dict[str, Any]], width: int) -> RenderableType:
         for host in listed
     )
     heads = ("host", "state", "share", "in flight", "ok", "failed", "latency", "weight")
-    table = sheet_table(Sheet("hosts", heads, rows, left=2), width)
+    table = rich_table(ReportTable("hosts", heads, rows, left=2), width)
     for row, host in zip(table.rows, listed, strict=True):
         row.style = _STYLES.get(host["state"], "")
     notes = [note for host in listed for note in _notes(host)]

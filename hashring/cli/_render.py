@@ -13,9 +13,8 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from hashring.analysis._rich import grid
-from hashring.analysis._rich import table as sheet_table
-from hashring.analysis.sheets import named
+from hashring.analysis._rich import grid, rich_table
+from hashring.analysis.tables import named
 from hashring.text import printable
 
 if TYPE_CHECKING:
@@ -118,9 +117,9 @@ def print_report(title: str, about: Sequence[str | Text], report: Report) -> Non
         for line in about:
             out.print(line)
         out.print()
-        for part in report.sheets():
+        for part in report.tables():
             out.print(part.title, style="bold")
-            out.print(sheet_table(part, out.width))
+            out.print(rich_table(part, out.width))
             if part.note:
                 out.print(part.note, style="dim")
             out.print()

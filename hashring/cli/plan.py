@@ -108,7 +108,7 @@ _NEW_SECRET = (
 
 
 def _print(out: Console, report: Plan, placement: str, new_secret: bool) -> None:
-    from hashring.analysis._rich import table as sheet_table
+    from hashring.analysis._rich import rich_table
     from hashring.analysis.planned import comparison, flow_sheet, step_sheet
     from hashring.cli._render import legend
 
@@ -116,17 +116,17 @@ def _print(out: Console, report: Plan, placement: str, new_secret: bool) -> None
     out.print(legend(out, "requests after"))
     out.print()
     if report.flows:
-        out.print(sheet_table(flow_sheet(report, _FLOWS, out.width // 4), out.width))
+        out.print(rich_table(flow_sheet(report, _FLOWS, out.width // 4), out.width))
         hidden = len(report.flows) - _FLOWS
         if hidden > 0:
             out.print(f"... and {hidden:,} smaller flows: --json has them all", style="dim")
         out.print()
     if report.steps:
         steps = step_sheet(report, max(12, out.width - 62))  # what the numbers leave
-        out.print(sheet_table(steps, out.width))
+        out.print(rich_table(steps, out.width))
         out.print(steps.note, style="dim")
         out.print()
-    out.print(sheet_table(comparison(report, placement), out.width))
+    out.print(rich_table(comparison(report, placement), out.width))
     out.print()
     after = "another, by the secret" if new_secret else report.fingerprint_after
     out.print(f"fingerprint {report.fingerprint} -> {after}", style="dim")
@@ -138,7 +138,7 @@ def _print(out: Console, report: Plan, placement: str, new_secret: bool) -> None
 
 def _hosts(out: Console, report: Plan) -> Table:
     from hashring.analysis.planned import weight
-    from hashring.analysis.sheets import percent
+    from hashring.analysis.tables import percent
     from hashring.cli._render import Bar, HostRow, arrow, host_table
 
     clients, requests = (len(f"{n:,}") for n in (report.clients, report.requests))

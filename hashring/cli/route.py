@@ -70,7 +70,7 @@ def _routes(keys: list[bytes], membership: Membership) -> list[dict[str, Any]]:
 
 
 def _list(routes: list[dict[str, Any]]) -> None:
-    from hashring.analysis.sheets import named
+    from hashring.analysis.tables import named
 
     shown = [printable(route["key"]) for route in routes]
     width = max(map(len, shown))
@@ -79,7 +79,7 @@ def _list(routes: list[dict[str, Any]]) -> None:
 
 
 def _explain(routes: list[dict[str, Any]], fingerprint: str) -> None:
-    from hashring.analysis.sheets import named
+    from hashring.analysis.tables import named
     from hashring.cli._render import page
 
     with page() as out:

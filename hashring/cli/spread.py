@@ -85,7 +85,7 @@ def _print(out: Console, report: Spread) -> None:
 
 
 def _hosts(out: Console, report: Spread) -> Table:
-    from hashring.analysis.sheets import percent
+    from hashring.analysis.tables import percent
     from hashring.cli._render import Bar, HostRow, host_table
 
     exact = report.arc_balance is not None
@@ -106,8 +106,8 @@ def _hosts(out: Console, report: Spread) -> Table:
 
 
 def _balance(out: Console, report: Spread) -> Table:
-    from hashring.analysis._rich import table as sheet_table
-    from hashring.analysis.sheets import Sheet, percent
+    from hashring.analysis._rich import rich_table
+    from hashring.analysis.tables import ReportTable, percent
 
     balances = [("clients", report.client_balance), ("requests", report.request_balance)]
     if report.arc_balance is not None:
@@ -117,11 +117,11 @@ def _balance(out: Console, report: Spread) -> Table:
         for name, balance in balances
     )
     heads = ("", "peak/mean", "coefficient of variation", "Gini")
-    return sheet_table(Sheet("balance", heads, rows), out.width)
+    return rich_table(ReportTable("balance", heads, rows), out.width)
 
 
 def _theory(report: Spread) -> str:
-    from hashring.analysis.sheets import percent
+    from hashring.analysis.tables import percent
 
     text = f"of the clients' variation {percent(report.placement_cov)} is the placement's own"
     bands = [host.band for host in report.hosts if host.band is not None]
@@ -134,7 +134,7 @@ def _theory(report: Spread) -> str:
 
 def _hottest(out: Console, report: Spread) -> Table:
     from hashring.analysis._rich import grid
-    from hashring.analysis.sheets import named, percent
+    from hashring.analysis.tables import named, percent
 
     table = grid(["  hottest clients", "requests", "share"])
     table.add_column("host", overflow="fold")

@@ -80,7 +80,7 @@ def test_rings_move_no_one_else_between_hosts_that_stay_and_the_others_do() -> N
     assert report.even_surge == pytest.approx(4 / 3)
 
 
-def test_an_heir_surges_by_what_it_takes() -> None:
+def test_a_successor_surges_by_what_it_takes() -> None:
     report = compare(COUNTS, list("abcd"), placements=["jump"], lose="d")
     (jump,) = report.candidates
     assert jump.loss is not None
@@ -97,7 +97,7 @@ def test_a_placement_that_cannot_place_these_hosts_is_listed_with_its_reason() -
     assert ring.refusal is None
     assert nginx.refusal
     assert nginx.request_balance is None
-    assert any("Not possible" in sheet.title for sheet in report.sheets())
+    assert any("Not possible" in table.title for table in report.tables())
     none = compare(COUNTS, {"a": 0.5}, placements=["nginx-consistent"])
     assert none.sentence() == "None of these placements can place these hosts."
 

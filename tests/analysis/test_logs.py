@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hashring.analysis import LogError, read_clients
-from hashring.analysis._faults import fault
 from hashring.analysis._formats import show
 from hashring.analysis._sources import MAX_LINE, TOO_LONG, blocks
+from hashring.analysis.bad_lines import fault
 from hashring.errors import ConfigError
 
 REAL = Path(__file__).resolve().parents[3] / "shared/data/access.log.gz"
@@ -318,7 +318,7 @@ def test_options_that_do_not_fit_are_refused() -> None:
             read_clients(sources, **options)  # type: ignore[arg-type]  # only format and key are given
 
 
-def test_progress_hears_of_every_byte(tmp_path: Path) -> None:
+def test_progress_counts_every_byte(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_bytes(ANN * 10_000)
     heard: list[int] = []

@@ -74,8 +74,8 @@ def test_a_page_is_alone_and_holds_the_whole_report() -> None:
     )
     text = " ".join(seen.words)
     assert report.sentence() in text
-    for sheet in report.sheets():
-        for row in sheet.rows:
+    for table in report.tables():
+        for row in table.rows:
             for cell in row:
                 assert cell.strip() in text
     assert {"svg", "table", "figure"} <= seen.tags

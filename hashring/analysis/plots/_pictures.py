@@ -38,7 +38,7 @@ __all__ = ["Picture", "kind_of", "pictures", "save", "svg"]
 _KINDS = (".png", ".svg", ".pdf")
 _DPI = {"png": 150, "svg": 100, "pdf": 150}  # sharp; an SVG has dots only in a large ring
 # An SVG inside a page needs neither prolog nor name spaces, which are addresses; what matplotlib
-# says about itself (metadata) is full of them.
+# adds as metadata is full of them.
 _OUTSIDE = re.compile(r"<\?xml.*?\?>|<!DOCTYPE.*?>|<metadata>.*?</metadata>", re.DOTALL)
 _NAMESPACES = re.compile(r'\s+xmlns(:\w+)?="[^"]*"')
 
@@ -108,7 +108,7 @@ def save(picture: Picture, path: str | Path) -> None:
 
 
 def kind_of(path: str | Path) -> str:
-    """The kind of picture that the name of a file says; ``ConfigError`` for another.
+    """The kind of picture that the name of a file means; ``ConfigError`` for another.
 
     >>> kind_of("out.SVG")
     'svg'

@@ -7,7 +7,7 @@ from importlib import import_module
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
-from hashring.analysis.sheets import named
+from hashring.analysis.tables import named
 from hashring.errors import requires_extra
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def need_matplotlib() -> None:
 
 
 def figure(width: float = WIDTH, height: float = 4.0) -> Figure:
-    """A figure of so many inches, without pyplot: nothing to close, no global state.
+    """A figure of a size in inches, without pyplot: nothing to close, no global state.
 
     >>> figure(height=2).get_size_inches().tolist()
     [5.2, 2.0]
@@ -71,9 +71,9 @@ def ink_on(background: str) -> str:
 
 
 def host_labels(names: Iterable[str | None], limit: int = NAME) -> dict[str | None, str]:
-    """Each name as a label of at most ``limit`` characters that tells it from the others.
+    """Each name as a label of at most ``limit`` characters that differs from the others.
 
-    Of long names that would read alike, what they share goes first, for it tells nothing.
+    Of long names, the part that they share is cut first, because it distinguishes nothing.
 
     >>> names = [f"ip-10-0-12-{i}.eu-central-1.compute.internal" for i in range(3)]
     >>> list(host_labels(names).values())

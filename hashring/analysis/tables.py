@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 from hashring.analysis._formats import show
 
-__all__ = ["Sheet", "named", "percent"]
+__all__ = ["ReportTable", "named", "percent"]
 
 
 @dataclass(frozen=True, slots=True)
-class Sheet:
+class ReportTable:
     """A table: the first ``left`` columns are text, the others numbers. Cells are safe to show.
 
     ``strong`` are the numbers of the rows that matter most.
 
-    >>> Sheet("hosts", ("host", "share"), (("web1", "50.0 %"),)).rows[0]
+    >>> ReportTable("hosts", ("host", "share"), (("web1", "50.0 %"),)).rows[0]
     ('web1', '50.0 %')
     """
 

@@ -15,13 +15,13 @@ from hashring.ring.layout import (
     vnodes_for_peak,
 )
 
-__all__ = ["DRAFTERS", "EXPORTS", "Draft", "vnodes_for"]
+__all__ = ["DRAFTERS", "EXPORTS", "Candidate", "vnodes_for"]
 
 _MAGLEV_SIZES = (65_537, 655_373, 5_000_011)  # primes: Envoy's default, ten times, its limit
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class Candidate:
     placement: str
     options: Mapping[str, Any]
     points: int
@@ -31,7 +31,7 @@ class Draft:
     cost: float = 1.0  # of a look-up, in steps of 0.3 us: what decides whether it is tried
 
 
-Drafter: TypeAlias = Callable[[float, int, int], list[Draft]]
+Drafter: TypeAlias = Callable[[float, int, int], list[Candidate]]
 
 
 def vnodes_for(peak: float, hosts: int) -> int:
@@ -45,20 +45,20 @@ def vnodes_for(peak: float, hosts: int) -> int:
         return most
 
 
-def _ours(peak: float, hosts: int, vnodes: int) -> list[Draft]:
+def _ours(peak: float, hosts: int, vnodes: int) -> list[Candidate]:
     # k probes on V vnodes spread as V (2k - 1) vnodes do, down to a peak of k/(k-1): for a peak p
     # k = p/(p-1) is enough, and 1,024 is the most
     probes = min(max(2, math.ceil(peak / (peak - 1))), 1024)
     spread = expected_peak(16 * (2 * probes - 1), hosts)
     return [
-        Draft(
+        Candidate(
             "ring",
             {"vnodes": vnodes},
             vnodes * hosts,
             expected_peak(vnodes, hosts),
             "The default: any weights, 0.2 us a look-up at any size, a change costs what it moves.",
         ),
-        Draft(
+        Candidate(
             "multiprobe",
             {"probes": probes},
             16 * hosts,
@@ -66,7 +66,7 @@ def _ours(peak: float, hosts: int, vnodes: int) -> list[Draft]:
             f"A small table; each look-up is {probes:,} searches, about {0.2 * probes:,.0f} us.",
             cost=probes,
         ),
-        Draft(
+        Candidate(
             "rendezvous",
             {},
             0,
@@ -78,12 +78,12 @@ def _ours(peak: float, hosts: int, vnodes: int) -> list[Draft]:
     ]
 
 
-def _envoy(peak: float, hosts: int, vnodes: int) -> list[Draft]:
+def _envoy(peak: float, hosts: int, vnodes: int) -> list[Candidate]:
     points = vnodes * hosts
     slots = next((size for size in _MAGLEV_SIZES if _maglev_peak(size, hosts) <= peak), None)
     size = _MAGLEV_SIZES[-1] if slots is None else slots
     return [
-        Draft(
+        Candidate(
             "envoy-ring",
             {"minimum_ring_size": points},
             points,
@@ -91,7 +91,7 @@ def _envoy(peak: float, hosts: int, vnodes: int) -> list[Draft]:
             "Envoy spreads one number of points over however many hosts there are, so a host that "
             "comes takes points from all, and keys move between hosts that stay.",
         ),
-        Draft(
+        Candidate(
             "envoy-maglev",
             {"table_size": size},
             size,
@@ -107,11 +107,11 @@ def _maglev_peak(size: int, hosts: int) -> float:
     return math.ceil(size / hosts) * hosts / size
 
 
-def _nginx(peak: float, hosts: int, vnodes: int) -> list[Draft]:
+def _nginx(peak: float, hosts: int, vnodes: int) -> list[Candidate]:
     each = 160  # points a unit of weight, fixed in nginx
     weight = max(1, math.ceil(vnodes / each))
     return [
-        Draft(
+        Candidate(
             "nginx-consistent",
             {},
             each * weight * hosts,
@@ -120,7 +120,7 @@ def _nginx(peak: float, hosts: int, vnodes: int) -> list[Draft]:
             "way to more points.",
             weight=weight,
         ),
-        Draft(
+        Candidate(
             "nginx-hash",
             {},
             0,
@@ -130,22 +130,22 @@ def _nginx(peak: float, hosts: int, vnodes: int) -> list[Draft]:
     ]
 
 
-def _haproxy(peak: float, hosts: int, vnodes: int) -> list[Draft]:
+def _haproxy(peak: float, hosts: int, vnodes: int) -> list[Candidate]:
     # a key goes to the nearest node on either side, which makes shares more even than on a ring
-    # with as many points; but nodes follow the ids, which are no random numbers: over 4 to 38
+    # with as many points; but nodes follow the ids, which are not random numbers: over 4 to 38
     # hosts the mean peak was 1.33, 1.16, 1.09 at weight 2, 4, 16, where a ring has 1.33, 1.23, 1.11
     weight = min(256, max(1, math.ceil(vnodes / 16)))
     return [
-        Draft(
+        Candidate(
             "haproxy-consistent",
             {},
             16 * weight * hosts,
             expected_peak(16 * weight, hosts),
-            "HAProxy has 16 nodes a unit of weight (1 to 256), and is a little more even than "
+            "HAProxy has 16 nodes a unit of weight (1 to 256), and is slightly more even than "
             "this; state ids for the servers, or a line that is removed moves those below it.",
             weight=weight,
         ),
-        Draft(
+        Candidate(
             "haproxy-map",
             {},
             hosts,
