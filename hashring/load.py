@@ -154,9 +154,10 @@ class TrackedRequest:
         self.tracker = tracker
 
     def __del__(self) -> None:
-        load, tracker = self.load, self.tracker
+        load = getattr(self, "load", None)  # missing if __init__ was interrupted
         if load is None:
             return
+        tracker = self.tracker
         try:
             # a child process that drops its parent's lease has load objects of its own
             if tracker.loads.get(load.host.name) is load:

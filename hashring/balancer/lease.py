@@ -109,10 +109,10 @@ class Lease:
         try:
             self._has_begun = True
             self._flow.enter(self)
+            return self
         except BaseException:
             self._undo()
             raise
-        return self
 
     async def aacquire(self) -> Lease:
         """As ``acquire``, awaiting the store of pins where it must be awaited."""
@@ -123,10 +123,10 @@ class Lease:
         try:
             self._has_begun = True
             await self._flow.enter_async(self)
+            return self
         except BaseException:
             self._undo()
             raise
-        return self
 
     def _undo(self) -> None:
         """The lease has not begun after all, so it may begin again."""
