@@ -34,7 +34,7 @@ def exact_shares(table: Table) -> list[float] | None:
         case CircleTable():
             # a label is None only while hosts are down
             index = cast("Index[str]", table._index)
-            return list(shares(index, table.hosts).values())
+            return list(shares(index.vnodes(), index.labels, table.hosts, index.bits).values())
         case MaglevTable():
             slots = Counter(table._slots)
             return [slots[code] / len(table._slots) for code in range(len(table.hosts))]

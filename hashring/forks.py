@@ -1,4 +1,4 @@
-"""What does a forked worker inherit?  No turn of its siblings, no lock that nobody frees."""
+"""What a forked worker must not inherit: turns of its siblings, and locks that stay taken."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from contextlib import ExitStack
 from typing import Protocol
 from weakref import WeakSet
 
-__all__ = ["Forked", "watch"]
-
 
 class Forked(Protocol):
-    """What wants to know that it lives in a new process."""
+    """An object that is notified after a fork."""
 
     def after_fork(self) -> None:
         """Called in the child, while it has one thread."""
@@ -30,7 +28,7 @@ def watch(forked: Forked) -> None:
 
 
 def _in_child() -> None:
-    with ExitStack() as all_of_them:  # whatever one raises: a warning may be made an error
+    with ExitStack() as all_of_them:  # all are called, also where one raises
         for forked in list(_watched):
             all_of_them.callback(forked.after_fork)
 

@@ -1,40 +1,53 @@
-"""What is a host?  A name that never changes, a weight, and where to connect."""
+"""Hosts: a name that never changes, a weight, and an address to connect to."""
 
 from __future__ import annotations
 
 import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from types import MappingProxyType
-from typing import Any, TypeAlias
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, NoReturn, TypeAlias
 
 from hashring.errors import ConfigError, DuplicateHostError, InvalidWeightError
+from hashring.net import is_ip
 from hashring.validators import is_int
 
-__all__ = [
-    "Host",
-    "HostLike",
-    "HostsLike",
-    "as_host",
-    "as_hosts",
-    "as_names",
-    "as_weight",
-    "total_weight",
-]
-
-_NO_META: Mapping[str, Any] = MappingProxyType({})
 _FIELDS = ("name", "weight", "address", "id", "guid", "meta")
+_LOWEST_PORT = 1024  # of those that an int beside a host's name is taken for
+_HIGHEST_PORT = 65535
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+class ReadOnlyDict(dict[str, Any]):
+    """A dict that refuses changes. ``copy``, ``pickle``, ``json`` and ``asdict`` take it.
+
+    >>> ReadOnlyDict(zone="a")["zone"]
+    'a'
+    """
+
+    __slots__ = ()
+
+    def _refuse(self, *_args: Any, **_options: Any) -> NoReturn:
+        raise TypeError("meta of a host is read only: make another Host")
+
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    clear = pop = popitem = setdefault = update = _refuse
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (dict(self),)
+
+
+_NO_META = ReadOnlyDict()
+
+
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Host:
     """One place that can serve: ``name`` is its identity, ``address`` is where to connect.
 
     Two hosts are equal when their names are; an address, a weight or meta may change without
-    changing who the host is. ``weight`` is relative capacity, finite and above 0. ``id`` and
-    ``guid`` are what HAProxy calls so. Raises ``ConfigError`` for a bad name,
-    ``InvalidWeightError`` for a bad weight.
+    making it another host. ``weight`` is relative capacity, finite and above 0. ``id`` and
+    ``guid`` are those of HAProxy's ``server`` lines. A subclass is a frozen dataclass with
+    ``eq=False``; its fields count in ``same`` and survive copies. Raises ``ConfigError`` for a bad
+    field, ``InvalidWeightError`` for a bad weight.
 
     >>> Host("web1", 2, address="10.0.0.1:80")
     Host('web1', 2.0, address='10.0.0.1:80')
@@ -51,11 +64,11 @@ class Host:
 
     def __post_init__(self) -> None:
         _check_name(self.name)
-        put = object.__setattr__  # the documented way to settle fields of a frozen dataclass
-        put(self, "name", str.__str__(self.name))  # plain, whatever a subclass makes of it
+        put = object.__setattr__  # the documented way to set fields of a frozen dataclass
+        put(self, "name", str.__str__(self.name))  # a plain str also for a subclass of str
         put(self, "weight", as_weight(self.weight, self.name))
         put(self, "address", self.name if self.address is None else self.address)
-        put(self, "meta", MappingProxyType(dict(self.meta)) if self.meta else _NO_META)
+        put(self, "meta", _read_only(self.name, self.meta) if self.meta else _NO_META)
         if not isinstance(self.address, str) or not self.address:
             raise ConfigError(
                 f"host {self.name!r}: address must be a non-empty str, got {self.address!r}",
@@ -76,7 +89,10 @@ class Host:
         >>> Host("a").same(Host("a", 2))
         False
         """
-        return self is other or all(getattr(self, f) == getattr(other, f) for f in _FIELDS)
+        return self is other or (
+            type(self) is type(other)
+            and all(getattr(self, f.name) == getattr(other, f.name) for f in fields(self))
+        )
 
     def with_weight(self, weight: float) -> Host:
         """The same host with another weight.
@@ -112,23 +128,34 @@ class Host:
         return f"Host({', '.join(parts)})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # a mappingproxy has no pickle form, so meta travels as a dict
-        return _rebuild, (self.name, self.weight, self.address, self.id, self.guid, dict(self.meta))
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return _rebuild, (type(self), {**getattr(self, "__dict__", {}), **values})
+
+
+def _rebuild(kind: type[Host], values: Mapping[str, Any]) -> Host:
+    host = object.__new__(kind)
+    for name, value in values.items():
+        object.__setattr__(host, name, value)
+    return host
+
+
+def _read_only(name: str, meta: Any) -> ReadOnlyDict:
+    if not isinstance(meta, Mapping):
+        raise ConfigError(f"host {name!r}: meta must be a mapping, got {meta!r}", option="meta")
+    for key, value in meta.items():
+        try:
+            bool(value == value)  # an array compares by element
+        except Exception:
+            raise ConfigError(
+                f"host {name!r}: meta[{key!r}] is a {type(value).__name__}, which has no single "
+                "answer to ==: use a list or a tuple",
+                option="meta",
+            ) from None
+    return ReadOnlyDict(meta)
 
 
 HostLike: TypeAlias = str | tuple[str, float] | Host | Mapping[str, Any]
 HostsLike: TypeAlias = Iterable[HostLike] | Mapping[str, float]
-
-
-def _rebuild(
-    name: str,
-    weight: float,
-    address: str,
-    id: int | None,
-    guid: str | None,
-    meta: Mapping[str, Any],
-) -> Host:
-    return Host(name, weight, address=address, id=id, guid=guid, meta=meta)
 
 
 def _check_name(name: object) -> None:
@@ -143,9 +170,9 @@ def as_weight(weight: object, host: str) -> float:
 
     >>> as_weight(2, "web1")
     2.0
-    >>> as_weight(0, "web1")
+    >>> as_weight(-1, "web1")
     Traceback (most recent call last):
-    hashring.errors.InvalidWeightError: host 'web1': weight must be a finite number above 0, got 0
+    hashring.errors.InvalidWeightError: host 'web1': weight must be a finite number above 0, got -1
     """
     if not isinstance(weight, bool):
         try:
@@ -154,8 +181,10 @@ def as_weight(weight: object, host: str) -> float:
             value = math.nan
         if not isinstance(weight, (str, bytes)) and math.isfinite(value) and value > 0:
             return value
+    zero = weight == 0 and isinstance(weight, (int, float)) and not isinstance(weight, bool)
+    hint = ": to send a host no new clients, drain it" if zero else ""
     raise InvalidWeightError(
-        f"host {host!r}: weight must be a finite number above 0, got {weight!r}",
+        f"host {host!r}: weight must be a finite number above 0, got {weight!r}{hint}",
         host=host,
         weight=weight,
     )
@@ -188,11 +217,25 @@ def as_host(host: HostLike) -> Host:
     if isinstance(host, Mapping):
         return _from_fields(host)
     if isinstance(host, (tuple, list)) and len(host) == 2:
-        _check_name(host[0])
-        return Host(host[0], host[1])
+        name, weight = host
+        _check_name(name)
+        if _is_port(name, weight):
+            raise ConfigError(
+                f"({name!r}, {weight}) is an address and its port, or a name and its weight: write "
+                f"'{name}:{weight}' or Host({name!r}, {weight})"
+            )
+        return Host(name, weight)
     raise ConfigError(
         f"a host is a name, (name, weight), a Host or a mapping with 'name', got {host!r}"
     )
+
+
+def _is_port(name: str, number: object) -> bool:
+    """Whether ``(name, number)`` reads as ``(host, port)``, as clients of memcached write it."""
+    if not isinstance(number, int) or (":" in name and not is_ip(name)):
+        return False
+    lowest = 1 if is_ip(name) or name == "localhost" else _LOWEST_PORT
+    return lowest <= number <= _HIGHEST_PORT
 
 
 def _from_fields(fields: Mapping[str, Any]) -> Host:
@@ -207,8 +250,9 @@ def _from_fields(fields: Mapping[str, Any]) -> Host:
 def as_hosts(hosts: HostsLike) -> tuple[Host, ...]:
     """Hosts from any iterable of names, pairs, ``Host`` or field mappings, or name -> weight.
 
-    Keeps the given order. Raises ``ConfigError`` for a bare str or bytes and for what is no host,
-    ``DuplicateHostError`` when a name comes twice. Cost: O(n).
+    An object with ``weights``, such as a ``HashRing``, gives its hosts with their weights. Keeps
+    the given order. Raises ``ConfigError`` for a bare str or bytes and for anything that is not a
+    host, ``DuplicateHostError`` when a name is given twice. Cost: O(n).
 
     >>> as_hosts(["a", ("b", 2)]) == as_hosts({"a": 1, "b": 2})
     True
@@ -221,22 +265,25 @@ def as_hosts(hosts: HostsLike) -> tuple[Host, ...]:
         raise ConfigError(
             f"hosts must be a list of hosts, got the {kind} {hosts!r}: did you mean [{hosts!r}]?"
         )
+    weights = getattr(hosts, "weights", None)
+    if isinstance(weights, Mapping) and not isinstance(hosts, Mapping):
+        hosts = weights
     if isinstance(hosts, Host):
         raise ConfigError(f"hosts must be a list of hosts, got one Host: did you mean [{hosts!r}]?")
-    settled = tuple(_each(hosts))
+    found = tuple(_each(hosts))
     seen: set[str] = set()
-    for host in settled:
+    for host in found:
         if host.name in seen:
             raise DuplicateHostError(
                 host.name,
                 f"host {host.name!r} is given twice: a name is an identity, so give it once",
             )
         seen.add(host.name)
-    return settled
+    return found
 
 
 def as_names(hosts: Iterable[str | Host], option: str) -> frozenset[str]:
-    """The names of several hosts; a bare str, bytes or ``Host`` is a ``ConfigError``.
+    """The names of several hosts; ``ConfigError`` for a bare str, bytes or ``Host``.
 
     >>> sorted(as_names([Host("a"), "b"], "exclude"))
     ['a', 'b']
@@ -245,7 +292,10 @@ def as_names(hosts: Iterable[str | Host], option: str) -> frozenset[str]:
         raise ConfigError(
             f"{option} takes several names, got {hosts!r}: did you mean [{hosts!r}]?", option=option
         )
-    return frozenset(host.name if isinstance(host, Host) else host for host in hosts)
+    try:
+        return frozenset(host.name if isinstance(host, Host) else host for host in hosts)
+    except TypeError:  # not iterable, or an element that cannot be hashed
+        raise ConfigError(f"{option} takes names of hosts, got {hosts!r}", option=option) from None
 
 
 def _each(hosts: HostsLike) -> Iterator[Host]:

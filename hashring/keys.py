@@ -1,4 +1,4 @@
-"""Client ID -> bytes -> position: the one place that says what a key is."""
+"""Client ID -> bytes -> position: the one definition of a key."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ from hashring.validators import SEED
 if TYPE_CHECKING:
     from uuid import UUID
 
-__all__ = ["Key", "KeyedHash", "check_seed", "key_bytes", "position", "text_bytes"]
-
 Key: TypeAlias = "str | bytes | int | UUID"
 """What can identify a client: str, bytes, int from -2^63 to 2^64-1, or UUID."""
 
@@ -26,9 +24,9 @@ _SHOWN = Repr()  # short, and safe with what has no repr
 _SHOWN.maxother = _SHOWN.maxstring = 60
 _SHORTEST_SECRET = 16  # 128 random bits cannot be guessed
 _HINTS = {
-    "bool": "a truth value identifies nobody",
+    "bool": "a truth value is not an ID",
     "NoneType": "without a client ID, call pick() with no argument",
-    "float": "its text is not stable: use str(x) of your own choice",
+    "float": "its text is not stable: choose one, such as str(x)",
     "bytearray": "use bytes(x)",
     "memoryview": "use bytes(x)",
 }
@@ -56,7 +54,7 @@ def key_bytes(key: Key) -> bytes:
     (b'\\xc3\\xa9', b'-7', b'x')
     >>> key_bytes(True)
     Traceback (most recent call last):
-    hashring.errors.InvalidKeyError: a key cannot be bool (True): a truth value identifies nobody
+    hashring.errors.InvalidKeyError: a key cannot be bool (True): a truth value is not an ID
     """
     if isinstance(key, str):
         return text_bytes(key)
@@ -99,12 +97,12 @@ def check_seed(seed: object) -> int:
 
 
 class KeyedHash:
-    """Bytes -> position under a secret, for client IDs that strangers choose.
+    """Bytes -> position under a secret, for client IDs that untrusted clients choose.
 
-    Whoever knows the hash of a ring can find thousands of IDs of one host in a second. Here a key
+    With the hash of a ring known, thousands of IDs of one host are found in a second. Here a key
     stands at the first 32 bits, big-endian, of blake2b with the secret as its key, the seed as
-    its salt (16 bytes, little-endian) and ``hashring key 1`` as its person. ``check`` tells
-    secrets apart and gives nothing away: it is keyed too, under another person. The secret itself
+    its salt (16 bytes, little-endian) and ``hashring key 1`` as its person. ``check`` distinguishes
+    secrets without revealing them: it is keyed too, under another person. The secret itself
     is not kept, and no repr, pickle or error shows it.
 
     ``secret`` is 16 to 64 random bytes: below 16 it can be guessed, and blake2b takes at most 64.
@@ -125,7 +123,7 @@ class KeyedHash:
 
     def __call__(self, data: bytes) -> int:
         """Where ``data`` stands: an int from 0 to 2^32-1."""
-        state = self._start.copy()  # a third faster than to set the key up anew
+        state = self._start.copy()  # a third faster than to set up the key again
         state.update(data)
         return int.from_bytes(state.digest(), "big")
 

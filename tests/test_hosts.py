@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
+import json
 import pickle
-from collections.abc import Callable
-from dataclasses import FrozenInstanceError
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import FrozenInstanceError, asdict, dataclass
+from typing import Any, ClassVar
 
 import pytest
 
@@ -214,3 +215,82 @@ def test_a_name_comes_once(hosts: Any) -> None:
     with pytest.raises(DuplicateHostError, match="'a'") as caught:
         as_hosts(hosts)
     assert caught.value.name == "a"
+
+
+@dataclass(frozen=True, eq=False)
+class Zoned(Host):
+    """A host with a field of its own."""
+
+    zone: str = ""
+
+
+@pytest.mark.parametrize(
+    "how", [copy.copy, copy.deepcopy, lambda host: pickle.loads(pickle.dumps(host))]
+)
+def test_a_subclass_survives_copies(how: Callable[[Host], Host]) -> None:
+    host = Zoned("a", 2, zone="eu", meta={"x": 1})
+    twin = how(host)
+    assert isinstance(twin, Zoned)
+    assert twin.same(host)
+    assert not twin.same(Zoned("a", 2, zone="us", meta={"x": 1}))
+    assert not Host("a").same(Zoned("a"))
+    assert host.with_weight(3).zone == "eu"  # type: ignore[attr-defined]  # a Zoned
+
+
+def test_a_host_is_plain_data_for_asdict_and_json() -> None:
+    data = asdict(FULL)
+    assert json.loads(json.dumps(data)) == data
+    assert Host(**data).same(FULL)
+
+
+@pytest.mark.parametrize(
+    "pair", [("10.0.0.1", 80), ("::1", 11211), ("localhost", 443), ("cache1", 11211)]
+)
+def test_an_address_with_its_port_is_not_a_weight(pair: tuple[str, int]) -> None:
+    with pytest.raises(ConfigError, match="an address and its port, or a name and its weight"):
+        as_host(pair)
+
+
+@pytest.mark.parametrize(
+    "pair", [("web1", 2), ("cache1", 11211.0), ("10.0.0.1:80", 2048), ("web1", 70_000)]
+)
+def test_a_name_with_a_weight_stays_one(pair: tuple[str, float]) -> None:
+    assert (as_host(pair).name, as_host(pair).weight) == pair
+
+
+def test_weight_0_names_the_drain() -> None:
+    with pytest.raises(InvalidWeightError, match="drain it"):
+        Host("a", 0)
+
+
+class Array:
+    """Compares by element, as arrays do."""
+
+    def __eq__(self, other: object) -> Any:
+        return Ambiguous()
+
+    __hash__ = None  # type: ignore[assignment]  # as arrays
+
+
+class Ambiguous:
+    def __bool__(self) -> bool:
+        raise ValueError("the truth value of an array is ambiguous")
+
+
+@pytest.mark.parametrize(
+    "meta", [{"vector": Array()}, 7, "zone", [1]], ids=["array", "int", "str", "list"]
+)
+def test_meta_that_cannot_be_compared_is_refused(meta: Any) -> None:
+    with pytest.raises(ConfigError, match="meta") as caught:
+        Host("a", meta=meta)
+    assert caught.value.option == "meta"
+
+
+def test_an_object_with_weights_gives_its_hosts_with_them() -> None:
+    class Pool:
+        weights: ClassVar[dict[str, float]] = {"a": 1.0, "b": 5.0}
+
+        def __iter__(self) -> Iterator[str]:
+            return iter(self.weights)
+
+    assert [host.weight for host in as_hosts(Pool())] == [1.0, 5.0]

@@ -85,8 +85,8 @@ def test_an_enum_of_text_is_its_text() -> None:
 @pytest.mark.parametrize(
     ("key", "kind", "hint"),
     [
-        (True, "bool", "identifies nobody"),
-        (False, "bool", "identifies nobody"),
+        (True, "bool", "is not an ID"),
+        (False, "bool", "is not an ID"),
         (None, "NoneType", "no argument"),
         (1.0, "float", r"str\("),
         (bytearray(b"x"), "bytearray", r"bytes\("),

@@ -11,13 +11,20 @@ from typing import Any, Final, NamedTuple
 from mmh3 import mmh3_32_uintdigest
 from sortedcontainers import SortedList
 
-from hashring.errors import ConfigError, DuplicateHostError, NoHostsError, UnknownHostError
+from hashring.errors import (
+    ConfigError,
+    DuplicateHostError,
+    InvalidKeyError,
+    NoHostsError,
+    UnknownHostError,
+)
 from hashring.hosts import Host, HostLike, HostsLike, as_host, as_hosts, as_weight
 from hashring.keys import Key, KeyedHash, check_same_secret, check_seed
 from hashring.ring import layout
-from hashring.ring.arcs import Diff
+from hashring.ring.arcs import Diff, ranges, shares
 from hashring.ring.index import Index
 from hashring.ring.table import RingTable
+from hashring.validators import COUNT
 
 _BULK_FRACTION = 16  # to add more than a 16th of the vnodes one by one takes longer than to merge
 
@@ -76,7 +83,10 @@ class HashRing:
         self._vnodes_each: Final = layout.check_vnodes(vnodes)
         self._seed: Final = check_seed(seed)
         keyed = None if key_secret is None else KeyedHash(key_secret, seed)
-        self._start(_State(RingTable.build({}, vnodes=vnodes, seed=seed, keyed=keyed), {}))
+        empty = RingTable.build({}, vnodes=vnodes, seed=seed, keyed=keyed)
+        if isinstance(hosts, HashRing):
+            _check_same_options(hosts.table, empty)
+        self._start(_State(empty, {}))
         self.set_hosts(hosts)
 
     def _start(self, state: _State) -> None:
@@ -153,14 +163,13 @@ class HashRing:
         >>> ring.hosts
         ('b', 'c')
         """
-        given = hosts.weights if isinstance(hosts, HashRing) else hosts
-        weights = {host.name: host.weight for host in as_hosts(given)}
+        weights = {host.name: host.weight for host in as_hosts(hosts)}
         state = self._state
         self._publish(state, weights, {**state.weights, **weights})
 
     def _known(self, host: str | Host) -> str:
         name = host.name if isinstance(host, Host) else host
-        if name not in self._state.weights:
+        if name not in self:
             raise UnknownHostError(name, known=self.hosts)
         return name
 
@@ -234,14 +243,13 @@ class HashRing:
     def lookup_n(self, key: Key, n: int) -> list[str]:
         """The first min(n, hosts) hosts in ring order from ``key``: owner, then successors.
 
-        Raises ``ValueError`` for n below 1 and ``NoHostsError`` on an empty ring.
+        Raises ``ConfigError`` for n that is not a whole number above 0, and ``NoHostsError`` on an
+        empty ring.
 
         >>> HashRing(["a", "b"]).lookup_n("x", 5)
         ['a', 'b']
         """
-        if n < 1:
-            raise ValueError(f"n must be at least 1, got {n!r}")
-        found = list(islice(self.walk(key), n))
+        found = list(islice(self.walk(key), COUNT(n, "n")))
         if not found:
             raise NoHostsError("the ring is empty: add a host first")
         return found
@@ -252,6 +260,11 @@ class HashRing:
         >>> HashRing(["a", "b"]).lookup_many(["x", "y"])
         ['a', 'b']
         """
+        if isinstance(keys, (str, bytes)):
+            raise InvalidKeyError(
+                f"lookup_many takes several keys, got {keys!r}: did you mean [{keys!r}]?",
+                key_type=type(keys).__name__,
+            )
         lookup = self._state.table.lookup
         found = [lookup(key) for key in keys]
         if None in found[:1]:
@@ -329,7 +342,17 @@ class HashRing:
         >>> HashRing(["a"], vnodes=2).vnode_list()
         [(116815667, 'a'), (720152692, 'a')]
         """
-        return self._state.table.vnode_list()
+        table, vnodes = self._ordered()
+        labels = table.index.labels
+        return [(position, labels[code]) for position, code in layout.unpack(vnodes)]
+
+    def _ordered(self) -> tuple[RingTable, list[int]]:
+        """The table and its vnodes in ring order: the SortedList's, unless they change now."""
+        state, vnodes = self._state, self._vnodes
+        found = [] if vnodes is None else list(vnodes)
+        if vnodes is None or self._state is not state or self._vnodes is not vnodes:
+            found = state.table.index.vnodes()
+        return state.table, found
 
     def shares(self) -> dict[str, float]:
         """name -> fraction of all keys, by exact arcs, summing to 1. Cost: O(V).
@@ -337,12 +360,26 @@ class HashRing:
         >>> HashRing(["a"]).shares()
         {'a': 1.0}
         """
-        return self._state.table.shares()
+        table, vnodes = self._ordered()
+        return shares(vnodes, table.index.labels, table.hosts, layout.BITS)
+
+    def ranges(self, host: str | Host) -> list[tuple[int, int]]:
+        """The positions that ``host`` owns, as (first, last), both inclusive, ascending.
+
+        Adjacent arcs are one; the arc that wraps is two. Cost: O(V), 20 ns each, and O(log V) for
+        each vnode of the host. Raises ``UnknownHostError``.
+
+        >>> HashRing(["a", "b"], vnodes=1).ranges("b")
+        [(720152693, 2461118074)]
+        """
+        table, vnodes = self._ordered()
+        name = host.name if isinstance(host, Host) else host
+        return ranges(vnodes, table.own_vnodes(name), layout.BITS)
 
     def diff(self, other: HashRing | RingTable) -> Diff:
-        """What moves from this ring to ``other``: ``moved`` and ``flows``, exact. Cost: O(V).
+        """What moves from this ring to ``other``: ``moved``, ``flows`` and ``ranges``, exact.
 
-        Raises ``ConfigError`` for rings of different seeds or secrets.
+        Cost: O(V log V). Raises ``ConfigError`` for rings of different seeds or secrets.
 
         >>> HashRing(["a", "b"]).diff(HashRing(["b"])).flows.keys()
         dict_keys([('a', 'b')])
@@ -427,7 +464,8 @@ class HashRing:
         return len(self._state.weights)
 
     def __contains__(self, host: object) -> bool:
-        return (host.name if isinstance(host, Host) else host) in self._state.weights
+        name = host.name if isinstance(host, Host) else host
+        return isinstance(name, str) and name in self._state.weights
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.hosts)
@@ -469,6 +507,22 @@ class HashRing:
         for probe in {(p + step) % (1 << layout.BITS) for p in places for step in (-1, 0, 1)}:
             owner = vnodes[bisect_left(places, probe) % len(vnodes)][1]
             assert labels[index.find(probe)] == owner
+
+
+def _check_same_options(given: RingTable, made: RingTable) -> None:
+    """Refuse to make a ring of another one that would place keys differently."""
+    for option, had, gets in (
+        ("vnodes", given.vnodes, made.vnodes),
+        ("seed", given.seed, made.seed),
+        ("key_secret", given.key_check, made.key_check),
+    ):
+        if had != gets:
+            values = "" if option == "key_secret" else f" ({had}, not {gets})"
+            raise ConfigError(
+                f"HashRing(ring) would place keys by another {option} than this ring has{values}: "
+                "use ring.copy(), or HashRing(ring.weights, ...) for a ring with other options",
+                option=option,
+            )
 
 
 def _restored(kind: type[HashRing], data: dict[str, Any]) -> HashRing:

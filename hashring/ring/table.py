@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mmh3 import mmh3_32_uintdigest
 
-from hashring.errors import ConfigError
-from hashring.hosts import as_names
+from hashring.errors import ConfigError, UnknownHostError
+from hashring.hosts import Host, as_names
 from hashring.keys import Key, KeyedHash, key_bytes
 from hashring.ring import layout
-from hashring.ring.arcs import Diff, diff, shares
+from hashring.ring.arcs import Diff, diff, ranges, shares
 from hashring.ring.index import Index
 from hashring.ring.layout import CODE_BITS, CODE_MASK
 
@@ -239,7 +239,21 @@ class RingTable:
 
     def shares(self) -> dict[str, float]:
         """The fraction of the circle that each host owns, by exact arcs. Cost: O(V)."""
-        return shares(self.index, self.hosts)
+        return shares(self.index.vnodes(), self.index.labels, self.hosts, layout.BITS)
+
+    def ranges(self, host: str | Host) -> list[tuple[int, int]]:
+        """The positions of ``host`` as (first, last), both inclusive, ascending.
+
+        Cost: O(its vnodes * log V). Raises ``UnknownHostError``.
+        """
+        name = host.name if isinstance(host, Host) else host
+        return ranges(self.index.packed[:-1], self.own_vnodes(name), layout.BITS)
+
+    def own_vnodes(self, name: str) -> list[int]:
+        """The packed vnodes of a host, in no order. Raises ``UnknownHostError``."""
+        if not isinstance(name, str) or name not in self.counts:
+            raise UnknownHostError(name, known=self.hosts)
+        return self._packed(name, 0, self.counts[name], self.index.labels.index(name))
 
     def diff(self, other: RingTable) -> Diff:
         """What moves from this table to ``other``, by exact arcs. Cost: O(V).

@@ -1,7 +1,10 @@
-"""What is too much, and what happens then?  The ring says why, and is as it was."""
+"""Limits and wrong arguments: the error names the reason and the ring is unchanged."""
 
 from __future__ import annotations
 
+import copy
+import pickle
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,9 +14,11 @@ from hashring.errors import (
     ConfigError,
     DuplicateHostError,
     HashringError,
+    InvalidKeyError,
     InvalidWeightError,
     UnknownHostError,
 )
+from hashring.hosts import Host
 from hashring.ring import HashRing
 from hashring.ring.layout import check_total, vnode_count, vnode_positions
 from tests.ring.inputs import KEYS, state
@@ -199,3 +204,79 @@ def test_two_thousand_hosts() -> None:
 
 def test_the_errors_of_a_ring_are_hashrings() -> None:
     assert all(issubclass(error, (HashringError, OSError)) for _, _, error in MUTATIONS)
+
+
+def test_several_keys_are_not_one_text() -> None:
+    ring = HashRing(["a"])
+    for keys in ("abc", b"abc"):
+        with pytest.raises(InvalidKeyError, match="did you mean"):
+            ring.lookup_many(keys)
+
+
+@pytest.mark.parametrize("n", [0, -1, 1.5, True, "2", None, float("inf"), [1]], ids=repr)
+def test_a_number_of_hosts_is_a_whole_number_above_0(n: Any) -> None:
+    with pytest.raises(ConfigError, match="n must be"):
+        HashRing(["a"]).lookup_n("x", n)
+
+
+def test_a_host_is_removed_and_weighed_by_itself() -> None:
+    ring = HashRing(["a", "b"])
+    ring.set_weight(Host("a"), 3)
+    assert ring.weights["a"] == 3
+    ring.remove(Host("a"))
+    assert ring.hosts == ("b",)
+
+
+@pytest.mark.parametrize("name", [["a"], {"a": 1}, None, 7], ids=repr)
+def test_what_is_not_a_name_is_unknown(name: Any) -> None:
+    ring = HashRing(["a"])
+    assert name not in ring
+    with pytest.raises(UnknownHostError):
+        ring.remove(name)
+    with pytest.raises(ConfigError):
+        ring.table.without([["x"]])  # type: ignore[list-item]  # this is what is refused
+
+
+def test_a_ring_of_a_ring_keeps_its_weights_and_never_changes_options() -> None:
+    ring = HashRing({"a": 1, "b": 5}, vnodes=64, seed=9)
+    assert HashRing(ring, vnodes=64, seed=9) == ring
+    options: dict[str, dict[str, Any]] = {"vnodes": {"seed": 9}, "seed": {"vnodes": 64}}
+    for option, others in options.items():
+        with pytest.raises(ConfigError, match=r"ring\.copy\(\)") as caught:
+            HashRing(ring, **others)
+        assert caught.value.option == option
+    keyed = HashRing(["a"], key_secret=b"sixteen or more random bytes")
+    with pytest.raises(ConfigError) as caught:
+        HashRing(keyed)
+    assert caught.value.option == "key_secret"
+    other = HashRing()
+    other.set_hosts(ring)
+    assert dict(other.weights) == {"a": 1.0, "b": 5.0}
+
+
+class Named(HashRing):
+    """A ring with more to it."""
+
+    label = "none"
+
+
+@pytest.mark.parametrize(
+    "how", [copy.copy, copy.deepcopy, HashRing.copy, lambda r: pickle.loads(pickle.dumps(r))]
+)
+def test_a_subclass_survives_copies(how: Callable[[HashRing], HashRing]) -> None:
+    ring = Named({"a": 1, "b": 2}, vnodes=8, seed=3)
+    ring.label = "mine"
+    twin = how(ring)
+    assert isinstance(twin, Named)
+    assert twin == ring
+    assert twin.label == "mine"
+    twin.add("c")
+    assert "c" not in ring
+    twin._check()
+    ring._check()
+
+
+def test_rings_and_hosts_can_be_referenced_weakly() -> None:
+    ring, host = HashRing(["a"]), Host("a")
+    assert weakref.ref(ring)() is ring
+    assert weakref.ref(host)() is host
