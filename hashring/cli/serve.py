@@ -17,7 +17,7 @@ from hashring.text import plural, printable
 
 if TYPE_CHECKING:
     from hashring.config import Settings
-    from hashring.gateway.served import Served
+    from hashring.gateway import Gateway
 
 _NAMES = {
     "pool.hosts": "--hosts",
@@ -110,8 +110,7 @@ def _show(settings: Settings) -> None:
 
 
 def _serve(settings: Settings, read: Callable[[], Settings], file: str | None) -> None:
-    from hashring.gateway import run
-    from hashring.gateway.reload import Reloadable
+    from hashring.gateway import Gateway, run
 
     _log_to_stderr()
     tokens, gateway = settings.tokens, settings.gateway
@@ -120,7 +119,7 @@ def _serve(settings: Settings, read: Callable[[], Settings], file: str | None) -
             "no token secret is set (tokens.secret_file), so one is made for this run: all tokens "
             "end with it, and other gateways do not accept them"
         )
-    live = Reloadable(settings, read, _watched(settings, file))
+    live = Gateway.from_settings(settings, read, _watched(settings, file))
     try:
         run(
             live,
@@ -144,7 +143,7 @@ def _watched(settings: Settings, file: str | None) -> list[str]:
     return [each for each in named if each]
 
 
-def _started(live: Served, listen: str, admin: str | None) -> None:
+def _started(live: Gateway, listen: str, admin: str | None) -> None:
     log = logging.getLogger("hashring")
     log.info(
         "serving %s at http://%s (%s)", plural(len(live.lb), "host"), listen, live.lb.fingerprint

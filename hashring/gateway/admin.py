@@ -7,8 +7,8 @@ import re
 from typing import Any
 
 from hashring.gateway.api import Api, ApiError, state
+from hashring.gateway.app import Gateway
 from hashring.gateway.asgi import Receive, Scope, Send
-from hashring.gateway.served import Served
 from hashring.net import is_loopback
 
 _LARGEST_BODY = 64 * 1024  # bytes of an action
@@ -29,7 +29,7 @@ def _is_local(host: str) -> bool:
 class Admin:
     """An ASGI application for clients on this machine."""
 
-    def __init__(self, gateway: Served) -> None:
+    def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
         self._api = Api(gateway)
 

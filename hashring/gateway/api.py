@@ -22,7 +22,7 @@ from hashring.balancer import Event, LoadBalancer
 from hashring.balancer.reports import Movement
 from hashring.discovery import Discovery
 from hashring.errors import ConfigError, HashringError, UnknownHostError
-from hashring.gateway.served import Served
+from hashring.gateway.app import Gateway
 from hashring.ring import RingTable
 from hashring.validators import SECONDS_OR_ZERO, TEXT
 
@@ -37,7 +37,7 @@ _OPERATOR = "operator"
 _log = logging.getLogger("hashring")
 
 
-def state(gateway: Served) -> dict[str, Any]:
+def state(gateway: Gateway) -> dict[str, Any]:
     """The contents of ``/state``, ready for JSON. Cost: O(hosts).
 
     >>> from hashring import LoadBalancer
@@ -67,7 +67,7 @@ def state(gateway: Served) -> dict[str, Any]:
     }
 
 
-def _placement(gateway: Served, table: Any) -> dict[str, Any] | None:
+def _placement(gateway: Gateway, table: Any) -> dict[str, Any] | None:
     """A placement's kind and options, without its secret, which would let a client choose."""
     if gateway.placement is None and table is None:
         return None
@@ -98,7 +98,7 @@ def _discovery(discovery: Discovery) -> dict[str, Any]:
     }
 
 
-def _host_state(gateway: Served, name: str) -> dict[str, Any]:
+def _host_state(gateway: Gateway, name: str) -> dict[str, Any]:
     """One host: its marks, drains and load."""
     lb = gateway.lb
     member = lb.snapshot.members[name]
@@ -130,7 +130,7 @@ class ApiError(Exception):
 class Api:
     """The resources under ``/v1`` of one gateway. Actions wait for no host and no client."""
 
-    def __init__(self, gateway: Served) -> None:
+    def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
         self._started = time.time()
         self._events: deque[dict[str, Any]] = deque(maxlen=_KEPT)

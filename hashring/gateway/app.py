@@ -1,26 +1,63 @@
-"""``Gateway``: the balancer as an ASGI application that sends each request to its host."""
+"""``Gateway``: the balancer as an ASGI application that sends each request to its host.
+
+Settings may change while it serves. Where only the hosts differ, the balancer takes the new ones,
+unless a source lists them. Any other change makes a second ``Generation``, which takes over marks
+and drains of the first; requests that have begun end where they are.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeAlias
 
 from hashring.affinity import Source, TokenAffinity, TrustedProxies
 from hashring.balancer import LoadBalancer
+from hashring.config import Settings
+from hashring.config.factory import update_hosts
 from hashring.config.settings import Limits, Timeouts
 from hashring.discovery import Discovery
+from hashring.errors import HashringError
 from hashring.gateway.access import AccessEntry, AccessLog
 from hashring.gateway.asgi import Receive, Scope, Send
-from hashring.gateway.parts import Parts
+from hashring.gateway.factory import (
+    build_generation,
+    carry_over,
+    keeps_hosts,
+    only_hosts_differ,
+    same_hosts,
+)
+from hashring.gateway.generation import Generation
 from hashring.gateway.proxy import ProxyRequest
 from hashring.gateway.request_timeouts import RequestTimeouts
 from hashring.gateway.upstream import Upstream
 from hashring.gateway.websocket import WebSocketTunnel
 from hashring.health import HealthMonitor
+from hashring.text import plural
+
+_LOOK = 0.5
+"""Seconds between two looks at the file: a change is taken at the second look that sees it, when
+writing has ended."""
+
+_AFTERMATH = 0.1  # seconds between two looks at whether an old gateway's requests are over
+
+_FIXED = {  # what the server takes when it begins
+    "gateway": ("listen", "admin", "shutdown_grace", "linger", "watch"),
+    "timeouts": ("head", "client_idle"),
+    "limits": ("head", "headers", "message"),
+}
+
+_log = logging.getLogger("hashring")
+
+Stamp: TypeAlias = tuple[tuple[int, int, int] | None, ...]
 
 
-class Gateway(Parts):
+class Gateway:
     """An ASGI application that sends each request to the host that ``lb`` chooses.
 
     ``identity`` reads the client ID, ``tokens`` keeps clients by a cookie that no host ever sees,
@@ -29,7 +66,7 @@ class Gateway(Parts):
     accepted. With ``keep_host`` a host gets the client's ``Host``, else its own address.
     ``access_log`` gets an entry for each request. ``upstream`` is the client of the hosts; None is
     aiohttp. ``placement`` has the name and the options of the placement of ``lb``, without a
-    secret, for ``/state``.
+    secret, for ``/state``. ``from_settings`` makes one that can be reloaded.
 
     Mounted in another application it forwards the path below its mount point. Such an application
     gets no lifespan: use ``async with gateway`` around it, or call ``open`` and ``aclose``.
@@ -58,46 +95,137 @@ class Gateway(Parts):
         upstream: Upstream | None = None,
         placement: tuple[str, Mapping[str, Any]] | None = None,
     ) -> None:
-        super().__init__(lb, identity, tokens, trusted, timeouts, limits, keep_host, upstream)
-        self.health, self.discovery = health, discovery
-        self.placement = placement
-        self.in_flight = 0
-        self._log = access_log
-        self._open = False
+        self._begin(
+            Generation(
+                lb,
+                identity=identity,
+                tokens=tokens,
+                health=health,
+                discovery=discovery,
+                trusted=trusted,
+                timeouts=timeouts,
+                limits=limits,
+                keep_host=keep_host,
+                access_log=access_log,
+                upstream=upstream,
+                placement=placement,
+            )
+        )
 
-    # -- its life ---------------------------------------------------------------------------------
+    @classmethod
+    def from_settings(
+        cls,
+        settings: Settings,
+        read: Callable[[], Settings] | None = None,
+        files: Iterable[str] = (),
+    ) -> Gateway:
+        """A gateway of ``settings``, which ``reload`` replaces by those that ``read`` returns.
+
+        ``read`` may raise ``ConfigError``: the old settings then stay, and the reason is logged.
+        A change of one of ``files``, which are checked while it is open, is a reload too.
+        """
+        made = cls.__new__(cls)
+        made._begin(build_generation(settings))
+        made.settings, made._read, made._files = settings, read, tuple(files)
+        made._taken = _stamp(made._files)
+        return made
+
+    def _begin(self, generation: Generation) -> None:
+        self.settings: Settings | None = None
+        self._generation = generation
+        self._read: Callable[[], Settings] | None = None
+        self._files: tuple[str, ...] = ()
+        self._taken: Stamp = ()
+        self._watched = False
+        self._old: list[Generation] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._turn = asyncio.Lock()
+        self._stopped = False
+
+    # -- what it has now --------------------------------------------------------------------------
+
+    @property
+    def lb(self) -> LoadBalancer:
+        """The balancer now."""
+        return self._generation.lb
+
+    @property
+    def health(self) -> HealthMonitor | None:
+        """The health monitor now."""
+        return self._generation.health
+
+    @property
+    def discovery(self) -> Discovery | None:
+        """The discovery now."""
+        return self._generation.discovery
+
+    @property
+    def placement(self) -> tuple[str, Mapping[str, Any]] | None:
+        """The placement's name and options now."""
+        return self._generation.placement
+
+    @property
+    def tokens(self) -> TokenAffinity | None:
+        """The token affinity now."""
+        return self._generation.tokens
+
+    @property
+    def upstream(self) -> Upstream:
+        """The client of the hosts now."""
+        return self._generation.upstream
+
+    @property
+    def timeouts(self) -> Timeouts:
+        """The timeouts now."""
+        return self._generation.timeouts
+
+    @property
+    def limits(self) -> Limits:
+        """The limits now."""
+        return self._generation.limits
+
+    @property
+    def stats(self) -> dict[str, int]:
+        """Counts since the last change of settings other than hosts."""
+        return self._generation.stats
 
     @property
     def ready(self) -> bool:
         """Whether requests should be sent here: it is open and some host takes new clients."""
-        return self._open and len(self.lb.snapshot.away) < len(self.lb)
+        return self._generation.ready
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that have begun and not ended, of all generations."""
+        return self._generation.in_flight + sum(old.in_flight for old in self._old)
+
+    # -- its life ---------------------------------------------------------------------------------
 
     async def open(self) -> None:
-        """Start discovery and the health monitor.
+        """Start discovery, the health monitor, and the check of the files.
 
         Takes as long as the discovery waits for its first list.
         """
-        if not self._open:
-            self._open = True
-            if self.discovery is not None:
-                await self.discovery.__aenter__()
-            if self.health is not None:
-                await self.health.__aenter__()
+        await self._generation.open()
+        if self._files and not self._watched:
+            self._watched = True
+            self._spawn(self._watch())
 
     def stop(self) -> None:
         """Report not ready from now on; requests are still served."""
-        self._open = False
+        self._stopped = True
+        for task in self._tasks:
+            task.cancel()
+        self._generation.stop()
 
     async def aclose(self) -> None:
         """Stop discovery and health monitor, and close all connections to hosts."""
-        self._open = False
-        discovery, self.discovery = self.discovery, None
-        if discovery is not None:
-            await discovery.__aexit__(None, None, None)
-        health, self.health = self.health, None
-        if health is not None:
-            await health.__aexit__(None, None, None)
-        await self.upstream.aclose()
+        tasks = [*self._tasks]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for generation in (*self._old, self._generation):
+            await generation.aclose()
 
     async def __aenter__(self) -> Gateway:
         await self.open()
@@ -122,34 +250,36 @@ class Gateway(Parts):
             elif kind == "lifespan":
                 await self._lifespan(receive, send)
             return
+        generation = self._generation
         peer = scope.get("client")
         entry = AccessEntry(scope["method"], "", peer[0] if peer else "")
-        watch = RequestTimeouts(receive, send, self.rounds)
-        exchange = ProxyRequest(self, scope, watch, entry)
-        self.stats["requests"] += 1
-        self.in_flight += 1
+        watch = RequestTimeouts(receive, send, generation.rounds)
+        request = ProxyRequest(generation, scope, watch, entry)
+        generation.stats["requests"] += 1
+        generation.in_flight += 1
         try:
-            await exchange.run()
+            await request.run()
         finally:
             watch.over()
-            self.in_flight -= 1
-            if self._log is not None:
-                entry.taken, entry.seconds = exchange.taken, watch.age()
-                self._log(entry)
+            generation.in_flight -= 1
+            if generation.access_log is not None:
+                entry.taken, entry.seconds = request.taken, watch.age()
+                generation.access_log(entry)
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        generation = self._generation
         peer = scope.get("client")
         entry = AccessEntry("GET", "", peer[0] if peer else "")
-        watch = RequestTimeouts.clock()
-        self.stats["websockets"] += 1
-        self.in_flight += 1
+        began = RequestTimeouts.clock()
+        generation.stats["websockets"] += 1
+        generation.in_flight += 1
         try:
-            await WebSocketTunnel(self, scope, receive, send, entry).run()
+            await WebSocketTunnel(generation, scope, receive, send, entry).run()
         finally:
-            self.in_flight -= 1
-            if self._log is not None:
-                entry.seconds = RequestTimeouts.clock() - watch
-                self._log(entry)
+            generation.in_flight -= 1
+            if generation.access_log is not None:
+                entry.seconds = RequestTimeouts.clock() - began
+                generation.access_log(entry)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -159,5 +289,109 @@ class Gateway(Parts):
         await self.aclose()
         await send({"type": "lifespan.shutdown.complete"})
 
+    # -- other settings ---------------------------------------------------------------------------
+
+    def reload(self) -> None:
+        """Read and apply the settings soon. For the loop's own thread.
+
+        Not after ``stop``: a new generation would report that it is ready.
+        """
+        if not self._stopped and self._read is not None:
+            self._spawn(self._reload(self._read))
+
+    async def _reload(self, read: Callable[[], Settings]) -> None:
+        async with self._turn:
+            try:
+                new = await asyncio.to_thread(read)
+                await self._take(new)
+            except HashringError as error:  # an expected end: no traceback
+                _log.error("the settings stay as they were: %s", error)
+            except Exception:
+                _log.exception("the settings stay as they were")
+
+    async def _take(self, new: Settings) -> None:
+        old = self.settings
+        assert old is not None, "only a gateway of settings is reloaded"
+        if new == old and same_hosts(old, new):
+            _log.info("the settings are as they were")
+            return
+        fixed = list(_fixed(old, new))
+        discovery = self.discovery
+        known = discovery is not None and discovery.membership is not None
+        if not only_hosts_differ(old, new):
+            await self._replace(new, hosts=keeps_hosts(old, new, known))
+        elif discovery is None:
+            await asyncio.to_thread(update_hosts, self.lb, new.pool)
+        elif known:
+            _log.info("%s lists the hosts: those of the file apply at a start", discovery.source)
+        else:  # its first list may come at any moment, and must not be overwritten
+            await self._replace(new, hosts=False)
+        self.settings = new
+        _log.info("new settings: %s, %s", plural(len(self.lb), "host"), self.lb.fingerprint)
+        if fixed:
+            _log.warning("at a restart only: a new %s", ", ".join(fixed))
+
+    async def _replace(self, settings: Settings, *, hosts: bool) -> None:
+        old = self._generation
+        new = await asyncio.to_thread(build_generation, settings)
+        await asyncio.to_thread(
+            carry_over,
+            old.lb,
+            new.lb,
+            time.monotonic(),
+            watched=new.health is not None,
+            followed=new.discovery is not None,
+            hosts=hosts,
+        )
+        await new.open()
+        self._generation = new  # the one assignment that requests see
+        self._old.append(old)
+        old.stop()
+        self._spawn(self._retire(old))
+
+    async def _retire(self, old: Generation) -> None:
+        while old.in_flight:  # noqa: ASYNC110  # a counter, without a signal at 0
+            await asyncio.sleep(_AFTERMATH)
+        await old.aclose()
+        self._old.remove(old)
+
+    async def _watch(self) -> None:
+        seen = self._taken
+        while True:
+            await asyncio.sleep(_LOOK)
+            now = _stamp(self._files)
+            if now == seen != self._taken:
+                self._taken = now
+                if self._read is not None:
+                    await self._reload(self._read)
+            seen = now
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     def __repr__(self) -> str:
-        return f"<Gateway of {len(self.lb)} hosts, {self.in_flight} in flight>"
+        return f"<Gateway of {plural(len(self.lb), 'host')}, {self.in_flight} in flight>"
+
+
+def _fixed(old: Settings, new: Settings) -> Iterator[str]:
+    """The keys that differ and that a running server cannot change."""
+    for table, keys in _FIXED.items():
+        before, after = getattr(old, table), getattr(new, table)
+        yield from (f"{table}.{k}" for k in keys if getattr(before, k) != getattr(after, k))
+
+
+def _stamp(files: Iterable[str]) -> Stamp:
+    """What changes when a file does, or when a link leads to another; None for what is not there.
+
+    >>> _stamp(["/no/such/file"])
+    (None,)
+    """
+    found: list[tuple[int, int, int] | None] = []
+    for file in files:
+        stat = None
+        with contextlib.suppress(OSError):
+            stat = Path(file).stat()
+        found.append(None if stat is None else (stat.st_mtime_ns, stat.st_size, stat.st_ino))
+    return tuple(found)

@@ -1,4 +1,4 @@
-"""A gateway made of settings, and the state that the next one takes over."""
+"""Generations made of settings, and the state that the next one takes over."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hashring.config.named import NO_PLACEMENT
 from hashring.discovery import HOLDER as SOURCE
 from hashring.discovery import Notice
 from hashring.gateway.access import AccessLog
-from hashring.gateway.app import Gateway
+from hashring.gateway.generation import Generation
 from hashring.hosts import Host
 from hashring.net import split_address
 from hashring.pool import MACHINE_HOLDERS
@@ -25,8 +25,8 @@ from hashring.text import plural
 _log = logging.getLogger("hashring")
 
 
-def build_gateway(settings: Settings) -> Gateway:
-    """A gateway of these settings, which need ``tokens.secrets`` where tokens are on.
+def build_generation(settings: Settings) -> Generation:
+    """The objects of these settings, which need ``tokens.secrets`` where tokens are on.
 
     Cost: that of the pool's table. Raises ``ConfigError``.
     """
@@ -35,7 +35,7 @@ def build_gateway(settings: Settings) -> Gateway:
     if discovery is not None:
         discovery.subscribe(lambda notice: _log_change(notice, lb))
     log: Any = settings.gateway.access_log
-    return Gateway(
+    return Generation(
         lb,
         identity=config.identity(settings),
         tokens=config.affinity(settings, lb),

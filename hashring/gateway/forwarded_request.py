@@ -6,8 +6,8 @@ from hashring.affinity import Visit
 from hashring.gateway.access import AccessEntry
 from hashring.gateway.asgi import Scope
 from hashring.gateway.forwarded import extend_forwarded, new_forwarded
+from hashring.gateway.generation import Generation
 from hashring.gateway.headers import RequestHead
-from hashring.gateway.parts import Parts
 from hashring.gateway.target import forwarded_target
 from hashring.hosts import Host
 from hashring.keys import Key
@@ -34,7 +34,7 @@ class ForwardedRequest:
         "target",
     )
 
-    def __init__(self, gateway: Parts, scope: Scope, entry: AccessEntry) -> None:
+    def __init__(self, gateway: Generation, scope: Scope, entry: AccessEntry) -> None:
         self._gateway, self._scope, self.entry = gateway, scope, entry
         client = scope.get("client")
         peer = client[0] if client else ""

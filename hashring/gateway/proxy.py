@@ -18,8 +18,8 @@ from hashring.gateway.error_responses import (
     send_error,
 )
 from hashring.gateway.forwarded_request import ForwardedRequest
+from hashring.gateway.generation import Generation
 from hashring.gateway.headers import RequestHead, response_headers
-from hashring.gateway.parts import Parts
 from hashring.gateway.request_timeouts import RequestTimeouts
 from hashring.gateway.retry import try_hosts
 from hashring.gateway.upstream import ConnectError, InvalidResponse, UpstreamError, UpstreamResponse
@@ -48,7 +48,7 @@ class ProxyRequest:
     __slots__ = ("_body", "_caller", "_entry", "_gateway", "_scope", "_watch")
 
     def __init__(
-        self, gateway: Parts, scope: Scope, watch: RequestTimeouts, entry: AccessEntry
+        self, gateway: Generation, scope: Scope, watch: RequestTimeouts, entry: AccessEntry
     ) -> None:
         self._gateway, self._scope, self._watch, self._entry = gateway, scope, watch, entry
         self._caller: ForwardedRequest | None = None

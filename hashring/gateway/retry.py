@@ -8,12 +8,12 @@ from hashring.balancer import Lease
 from hashring.errors import NoHostsError
 from hashring.gateway.error_responses import ERROR_RESPONSES, ErrorResponse, RequestRefused
 from hashring.gateway.forwarded_request import ForwardedRequest
-from hashring.gateway.parts import Parts
+from hashring.gateway.generation import Generation
 from hashring.gateway.upstream import ConnectError, InvalidResponse, UpstreamError, UpstreamTimeout
 
 
 async def try_hosts(
-    gateway: Parts,
+    gateway: Generation,
     caller: ForwardedRequest,
     ask: Callable[[Lease], Awaitable[None]],
     may_repeat: Callable[[UpstreamError], bool],

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from hashring.errors import requires_extra
 from hashring.gateway.admin import Admin
+from hashring.gateway.app import Gateway
 from hashring.gateway.asgi import Application
-from hashring.gateway.served import Served
 from hashring.net import join_address, parse_address
 from hashring.validators import LOOPBACK_ADDRESS
 
@@ -31,7 +31,7 @@ _log = logging.getLogger("hashring")
 
 
 def run(
-    gateway: Served,
+    gateway: Gateway,
     *,
     listen: str = "127.0.0.1:8080",
     admin: str | None = None,
@@ -65,7 +65,7 @@ def run(
 
 
 async def serve(
-    gateway: Served,
+    gateway: Gateway,
     *,
     listen: str = "127.0.0.1:8080",
     admin: str | None = None,
@@ -123,7 +123,7 @@ async def _until_started(servers: list[Any], tasks: list[asyncio.Task[None]]) ->
         await asyncio.sleep(0.005)  # uvicorn has no signal for its start
 
 
-async def _end(gateway: Served, servers: list[Any], ending: asyncio.Event, linger: float) -> None:
+async def _end(gateway: Gateway, servers: list[Any], ending: asyncio.Event, linger: float) -> None:
     await ending.wait()
     gateway.stop()
     _log.info("stopping: not ready from now on, %d in flight", gateway.in_flight)
@@ -151,7 +151,7 @@ def _on_signals(
         pass  # not the main thread, or a system without them: ``stop`` is the way then
 
 
-def _server(gateway: Served, app: Application, grace: float, *, lifespan: Any) -> uvicorn.Server:
+def _server(gateway: Gateway, app: Application, grace: float, *, lifespan: Any) -> uvicorn.Server:
     import uvicorn
 
     from hashring.gateway.sockets import Sockets

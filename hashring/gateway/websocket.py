@@ -14,8 +14,8 @@ from hashring.gateway.access import AccessEntry
 from hashring.gateway.asgi import Receive, Scope, Send
 from hashring.gateway.error_responses import ERROR_RESPONSES, ErrorResponse, RequestRefused
 from hashring.gateway.forwarded_request import ForwardedRequest
+from hashring.gateway.generation import Generation
 from hashring.gateway.headers import response_headers
-from hashring.gateway.parts import Parts
 from hashring.gateway.retry import try_hosts
 from hashring.gateway.upstream import (
     ConnectError,
@@ -39,7 +39,7 @@ class WebSocketTunnel:
     __slots__ = ("_closed", "_entry", "_gateway", "_receive", "_scope", "_send")
 
     def __init__(
-        self, gateway: Parts, scope: Scope, receive: Receive, send: Send, entry: AccessEntry
+        self, gateway: Generation, scope: Scope, receive: Receive, send: Send, entry: AccessEntry
     ) -> None:
         self._gateway, self._scope, self._entry = gateway, scope, entry
         self._receive, self._send = receive, send

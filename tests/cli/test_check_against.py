@@ -19,7 +19,6 @@ from hashring import LoadBalancer, config
 from hashring.cli._running import running_of
 from hashring.errors import HashringError
 from hashring.gateway import Gateway, serve, state
-from hashring.gateway.factory import build_gateway
 from tests.cli.conftest import Run
 
 SECRET = "0123456789abcdef0123456789abcdef"
@@ -37,7 +36,7 @@ enabled = false
 def running(text: str, name: str = "there.toml") -> Iterator[tuple[str, LoadBalancer]]:
     """A gateway of these settings in a thread: its admin listener's URL, and its balancer."""
     Path(name).write_text(text)
-    gateway = build_gateway(config.read(name))
+    gateway = Gateway.from_settings(config.read(name))
     told: Future[str] = Future()
     end: Future[Any] = Future()
 

@@ -16,8 +16,8 @@ from hashring.config import (
     TokenSettings,
 )
 from hashring.errors import ConfigError
-from hashring.gateway.factory import build_gateway, carry_over
-from hashring.gateway.reload import Reloadable
+from hashring.gateway import Gateway
+from hashring.gateway.factory import build_generation, carry_over
 from hashring.hosts import Host, as_hosts
 
 A, B, C = as_hosts(["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"])
@@ -34,13 +34,13 @@ def with_hosts(settings: Settings, *hosts: Host) -> Settings:
     return replace(settings, pool=replace(settings.pool, hosts=hosts))
 
 
-async def settled(live: Reloadable) -> None:
+async def settled(live: Gateway) -> None:
     """Wait until no reload is under way, nor an old gateway left."""
     while live._tasks:
         await asyncio.gather(*live._tasks)
 
 
-async def reloaded(live: Reloadable, settings: Settings | ConfigError) -> None:
+async def reloaded(live: Gateway, settings: Settings | ConfigError) -> None:
     def read() -> Settings:
         if isinstance(settings, ConfigError):
             raise settings
@@ -53,12 +53,12 @@ async def reloaded(live: Reloadable, settings: Settings | ConfigError) -> None:
 
 def test_other_hosts_are_reconciled_in_the_same_balancer() -> None:
     async def main() -> None:
-        live = Reloadable(BASE, lambda: BASE)
+        live = Gateway.from_settings(BASE, lambda: BASE)
         await live.open()
-        gateway, lb = live.gateway, live.lb
+        gateway, lb = live._generation, live.lb
         lb.mark_down(B, "reboot")
         await reloaded(live, with_hosts(BASE, B, C))
-        assert live.gateway is gateway
+        assert live._generation is gateway
         assert [host.name for host in lb.hosts] == [B.name, C.name]
         assert lb.state(B) == "down"
         await live.aclose()
@@ -69,7 +69,7 @@ def test_other_hosts_are_reconciled_in_the_same_balancer() -> None:
 @pytest.mark.parametrize("changed", [Host(A.name, 2), Host(A.name, address="127.0.0.1:9")])
 def test_a_weight_and_an_address_are_changes_too(changed: Host) -> None:
     async def main() -> None:
-        live = Reloadable(BASE, lambda: BASE)
+        live = Gateway.from_settings(BASE, lambda: BASE)
         await live.open()
         await reloaded(live, with_hosts(BASE, changed, B))
         assert live.lb.hosts[0].same(changed)
@@ -80,13 +80,13 @@ def test_a_weight_and_an_address_are_changes_too(changed: Host) -> None:
 
 def test_another_gateway_takes_over_marks_and_drains() -> None:
     async def main() -> None:
-        live = Reloadable(BASE, lambda: BASE)
+        live = Gateway.from_settings(BASE, lambda: BASE)
         await live.open()
-        old = live.gateway
+        old = live._generation
         live.lb.drain(A, deadline=100)
         live.lb.mark_down(B, "reboot")
         await reloaded(live, with_hosts(OTHER, A, B, C))
-        assert live.gateway is not old
+        assert live._generation is not old
         assert (live.lb.state(A), live.lb.state(B), live.lb.state(C)) == ("draining", "down", "up")
         assert live.ready
         assert not old.ready
@@ -101,7 +101,7 @@ def test_another_gateway_takes_over_marks_and_drains() -> None:
 
 @pytest.mark.parametrize("watched", [True, False])
 def test_machines_marks_go_along_only_to_who_will_end_them(watched: bool) -> None:
-    old, new = build_gateway(BASE).lb, build_gateway(OTHER).lb
+    old, new = build_generation(BASE).lb, build_generation(OTHER).lb
     old.mark_down(A, "no answer", by="probe")
     old.mark_down(B, "five in a row", by="outlier")
     carry_over(old, new, 0.0, watched=watched)
@@ -110,11 +110,11 @@ def test_machines_marks_go_along_only_to_who_will_end_them(watched: bool) -> Non
 
 def test_settings_that_cannot_be_change_nothing(caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
-        live = Reloadable(BASE, lambda: BASE)
+        live = Gateway.from_settings(BASE, lambda: BASE)
         await live.open()
-        gateway = live.gateway
+        gateway = live._generation
         await reloaded(live, ConfigError("h.toml:3: no"))
-        assert live.gateway is gateway
+        assert live._generation is gateway
         assert live.settings == BASE
         assert live.ready
         await live.aclose()
@@ -127,7 +127,7 @@ def test_settings_that_cannot_be_change_nothing(caplog: pytest.LogCaptureFixture
 
 def test_a_burst_of_signals_is_taken_one_by_one() -> None:
     async def main() -> None:
-        live = Reloadable(BASE, lambda: BASE)
+        live = Gateway.from_settings(BASE, lambda: BASE)
         await live.open()
         sequence = iter([OTHER, BASE, OTHER, BASE])
         live._read = lambda: next(sequence)
@@ -150,7 +150,7 @@ def test_a_link_that_leads_elsewhere_is_a_change(tmp_path: Path) -> None:
     link.symlink_to(tmp_path / "one")
 
     async def main() -> None:
-        live = Reloadable(BASE, lambda: OTHER, [str(link)])
+        live = Gateway.from_settings(BASE, lambda: OTHER, [str(link)])
         await live.open()
         (tmp_path / "new").symlink_to(tmp_path / "two")
         (tmp_path / "new").replace(link)
@@ -164,13 +164,13 @@ def test_a_link_that_leads_elsewhere_is_a_change(tmp_path: Path) -> None:
 
 def test_what_has_stopped_is_not_made_ready_by_a_reload() -> None:
     async def main() -> None:
-        live = Reloadable(BASE, lambda: BASE)
+        live = Gateway.from_settings(BASE, lambda: BASE)
         await live.open()
-        gateway = live.gateway
+        gateway = live._generation
         live.stop()
         await reloaded(live, OTHER)
         assert not live.ready
-        assert live.gateway is gateway
+        assert live._generation is gateway
         await live.aclose()
 
     asyncio.run(main())

@@ -1,0 +1,99 @@
+"""The balancer, clients and limits of one set of settings, which requests use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hashring.affinity import Source, TokenAffinity, TrustedProxies
+from hashring.balancer import LoadBalancer
+from hashring.config.settings import Limits, Timeouts
+from hashring.discovery import Discovery
+from hashring.errors import ConfigError
+from hashring.gateway.access import AccessLog
+from hashring.gateway.aiohttp_upstream import AiohttpUpstream
+from hashring.gateway.asgi import Scope
+from hashring.gateway.budget import RetryBudget
+from hashring.gateway.request_timeouts import TimerWheel
+from hashring.gateway.upstream import Upstream
+from hashring.health import HealthMonitor
+
+
+class Generation:
+    """One set of settings at work. A reload makes another one; requests end where they began.
+
+    The arguments are those of ``Gateway``, which documents them.
+    """
+
+    def __init__(
+        self,
+        lb: LoadBalancer,
+        *,
+        identity: Source | None = None,
+        tokens: TokenAffinity | None = None,
+        health: HealthMonitor | None = None,
+        discovery: Discovery | None = None,
+        trusted: TrustedProxies | None = None,
+        timeouts: Timeouts = Timeouts(),  # noqa: B008  # it is immutable
+        limits: Limits = Limits(),  # noqa: B008  # it is immutable
+        keep_host: bool = True,
+        access_log: AccessLog | None = None,
+        upstream: Upstream | None = None,
+        placement: tuple[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        if tokens is not None and tokens.balancer is not lb:
+            raise ConfigError("tokens must be those of this balancer", option="tokens")
+        self.lb = lb
+        self.identity, self.tokens = identity, tokens
+        self.health, self.discovery = health, discovery
+        self.timeouts, self.limits, self.keep_host = timeouts, limits, keep_host
+        self.access_log = access_log
+        self.upstream: Upstream = upstream or AiohttpUpstream(timeouts, limits)
+        self.placement = placement
+        self.rounds = TimerWheel(timeouts)
+        self.budget = RetryBudget(limits.retry_share, limits.retry_rate)
+        self.token_name = None if tokens is None else tokens.cookie.encode("ascii")
+        self.body_limit = 0 if identity is None else identity.body_limit
+        self.stats = {"requests": 0, "websockets": 0, "retries": 0, "retries_refused": 0}
+        self.in_flight = 0
+        self._trusted = trusted
+        self._open = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether it is open and at least one host takes new clients."""
+        return self._open and len(self.lb.snapshot.away) < len(self.lb)
+
+    async def open(self) -> None:
+        """Start discovery and the health monitor; wait for the first list of the discovery."""
+        if not self._open:
+            self._open = True
+            if self.discovery is not None:
+                await self.discovery.__aenter__()
+            if self.health is not None:
+                await self.health.__aenter__()
+
+    def stop(self) -> None:
+        """Report not ready from now on; requests are still served."""
+        self._open = False
+
+    async def aclose(self) -> None:
+        """Stop discovery and health monitor, and close all connections to hosts."""
+        self._open = False
+        discovery, self.discovery = self.discovery, None
+        if discovery is not None:
+            await discovery.__aexit__(None, None, None)
+        health, self.health = self.health, None
+        if health is not None:
+            await health.__aexit__(None, None, None)
+        await self.upstream.aclose()
+
+    def trusts(self, peer: str) -> bool:
+        """Whether the forwarding headers of the client at ``peer`` are accepted."""
+        return self._trusted is not None and self._trusted.trusts(peer or None)
+
+    def tls(self, scope: Scope) -> bool:
+        """Whether the client came by TLS, here or to a trusted proxy before us."""
+        if self._trusted is not None:
+            return self._trusted.tls(scope)
+        return scope.get("scheme") in ("https", "wss")
