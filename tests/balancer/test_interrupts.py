@@ -247,7 +247,7 @@ def test_a_finalizer_inside_the_pin_table_forgets_its_client_afterwards() -> Non
     del session
     with pins._lock:  # as inside a sweep
         gc.collect()
-    assert lb.pick("session") == lb.pick("session")
+    assert lb.pick("session").name in HOSTS  # the operation that ends makes the deferred call
     assert pins.get("session") is None
 
 
