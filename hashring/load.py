@@ -154,7 +154,7 @@ class TrackedRequest:
         self.tracker = tracker
 
     def __del__(self) -> None:
-        load = getattr(self, "load", None)  # missing if __init__ was interrupted
+        load: HostLoad | None = getattr(self, "load", None)  # missing if __init__ was interrupted
         if load is None:
             return
         tracker = self.tracker
