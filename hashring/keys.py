@@ -158,7 +158,7 @@ def check_same_secret(known: object, secret: bytes | None) -> None:
 
 
 def _check_secret(secret: Any) -> bytes:
-    """``secret`` if it can be one; an error says of it no more than its type and length."""
+    """``secret`` if it can be one; an error shows no more of it than its type and length."""
     if type(secret) is not bytes:
         raise ConfigError(
             f"key_secret must be bytes, got {type(secret).__name__}: secrets.token_bytes(32) "

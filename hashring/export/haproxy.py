@@ -9,7 +9,7 @@ from hashring.errors import ConfigError
 from hashring.export._cookies import haproxy_cookie
 from hashring.export._routing import Bridge, Checks, Routing, network
 from hashring.hosts import Host
-from hashring.placement._haproxy_keys import with_ids
+from hashring.placement.haproxy_consistent import with_ids
 
 TITLE = "HAProxy"
 READS = frozenset({"address", "cookie", "header", "path", "query"})

@@ -14,11 +14,22 @@ from functools import partial
 from types import ModuleType
 from typing import Any, Protocol, TypeAlias
 
+from hashring.errors import ConfigError
 from hashring.hosts import Host, HostsLike, as_hosts
 from hashring.keys import Key
 from hashring.registry import Registry, check_known, keyword_options
 
-__all__ = ["SECRETS", "Recipe", "Table", "create", "module", "names", "options", "recipe"]
+__all__ = [
+    "SECRETS",
+    "Recipe",
+    "Table",
+    "check_order",
+    "create",
+    "module",
+    "names",
+    "options",
+    "recipe",
+]
 
 
 class Table(Protocol):
@@ -90,7 +101,7 @@ def options(name: str) -> Mapping[str, Any]:
 def recipe(name: str, **given: Any) -> Recipe:
     """The recipe ``hosts -> table`` of the placement ``name`` with the options ``given``.
 
-    A placement that can patch its last table instead of building anew defines ``recipe`` itself.
+    A placement that can patch its last table defines ``recipe`` itself.
 
     >>> recipe("ring", vnodes=64)((Host("a"), Host("b"))).hosts
     ('a', 'b')
@@ -105,9 +116,27 @@ def recipe(name: str, **given: Any) -> Recipe:
 def create(name: str, hosts: HostsLike, **options: Any) -> Table:
     """The table of the placement ``name`` over ``hosts``.
 
-    Raises ``ConfigError`` for an unknown name or option, and what ``as_hosts`` raises.
+    Raises ``ConfigError`` for an unknown name or option, for hosts without an order where it counts
+    (``check_order``), and what ``as_hosts`` raises.
 
     >>> create("modulo", ["a", "b", "c"]).lookup("session-42")
     'a'
     """
+    check_order(name, hosts)
     return recipe(name, **options)(as_hosts(hosts))
+
+
+def check_order(name: str, hosts: object) -> None:
+    """Refuse a set of hosts for a placement that is not order-free: each process would differ.
+
+    >>> check_order("ring", {"a", "b"})
+    >>> check_order("nginx-hash", {"a", "b"})
+    Traceback (most recent call last):
+    hashring.errors.ConfigError: placement 'nginx-hash' counts the order of its hosts, and a set \
+has none: give a list
+    """
+    if isinstance(hosts, (set, frozenset)) and "order_free" not in module(name).GUARANTEES:
+        raise ConfigError(
+            f"placement {name!r} counts the order of its hosts, and a set has none: give a list",
+            option="hosts",
+        )

@@ -5,11 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
+from socket import AF_INET, AF_INET6, inet_pton
 
+from hashring.errors import ConfigError
 from hashring.hosts import Host, as_names
 from hashring.keys import Key
-
-__all__ = ["RebuiltTable", "fingerprint_of"]
 
 
 def fingerprint_of(*parts: object) -> str:
@@ -23,9 +23,9 @@ def fingerprint_of(*parts: object) -> str:
 
 
 class RebuiltTable(ABC):
-    """A table whose ``without`` builds anew from the hosts that are left.
+    """A table whose ``without`` builds again from the hosts that are left.
 
-    A subclass says where a key goes (``_owner``) and how to build the same over other hosts
+    A subclass returns the host of a key (``_owner``) and builds the same over other hosts
     (``_rebuilt``); ``walk`` then is the repeated ``without`` of the hosts already given.
     """
 
@@ -65,3 +65,45 @@ class RebuiltTable(ABC):
             given = table.hosts if owner is None else (owner,)
             yield from given
             table = table.without(given)
+
+
+_HIGHEST = (1 << 31) - 1  # nginx, libmemcached and twemproxy keep a weight in a C int
+
+
+def whole_weights(
+    hosts: Iterable[Host], program: str, *, highest: int = _HIGHEST
+) -> tuple[int, ...]:
+    """The weights as ints; ``ConfigError`` names the first host whose weight ``program`` refuses.
+
+    >>> whole_weights([Host("a"), Host("b", 3)], "nginx")
+    (1, 3)
+    >>> whole_weights([Host("a", 0.5)], "nginx")
+    Traceback (most recent call last):
+    hashring.errors.ConfigError: host 'a': a weight of nginx is a whole number from 1 to \
+2147483647, got 0.5
+    """
+    weights = []
+    for host in hosts:
+        if not host.weight.is_integer() or host.weight > highest:
+            raise ConfigError(
+                f"host {host.name!r}: a weight of {program} is a whole number from 1 to {highest}, "
+                f"got {host.weight:g}",
+                option="weight",
+            )
+        weights.append(int(host.weight))
+    return tuple(weights)
+
+
+def packed_address(text: bytes) -> bytes | None:
+    """The 4 bytes of an IPv4 or the 16 of an IPv6 address; None for everything else.
+
+    >>> [packed_address(text) for text in (b"192.0.2.7", b"user:0")]
+    [b'\\xc0\\x00\\x02\\x07', None]
+    >>> len(packed_address(b"2001:db8::7"))
+    16
+    """
+    family = AF_INET6 if b":" in text else AF_INET
+    try:
+        return inet_pton(family, text.decode("ascii"))
+    except (OSError, ValueError):  # no address; not ASCII; a NUL inside
+        return None

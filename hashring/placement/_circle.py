@@ -1,6 +1,6 @@
 """Who owns this key, where hosts stand as points on a circle?  What such tables share.
 
-Every placement of this kind says two things: where its points stand, and where a key stands. The
+Every placement of this kind defines two things: the positions of its points, and of a key. The
 native ring's index then finds the first point at or after the key, in the same time.
 """
 
@@ -15,16 +15,6 @@ from hashring.placement._base import RebuiltTable
 from hashring.placement._hashes import HashFunction
 from hashring.ring.index import Index
 from hashring.ring.layout import CODE_BITS, CODE_MASK
-
-__all__ = [
-    "CircleTable",
-    "Make",
-    "RememberingTable",
-    "RingOrderTable",
-    "host_fields",
-    "in_ring_order",
-    "position_by",
-]
 
 Make: TypeAlias = "Callable[[tuple[Host, ...]], RebuiltTable]"
 """``build`` with its options filled in."""

@@ -12,8 +12,6 @@ from hashring.placement._circle import CircleTable, Make, distinct
 from hashring.ring.index import Index
 from hashring.ring.layout import CODE_MASK
 
-__all__ = ["Places", "SteppedTable", "stepped"]
-
 Places: TypeAlias = "Sequence[tuple[str, ...]]"
 """The hosts behind each code of a circle: one, or several that are one place to the program."""
 
@@ -87,9 +85,9 @@ def _restored(make: Make, hosts: tuple[Host, ...], down: frozenset[str]) -> obje
 def stepped(
     circle: Index[str], places: Places, steps: int, down: frozenset[str]
 ) -> Index[str | None]:
-    """``circle`` where each point belongs to whom a look-up ends at that starts there.
+    """``circle`` where each point belongs to the host at which a look-up from there ends.
 
-    A point whose next usable one is more than ``steps`` away belongs to nobody. Cost: O(points).
+    A point whose next usable one is more than ``steps`` away belongs to no host. Cost: O(points).
 
     >>> from hashring.ring.layout import pack
     >>> circle = Index.build(pack([(1, 0), (2, 1), (3, 0), (4, 2)]), ["a", "b", "c"], bits=8)
@@ -99,10 +97,10 @@ def stepped(
     [None, None, 'c', 'c']
     """
     serving = [next((n for n in place if n not in down), None) for place in places]
-    nobody = len(serving)
+    no_host = len(serving)
     vnodes = circle.vnodes()
     found: list[int] = []
-    code, away = nobody, 0
+    code, away = no_host, 0
     for turn in (0, 1):  # the first turn only learns what stands after the last point
         for vnode in reversed(vnodes):
             owner = vnode & CODE_MASK
@@ -111,5 +109,5 @@ def stepped(
             else:
                 away += 1
             if turn:
-                found.append(vnode - owner | (code if away <= steps else nobody))
+                found.append(vnode - owner | (code if away <= steps else no_host))
     return Index.build(found[::-1], [*serving, None], bits=circle.bits)

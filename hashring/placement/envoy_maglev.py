@@ -13,13 +13,10 @@ from functools import partial
 from hashring.errors import ConfigError
 from hashring.hosts import Host
 from hashring.keys import Key, text_bytes
-from hashring.placement._base import fingerprint_of
-from hashring.placement._checks import whole_weights
+from hashring.placement._base import fingerprint_of, whole_weights
 from hashring.placement._circle import RememberingTable, position_by
 from hashring.placement._hashes import xxhash_module
 from hashring.validators import int_between
-
-__all__ = ["COST", "EXPORTS", "GUARANTEES", "SOURCE", "MaglevTable", "build", "filled"]
 
 GUARANTEES = frozenset({"order_free", "weighted"})
 SOURCE = "Envoy 1.40.0, load_balancing_policies/maglev/maglev_lb.cc"
@@ -85,7 +82,7 @@ def build(hosts: tuple[Host, ...], *, table_size: int = DEFAULT_SIZE) -> MaglevT
     """Envoy's Maglev table over ``hosts``; whole weights, and a prime size of at most 5,000,011.
 
     Envoy sorts the hosts by their key, so their order does not matter. Raises ``ConfigError`` for a
-    size that is no prime, naming the next one, and for a weight that is not whole.
+    size that is not a prime, naming the next one, and for a weight that is not whole.
     Cost: O(size log size), about 30 ms for 65,537 slots.
 
     >>> hosts = tuple(Host(f"127.0.0.1:{port}") for port in (9001, 9002, 9003))

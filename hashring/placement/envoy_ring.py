@@ -1,7 +1,7 @@
 """Which host does Envoy's ``RING_HASH`` choose?
 
 A host's name is Envoy's hash key: the ``hash_key`` of its metadata, its hostname, or ``ip:port``.
-The ring holds the usable hosts only, and is scaled anew when one leaves: of five equal hosts each
+The ring holds the usable hosts only, and is scaled again when one leaves: of five equal hosts each
 has 205 points, of four 256, so that keys of hosts that stay move, too.
 """
 
@@ -15,14 +15,11 @@ from functools import partial
 from hashring.errors import ConfigError
 from hashring.hosts import Host
 from hashring.keys import text_bytes
-from hashring.placement._base import fingerprint_of
-from hashring.placement._checks import whole_weights
+from hashring.placement._base import fingerprint_of, whole_weights
 from hashring.placement._circle import RingOrderTable, host_fields, in_ring_order, position_by
 from hashring.placement._hashes import HashFunction, hash_named, murmur2_64, xxh64, xxhash_module
 from hashring.ring.index import Index
 from hashring.validators import int_between
-
-__all__ = ["COST", "EXPORTS", "GUARANTEES", "SOURCE", "build", "point_counts", "points_of"]
 
 GUARANTEES = frozenset({"weighted"})
 SOURCE = "Envoy 1.40.0, load_balancing_policies/ring_hash/ring_hash_lb.cc"
@@ -33,7 +30,7 @@ LARGEST_RING = 8_388_608
 """Envoy's own limit of both sizes, and that of a native ring. Only weights some thousands apart or
 a ``minimum_ring_size`` of that order come near it; such a ring takes about 40 s and 1.5 GB."""
 
-_MANY_POINTS = 1 << 20  # about 5 s: longer than anybody waits without being told why
+_MANY_POINTS = 1 << 20  # about 5 s: long enough to be worth a line in the log
 _SECONDS_A_POINT = 5e-6
 _BYTES_A_POINT = 180
 

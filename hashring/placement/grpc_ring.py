@@ -11,14 +11,11 @@ from __future__ import annotations
 from functools import partial
 
 from hashring.hosts import Host
-from hashring.placement._base import fingerprint_of
-from hashring.placement._checks import whole_weights
+from hashring.placement._base import fingerprint_of, whole_weights
 from hashring.placement._circle import position_by
 from hashring.placement._hashes import xxh64, xxhash_module
 from hashring.placement._stepping import SteppedTable
 from hashring.placement.envoy_ring import HIGHEST_WEIGHT, LARGEST_RING, check_sizes, ring
-
-__all__ = ["COST", "EXPORTS", "GUARANTEES", "SOURCE", "build"]
 
 GUARANTEES = frozenset({"stable_under_down", "weighted"})
 SOURCE = "gRPC C-core 1.85, load_balancing/ring_hash/ring_hash.cc"

@@ -14,23 +14,10 @@ from math import gcd
 from hashring.errors import ConfigError
 from hashring.hosts import Host
 from hashring.keys import Key, key_bytes
-from hashring.placement._addresses import packed_address
-from hashring.placement._base import fingerprint_of
-from hashring.placement._checks import whole_weights
+from hashring.placement._base import fingerprint_of, packed_address, whole_weights
 from hashring.placement._circle import Make, RememberingTable
 from hashring.placement._hashes import HAPROXY_HASHES, full_hash, hash_named
 from hashring.validators import FLAG
-
-__all__ = [
-    "COST",
-    "EXPORTS",
-    "GUARANTEES",
-    "SOURCE",
-    "HaproxyMapTable",
-    "build",
-    "dealt",
-    "source_hash",
-]
 
 GUARANTEES = frozenset({"weighted"})
 SOURCE = "HAProxy 3.4.0, src/lb_map.c and src/backend.c"
@@ -76,8 +63,8 @@ def build(
 ) -> HaproxyMapTable:
     """The table of ``hash-type map-based`` over ``hosts``, weights whole, 1 to 256.
 
-    ``balance="source"`` takes the client's address as the key, and gives None for a key that is
-    none; every other ``balance`` hashes the key's bytes. Raises ``ConfigError`` for what HAProxy
+    ``balance="source"`` takes the client's address as the key, and returns None for any other
+    key; every other ``balance`` hashes the key's bytes. Raises ``ConfigError`` for what HAProxy
     refuses. Slots: the sum of the weights divided by their greatest common divisor.
 
     >>> build((Host("b1"), Host("b2"), Host("b3"))).lookup("user:0")
@@ -162,7 +149,7 @@ def dealt(weights: Sequence[int]) -> list[int]:
         await_level(index, 1, 1)
     slots = []
     for now in range(1, total + 1):
-        for rise in rises[now]:  # which grows when one rises by two levels at once
+        for rise in rises[now]:  # which grows when one rises by two levels in one step
             lowered, index, count = rise
             if count == taken[index]:
                 heappush(ready, rise)

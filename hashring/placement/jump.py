@@ -17,8 +17,6 @@ from hashring.placement._base import fingerprint_of
 from hashring.placement._circle import RememberingTable, position_by
 from hashring.placement._hashes import hash_named, xxh64, xxhash_module
 
-__all__ = ["COST", "EXPORTS", "GUARANTEES", "SOURCE", "JumpTable", "build", "jump"]
-
 GUARANTEES: frozenset[str] = frozenset()
 SOURCE = "Lamping and Veach, A Fast, Minimal Memory, Consistent Hash Algorithm, 2014, figure 1"
 COST = "one hash and about ln(n) steps of 200 ns; no memory, no build"

@@ -16,15 +16,12 @@ from struct import Struct
 from hashring.errors import ConfigError
 from hashring.hosts import Host
 from hashring.keys import text_bytes
-from hashring.placement._base import fingerprint_of
-from hashring.placement._checks import whole_weights
+from hashring.placement._base import fingerprint_of, whole_weights
 from hashring.placement._circle import CircleTable, host_fields, in_ring_order, position_by
 from hashring.placement._hashes import HashFunction, hash_named
 from hashring.ring.index import Index
 from hashring.ring.layout import check_total
 from hashring.validators import int_between
-
-__all__ = ["COST", "EXPORTS", "GUARANTEES", "SOURCE", "build", "group_points", "point_groups"]
 
 GUARANTEES = frozenset({"weighted"})
 SOURCE = (

@@ -6,14 +6,11 @@ from math import floor
 from struct import Struct
 
 from hashring.hosts import Host
-from hashring.placement._base import fingerprint_of
-from hashring.placement._checks import whole_weights
+from hashring.placement._base import fingerprint_of, whole_weights
 from hashring.placement._circle import CircleTable, host_fields, in_ring_order, position_by
 from hashring.placement._hashes import md5
 from hashring.placement.ketama import group_points
 from hashring.ring.index import Index
-
-__all__ = ["COST", "EXPORTS", "GUARANTEES", "SOURCE", "build"]
 
 # points by proportion of the whole: each change of the pool may add or take points of other hosts
 GUARANTEES = frozenset({"order_free", "weighted"})
@@ -45,7 +42,7 @@ def build(hosts: tuple[Host, ...]) -> CircleTable:
     """The continuum of ``ketama.servers`` with ``hosts``, weights whole. Cost: 40 MD5 a host.
 
     The label is the name, port 11211 included. libketama knows no down host: without one, the file
-    is read anew.
+    is read again.
 
     >>> build((Host("10.0.0.1:11211", 600), Host("10.0.0.2:11211", 300))).lookup("user:0")
     '10.0.0.1:11211'

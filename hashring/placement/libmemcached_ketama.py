@@ -12,16 +12,13 @@ from functools import partial
 
 from hashring.hosts import Host
 from hashring.keys import text_bytes
-from hashring.placement._base import fingerprint_of
-from hashring.placement._checks import whole_weights
+from hashring.placement._base import fingerprint_of, whole_weights
 from hashring.placement._circle import CircleTable, host_fields, in_ring_order, position_by
 from hashring.placement._hashes import HashFunction, hash_named
 from hashring.placement.ketama import group_points, point_groups
 from hashring.ring.index import Index
 from hashring.ring.layout import check_total
 from hashring.validators import FLAG
-
-__all__ = ["COST", "EXPORTS", "GUARANTEES", "SOURCE", "build"]
 
 # with a weight above 1 it turns into the weighted form, whose points shift with every host
 GUARANTEES = frozenset({"weighted"})

@@ -9,13 +9,10 @@ from itertools import accumulate
 
 from hashring.hosts import Host
 from hashring.keys import Key, text_bytes
-from hashring.placement._base import fingerprint_of
-from hashring.placement._checks import whole_weights
+from hashring.placement._base import fingerprint_of, whole_weights
 from hashring.placement._circle import RememberingTable, position_by
 from hashring.placement._hashes import hash_named
 from hashring.validators import FLAG
-
-__all__ = ["COST", "EXPORTS", "GUARANTEES", "SOURCE", "ModulaTable", "build"]
 
 GUARANTEES = frozenset({"weighted"})
 SOURCE = (

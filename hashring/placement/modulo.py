@@ -8,8 +8,6 @@ from hashring.hosts import Host
 from hashring.keys import Key, position
 from hashring.placement._base import RebuiltTable, fingerprint_of
 
-__all__ = ["GUARANTEES", "ModuloTable", "build"]
-
 GUARANTEES = frozenset({"order_free"})
 SOURCE = "key position of layout 1, modulo the hosts sorted by name"
 COST = "look-up O(1); a resize moves (n-1)/n of the keys"

@@ -20,8 +20,6 @@ from hashring.placement._circle import RememberingTable, host_fields
 from hashring.ring.layout import check_total, check_vnodes, vnode_count
 from hashring.validators import int_between
 
-__all__ = ["COST", "EXPORTS", "GUARANTEES", "SOURCE", "MultiprobeTable", "build"]
-
 GUARANTEES = frozenset(
     {"minimal_move", "monotone_weight", "order_free", "stable_under_down", "weighted"}
 )

@@ -14,14 +14,11 @@ from zlib import crc32
 
 from hashring.hosts import Host
 from hashring.keys import Key, key_bytes, text_bytes
-from hashring.placement._base import fingerprint_of
-from hashring.placement._checks import whole_weights
+from hashring.placement._base import fingerprint_of, whole_weights
 from hashring.placement._circle import host_fields, in_ring_order, position_by
 from hashring.placement._stepping import SteppedTable
 from hashring.ring.index import Index
 from hashring.ring.layout import CODE_BITS, check_total
-
-__all__ = ["COST", "EXPORTS", "GUARANTEES", "SOURCE", "NginxConsistentTable", "build", "points_of"]
 
 GUARANTEES = frozenset({"minimal_move", "monotone_weight", "weighted"})
 SOURCE = "nginx 1.31.5, src/http/modules/ngx_http_upstream_hash_module.c"

@@ -9,10 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hashring.hosts import Host
-from hashring.placement._addresses import packed_address
-from hashring.placement._nginx_slots import SlotsTable
-
-__all__ = ["COST", "EXPORTS", "GUARANTEES", "SOURCE", "NginxIpHashTable", "build"]
+from hashring.placement._base import packed_address
+from hashring.placement.nginx_hash import SlotsTable
 
 GUARANTEES = frozenset({"weighted"})
 SOURCE = "nginx 1.31.5, src/http/modules/ngx_http_upstream_ip_hash_module.c"
@@ -24,7 +22,7 @@ _PSEUDO_ADDRESS = b"\0\0\0"
 
 
 class NginxIpHashTable(SlotsTable):
-    """``ip_hash``: None for a key that is no address."""
+    """``ip_hash``: None for a key that is not an address."""
 
     __slots__ = ()
 

@@ -16,8 +16,6 @@ from hashring.keys import Key, check_seed, key_bytes
 from hashring.placement._base import fingerprint_of
 from hashring.placement._circle import RememberingTable
 
-__all__ = ["COST", "EXPORTS", "GUARANTEES", "SOURCE", "PymemcacheTable", "build"]
-
 GUARANTEES = frozenset({"minimal_move", "order_free", "stable_under_down"})
 SOURCE = "pymemcache 4.0.0, client/rendezvous.py and client/murmur3.py"
 COST = "one murmur3 a host, about 150 ns each"

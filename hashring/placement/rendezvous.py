@@ -17,8 +17,6 @@ from hashring.keys import Key, check_seed, key_bytes, text_bytes
 from hashring.placement._base import fingerprint_of
 from hashring.placement._circle import RememberingTable, host_fields
 
-__all__ = ["COST", "EXPORTS", "GUARANTEES", "SOURCE", "RendezvousTable", "build"]
-
 GUARANTEES = frozenset(
     {"minimal_move", "monotone_weight", "order_free", "stable_under_down", "weighted"}
 )

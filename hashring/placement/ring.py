@@ -6,8 +6,6 @@ from hashring.hosts import Host
 from hashring.ring import HashRing, RingTable
 from hashring.ring.layout import DEFAULT_VNODES
 
-__all__ = ["GUARANTEES", "RingRecipe", "build", "recipe"]
-
 GUARANTEES = frozenset(
     {"minimal_move", "monotone_weight", "order_free", "stable_under_down", "weighted"}
 )

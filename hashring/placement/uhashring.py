@@ -13,15 +13,12 @@ from hashring.errors import ConfigError
 from hashring.hosts import Host
 from hashring.keys import Key, key_bytes, text_bytes
 from hashring.placement import _hashes
-from hashring.placement._base import fingerprint_of
-from hashring.placement._checks import whole_weights
+from hashring.placement._base import fingerprint_of, whole_weights
 from hashring.placement._circle import RingOrderTable, host_fields
 from hashring.placement.ketama import group_points
 from hashring.ring.index import Index
 from hashring.ring.layout import CODE_BITS, MOST_VNODES_OF_A_HOST, check_total
 from hashring.validators import int_between
-
-__all__ = ["COST", "EXPORTS", "GUARANTEES", "SOURCE", "build"]
 
 GUARANTEES = frozenset({"weighted"})
 SOURCE = "uhashring 2.5, ring_meta.py and ring_ketama.py"

@@ -17,8 +17,6 @@ from hashring.keys import Key, key_bytes, text_bytes
 from hashring.placement._base import fingerprint_of
 from hashring.validators import int_between
 
-__all__ = ["COST", "EXPORTS", "GUARANTEES", "SOURCE", "VarnishShardTable", "build"]
-
 GUARANTEES = frozenset(
     {"minimal_move", "monotone_weight", "order_free", "stable_under_down", "weighted"}
 )

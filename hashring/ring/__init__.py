@@ -1,7 +1,7 @@
-"""Who owns this key, on a circle?  ``HashRing`` changes, ``RingTable`` is one frozen state.
+"""The owner of a key on a circle: ``HashRing`` changes, ``RingTable`` is one frozen state.
 
-``layout.py`` says where a host's vnodes stand (layout 1, frozen), ``index.py`` finds the vnode of
-a position, ``arcs.py`` measures shares and differences exactly. Nothing here knows of health,
+``layout.py`` has the positions of a host's vnodes (layout 1, frozen), ``index.py`` finds the vnode
+of a position, ``arcs.py`` measures shares and differences exactly. Nothing here uses health,
 locks, clocks or the network.
 
 >>> ring = HashRing(["web1", "web2", "web3"])

@@ -1,4 +1,4 @@
-"""Who owns each key of a whole column?  The index again as NumPy arrays, read over two threads.
+"""The owners of a whole column of keys: the index as NumPy arrays, read by two threads.
 
 The arrays are a guide table as in ``index.py`` with one difference: a cell that vnodes cut holds
 ``~v``, the number of the first vnode inside, and a key there steps from vnode to vnode until one is
@@ -6,7 +6,7 @@ at or after it. For a batch that is one more array read for the few keys that ne
 ``searchsorted`` would be twenty.
 
 polars-hash makes the positions: its ``murmur32`` is ``mmh3``'s hash, with the same seeds. What it
-cannot hash (keys that are no text, lone surrogates, positions made with a secret) goes key by key
+cannot hash (keys that are not text, lone surrogates, positions made with a secret) goes key by key
 through the function that ``lookup`` uses, some 200 ns each.
 """
 
@@ -33,7 +33,7 @@ _CELLS_PER_VNODE = 8  # 8 to 16: 4 bytes each; 6 to 12 % of the keys meet a cut 
 _ROOMY_CELLS_PER_VNODE = 16  # half as many keys; for a ring that stays within ...
 _ROOMY_CELLS = 1 << 20  # ... 4 MB, about what a level-2 cache holds
 
-_CHUNK = 1 << 18  # keys: a fifth faster than 2^16, for a part takes time to begin; then flat
+_CHUNK = 1 << 18  # keys: a fifth faster than 2^16, because each part takes time to begin; then flat
 _THREADS = 2  # all that the numbers in benchmarks/ are for; NumPy and polars let go of the GIL
 
 Codes: TypeAlias = "NDArray[np.int32]"
@@ -42,10 +42,10 @@ Nulls: TypeAlias = "NDArray[np.bool_] | None"
 
 
 class Batch:
-    """The owners of many keys at once, for one immutable index.
+    """The owners of many keys in one call, for one immutable index.
 
     ``hosts`` are the names that the codes count, ``seed`` is that of the positions. With ``seed``
-    None every key goes through ``position``: so a ring whose positions are no plain murmur3 is
+    None every key goes through ``position``: so a ring whose positions are not plain murmur3 is
     placed, slower. Cost to make: O(V), some 0.3 us a vnode; 40 to 70 bytes a vnode.
 
     >>> from hashring.ring import HashRing

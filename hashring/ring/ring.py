@@ -70,7 +70,7 @@ class HashRing:
         "_vnodes",
         "_vnodes_each",
     )
-    __hash__ = None  # type: ignore[assignment]  # a ring changes, so it is no dict key
+    __hash__ = None  # type: ignore[assignment]  # a ring changes, so it cannot be a dict key
 
     def __init__(
         self,
@@ -111,7 +111,7 @@ class HashRing:
         vnodes = layout.vnodes_for_peak(peak, hosts)
         return cls(vnodes=vnodes, seed=seed, key_secret=key_secret)
 
-    # -- who is in --------------------------------------------------------------------------------
+    # -- members ----------------------------------------------------------------------------------
 
     def add(self, host: HostLike, weight: float | None = None) -> None:
         """Add a host; ``weight`` None is the host's own, else 1.0.
@@ -209,7 +209,7 @@ class HashRing:
                 vnodes.update(change.added)
         self._state, self._index, self._vnodes = _State(new, weights), new.index, vnodes
 
-    # -- who owns a key ---------------------------------------------------------------------------
+    # -- look-ups ---------------------------------------------------------------------------------
 
     def lookup(self, key: Key) -> str:
         """The name of the host that owns ``key``. Cost: O(1), about 0.2 us at any size.
@@ -281,7 +281,7 @@ class HashRing:
         converted first; the first call on a state of the ring also makes its arrays, O(V).
 
         Raises ``ConfigError`` without the extra ``analysis``, ``NoHostsError`` on an empty ring and
-        ``InvalidKeyError`` for a column that is none of these.
+        ``InvalidKeyError`` for any other column.
 
         >>> import numpy as np
         >>> HashRing(["a", "b"]).assign(np.array(["x", "session-42"]))
@@ -386,7 +386,7 @@ class HashRing:
         """
         return self._state.table.diff(other._state.table if isinstance(other, HashRing) else other)
 
-    # -- what it looks like -----------------------------------------------------------------------
+    # -- state ------------------------------------------------------------------------------------
 
     @property
     def weights(self) -> Mapping[str, float]:
@@ -421,7 +421,7 @@ class HashRing:
     def to_dict(self) -> dict[str, Any]:
         """The ring as plain data for JSON: placement, layout, options, hosts with weights.
 
-        Of a secret it holds a ``key_check`` that tells it from others, never the secret.
+        Of a secret it holds a ``key_check`` that differs between secrets, never the secret.
 
         >>> HashRing(["a"], vnodes=8).to_dict()
         {'placement': 'ring', 'layout': 1, 'vnodes': 8, 'seed': 0, 'hosts': {'a': 1.0}}
@@ -447,7 +447,7 @@ class HashRing:
         True
         """
         if not isinstance(data, Mapping) or data.get("placement") != "ring":
-            raise ConfigError("this is no ring: expected a mapping with placement 'ring'")
+            raise ConfigError("this is not a ring: expected a mapping with placement 'ring'")
         if data.get("layout") != layout.LAYOUT:
             raise ConfigError(
                 f"this ring has layout {data.get('layout')!r}, and this version knows layout "
@@ -456,7 +456,7 @@ class HashRing:
             )
         missing = [name for name in ("vnodes", "seed", "hosts") if name not in data]
         if missing:
-            raise ConfigError(f"this ring has no {', '.join(missing)}", option=missing[0])
+            raise ConfigError(f"this ring lacks {', '.join(missing)}", option=missing[0])
         check_same_secret(data.get("key_check"), key_secret)
         return cls(data["hosts"], vnodes=data["vnodes"], seed=data["seed"], key_secret=key_secret)
 

@@ -38,8 +38,8 @@ class RingTable:
 
     ``counts`` maps each host to its number of vnodes. With ``keyed`` the positions of keys are
     secret. ``public_index`` is the index for callers that hash a key themselves, by murmur3 and
-    its ``seed``; None where a secret places the keys. ``key_check`` tells such secrets apart; None
-    without one.
+    its ``seed``; None where a secret places the keys. ``key_check`` differs between secrets;
+    None without one.
 
     >>> from hashring.ring import HashRing
     >>> table = HashRing(["a", "b", "c"]).table

@@ -40,7 +40,7 @@ def test_envoys_largest_ring_has_8_388_608_points() -> None:
     assert sum(counts) == 8_388_608
 
 
-def test_a_large_ring_says_its_cost_before_it_is_built(
+def test_a_large_ring_logs_its_cost_before_it_is_built(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(envoy_ring, "_MANY_POINTS", 4096)
@@ -232,7 +232,7 @@ def test_jump_moves_keys_only_to_the_new_bucket() -> None:
             assert jump(number, after) in (jump(number, before), before)
 
 
-def test_rendezvous_scores_are_what_the_module_says() -> None:
+def test_rendezvous_scores_follow_the_formula() -> None:
     weights = {"a": 1.0, "b": 2.5, "c": 0.5}
     table = create("rendezvous", weights, seed=3)
     for key in KEYS:

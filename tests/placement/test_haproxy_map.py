@@ -86,7 +86,7 @@ def test_a_single_server_is_not_hashed_for() -> None:
         ({"hash_key": "id"}, "has no option 'hash_key'"),
     ],
 )
-def test_a_wrong_option_says_what_is_allowed(options: dict[str, object], message: str) -> None:
+def test_a_wrong_option_names_what_is_allowed(options: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         create("haproxy-map", ["a"], **options)
 

@@ -66,7 +66,7 @@ def promising(law: str) -> pytest.MarkDecorator:
 
 
 @pytest.mark.parametrize("name", placement.names())
-def test_a_module_says_what_it_is(name: str) -> None:
+def test_a_module_states_its_guarantees(name: str) -> None:
     module = placement.module(name)
     assert module.GUARANTEES <= LAWS
     assert isinstance(module.SOURCE, str)
@@ -78,7 +78,7 @@ def test_a_module_says_what_it_is(name: str) -> None:
 @every_variant
 @few
 @given(hosts=pools())
-def test_the_answer_is_none_or_begins_the_walk(
+def test_the_owner_is_missing_or_begins_the_walk(
     name: str, options: dict[str, Any], hosts: list[Host]
 ) -> None:
     table = table_of(name, hosts, options)
@@ -150,7 +150,7 @@ def test_equal_fingerprints_are_equal_walks(
 
 
 @every_variant
-def test_a_table_of_nobody_answers_none(name: str, options: dict[str, Any]) -> None:
+def test_a_table_without_hosts_returns_none(name: str, options: dict[str, Any]) -> None:
     for table in (
         table_of(name, [], options),
         table_of(name, pool("a:1", "b:2"), options).without(["a:1", "b:2"]),

@@ -10,7 +10,7 @@ import pytest
 from hashring import placement
 from hashring.errors import ConfigError
 from hashring.hosts import Host
-from hashring.placement import create
+from hashring.placement import create, module, names
 from hashring.placement._hashes import xxhash_module
 
 # the names, options and defaults that other programs' configurations are translated into
@@ -141,3 +141,13 @@ def test_a_missing_xxhash_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> No
         with pytest.raises(ConfigError, match=r'pip install "sticky-hashring\[proxies\]"'):
             create(name, ["a", "b"])
     assert create("jump", ["a", "b"], hash_function="murmur3").lookup("x") in {"a", "b"}
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_set_of_hosts_is_refused_where_order_counts(name: str) -> None:
+    hosts = {"10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"}
+    if "order_free" in module(name).GUARANTEES:
+        assert len(create(name, hosts).hosts) == 3
+    else:
+        with pytest.raises(ConfigError, match="a set has none: give a list"):
+            create(name, frozenset(hosts))

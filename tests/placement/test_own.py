@@ -196,7 +196,7 @@ def test_a_bad_option_is_refused_when_the_recipe_is_made(option: dict[str, int])
 
 
 @own
-def test_the_file_says_what_it_promises_and_costs(name: str) -> None:
+def test_the_file_states_what_it_promises_and_costs(name: str) -> None:
     module = placement.module(name)
     assert {
         "minimal_move", "monotone_weight", "order_free", "stable_under_down", "weighted",

@@ -55,7 +55,7 @@ def test_each_share_is_one_of_a_fair_ring(weights: list[float], seed: int) -> No
 
 
 @pytest.mark.parametrize("weight", [0.1, 0.5, 1.0, 3.0])
-def test_a_newcomer_takes_its_part_of_the_weight(weight: float) -> None:
+def test_an_added_host_takes_its_part_of_the_weight(weight: float) -> None:
     # its v of N vnodes make the moved fraction Beta(v, N - v), whose mean is w / W
     old, new = 512 * 9, round(512 * weight)
     low, high = (beta_quantile(p, new, old) for p in (CHANCE / 2, 1 - CHANCE / 2))
@@ -136,6 +136,6 @@ def test_a_peak_that_no_ring_reaches_is_refused(wanted: float) -> None:
 
 
 @pytest.mark.parametrize("hosts", [0, -1, 1.5, True])
-def test_a_number_of_hosts_that_is_none_is_refused(hosts: int) -> None:
+def test_a_wrong_number_of_hosts_is_refused(hosts: int) -> None:
     with pytest.raises(ConfigError, match="hosts"):
         HashRing.for_peak(1.05, hosts=hosts)

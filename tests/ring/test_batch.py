@@ -237,24 +237,24 @@ def test_positions_in_every_kind_of_column() -> None:
         (pl.DataFrame({"a": ["x"]}), "not DataFrame"),
     ],
 )
-def test_what_is_no_column_of_texts_is_refused(column: Any, words: str) -> None:
+def test_another_column_than_texts_is_refused(column: Any, words: str) -> None:
     with pytest.raises(InvalidKeyError, match=words):
         RING.assign(column)
 
 
 @pytest.mark.parametrize("column", [np.array([1, -2]), np.array([[1]], np.uint32), pl.Series([1])])
-def test_what_is_no_column_of_positions_is_refused(column: Any) -> None:
+def test_another_column_than_positions_is_refused(column: Any) -> None:
     with pytest.raises(InvalidKeyError, match="uint32"):
         RING.assign_positions(column)
 
 
-def test_an_empty_ring_places_nobody() -> None:
+def test_an_empty_ring_places_no_key() -> None:
     for call in (HashRing().assign, HashRing().table.assign):
         with pytest.raises(NoHostsError):
             call(np.array(["a"]))
 
 
-def test_positions_that_are_no_murmur3_go_key_by_key() -> None:
+def test_positions_other_than_murmur3_go_key_by_key() -> None:
     def reversed_position(key: Any) -> int:
         return RING.position(key) ^ 0xFFFFFFFF
 

@@ -94,7 +94,7 @@ def test_an_empty_keyed_ring() -> None:
     assert HashRing.for_peak(1.05, hosts=20, key_secret=SECRET).vnodes == 1427
 
 
-def test_growth_moves_the_newcomers_share_and_nothing_else() -> None:
+def test_growth_moves_the_added_hosts_share_and_nothing_else() -> None:
     before = HashRing(["a", "b", "c"], key_secret=SECRET)
     after = before.copy()
     after.add("d")

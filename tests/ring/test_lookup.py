@@ -124,7 +124,7 @@ def test_the_one_host_has_everything() -> None:
     assert list(ring.table.without(["only"]).walk("x")) == []
 
 
-def test_an_empty_ring_says_what_to_do() -> None:
+def test_an_empty_ring_names_what_to_do() -> None:
     ring = HashRing()
     for ask in (
         lambda: ring.lookup("x"),

@@ -43,7 +43,7 @@ def check_parts(diff: Diff) -> None:
 
 
 @given(rings(least=2), NAMES, WEIGHTS)
-def test_an_add_moves_the_newcomers_share_and_to_it_only(
+def test_an_add_moves_the_added_hosts_share_and_to_it_only(
     ring: HashRing, newcomer: str, weight: float
 ) -> None:
     if newcomer in ring:
@@ -107,7 +107,7 @@ def test_an_add_and_a_remove_leave_no_trace(ring: HashRing, name: str, weight: f
 
 
 @given(memberships(), memberships(), VNODES, SEEDS)
-def test_diff_is_what_a_naive_ring_says(
+def test_diff_is_that_of_a_naive_ring(
     one: dict[str, float], two: dict[str, float], vnodes: int, seed: int
 ) -> None:
     old, new = (HashRing(hosts, vnodes=vnodes, seed=seed) for hosts in (one, two))
@@ -125,7 +125,7 @@ def test_diff_is_what_a_naive_ring_says(
 
 
 @given(memberships(), VNODES, SEEDS)
-def test_shares_are_what_a_naive_ring_says_and_sum_to_one(
+def test_shares_are_those_of_a_naive_ring_and_sum_to_one(
     hosts: dict[str, float], vnodes: int, seed: int
 ) -> None:
     ring = HashRing(hosts, vnodes=vnodes, seed=seed)

@@ -116,14 +116,14 @@ def test_to_dict_survives_json(ring: HashRing) -> None:
         {"seed": 1 << 32},
     ],
 )
-def test_from_dict_refuses_what_is_no_ring(change: dict[str, Any]) -> None:
+def test_from_dict_refuses_other_data(change: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"\w{4}") as caught:
         HashRing.from_dict({**HashRing(["a"]).to_dict(), **change})
     assert type(caught.value).__module__ == "hashring.errors"
 
 
 @pytest.mark.parametrize("missing", ["placement", "layout", "vnodes", "seed", "hosts"])
-def test_from_dict_says_what_is_missing(missing: str) -> None:
+def test_from_dict_names_what_is_missing(missing: str) -> None:
     data = HashRing(["a"]).to_dict()
     del data[missing]
     with pytest.raises(ConfigError, match=missing):
@@ -161,7 +161,7 @@ def test_equal_vnode_counts_are_an_equal_fingerprint() -> None:
     assert heavy.fingerprint == plain.fingerprint
 
 
-def test_the_address_moves_no_key_and_a_weight_of_none_is_the_hosts_own() -> None:
+def test_the_address_moves_no_key_and_a_missing_weight_is_the_hosts_own() -> None:
     ring = HashRing([Host("a", 2, address="10.0.0.1:80"), Host("b", meta={"zone": 1})])
     assert state(ring) == state(HashRing({"a": 2, "b": 1}))
     ring.add(Host("c", 3))
