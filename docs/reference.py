@@ -1,4 +1,4 @@
-"""The reference pages that the code writes: commands from click, settings from declarations."""
+"""The parts of the guide that the code writes: commands, settings, responses of the gateway."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ import click
 from hashring.cli._app import app
 from hashring.config.example import as_toml
 from hashring.config.settings import TABLES, all_settings
+from hashring.gateway.error_responses import ERROR_RESPONSES
 
 
 def expanded(text: str) -> str:
     """The text of a page, with each ``<!-- generated: NAME -->`` replaced."""
-    for name, write in {"commands": commands, "settings": settings}.items():
+    for name, write in WRITERS.items():
         marker = f"<!-- generated: {name} -->"
         if marker in text:
             text = text.replace(marker, "\n".join(write()))
@@ -67,5 +68,15 @@ def settings() -> Iterator[str]:
         yield ""
 
 
+def responses() -> Iterator[str]:
+    """The responses of the gateway itself."""
+    yield from ("| status | code | what, and what to do |", "|---|---|---|")
+    for each in ERROR_RESPONSES.values():
+        yield f"| {each.status} | `{each.code}` | {_cell(each.message)} {_cell(each.hint)} |"
+
+
 def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
+
+
+WRITERS = {"commands": commands, "settings": settings, "responses": responses}
