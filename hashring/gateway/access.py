@@ -37,6 +37,7 @@ class AccessEntry:
     given: int = 0
     seconds: float = 0.0
     why: str = ""
+    moved: str = ""  # why the client left its host
 
 
 class AccessLog:

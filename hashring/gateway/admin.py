@@ -6,6 +6,7 @@ import json
 import re
 from typing import Any
 
+from hashring.errors import ConfigError
 from hashring.gateway.api import Api, ApiError, state
 from hashring.gateway.app import Gateway
 from hashring.gateway.asgi import Receive, Scope, Send
@@ -38,9 +39,13 @@ class Admin:
         if scope["type"] != "http":
             return
         status, content = await self._answer(scope, receive)
-        body = json.dumps(content, indent=2).encode() + b"\n"
+        kind = b"application/json"
+        if isinstance(content, bytes):
+            body, kind = content, b"text/plain; version=0.0.4; charset=utf-8"
+        else:
+            body = json.dumps(content, indent=2).encode() + b"\n"
         headers = [
-            (b"content-type", b"application/json"),
+            (b"content-type", kind),
             (b"content-length", str(len(body)).encode()),
             (b"cache-control", b"no-store"),
         ]
@@ -48,7 +53,7 @@ class Admin:
         sent = b"" if scope["method"] == "HEAD" else body
         await send({"type": "http.response.body", "body": sent})
 
-    async def _answer(self, scope: Scope, receive: Receive) -> tuple[int, dict[str, Any]]:
+    async def _answer(self, scope: Scope, receive: Receive) -> tuple[int, dict[str, Any] | bytes]:
         headers = dict(reversed(scope["headers"]))  # of two equal ones the first
         host = headers.get(b"host", b"").decode("latin-1")
         if not _is_local(host):
@@ -72,9 +77,18 @@ class Admin:
             return 200, {"ok": True}
         if path == "/readyz":
             return (200 if self._gateway.ready else 503), {"ready": self._gateway.ready}
+        if path == "/metrics":
+            return self._metrics()
         if path == "/state":
             return 200, state(self._gateway)
-        return 404, {"error": "the pages are /healthz, /readyz, /state and /v1/..."}
+        return 404, {"error": "the pages are /healthz, /readyz, /metrics, /state and /v1/..."}
+
+    def _metrics(self) -> tuple[int, dict[str, Any] | bytes]:
+        try:
+            from hashring.gateway.metrics import exposition
+        except ConfigError as error:  # the extra is missing
+            return 501, {"error": str(error)}
+        return 200, exposition(self._gateway)
 
 
 def _check_post(headers: dict[bytes, bytes], host: str) -> None:

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +26,7 @@ from hashring.discovery import Discovery
 from hashring.errors import HashringError
 from hashring.gateway.access import AccessEntry, AccessLog
 from hashring.gateway.asgi import Receive, Scope, Send
+from hashring.gateway.counts import RequestCounts
 from hashring.gateway.factory import (
     build_generation,
     carry_over,
@@ -138,6 +140,8 @@ class Gateway:
         self._taken: Stamp = ()
         self._watched = False
         self._old: list[Generation] = []
+        self._ended: Counter[str] = Counter()  # counts of the generations that have ended
+        self.counts = RequestCounts()
         self._tasks: set[asyncio.Task[None]] = set()
         self._turn = asyncio.Lock()
         self._stopped = False
@@ -188,6 +192,14 @@ class Gateway:
     def stats(self) -> dict[str, int]:
         """Counts since the last change of settings other than hosts."""
         return self._generation.stats
+
+    @property
+    def total_stats(self) -> dict[str, int]:
+        """Counts since the start."""
+        total = Counter(self._ended)
+        for generation in (*self._old, self._generation):
+            total.update(generation.stats)
+        return {name: total[name] for name in self.stats}
 
     @property
     def ready(self) -> bool:
@@ -262,8 +274,9 @@ class Gateway:
         finally:
             watch.over()
             generation.in_flight -= 1
+            entry.taken, entry.seconds = request.taken, watch.age()
+            self.counts.add(entry)
             if generation.access_log is not None:
-                entry.taken, entry.seconds = request.taken, watch.age()
                 generation.access_log(entry)
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -277,8 +290,9 @@ class Gateway:
             await WebSocketTunnel(generation, scope, receive, send, entry).run()
         finally:
             generation.in_flight -= 1
+            entry.seconds = RequestTimeouts.clock() - began
+            self.counts.add(entry)
             if generation.access_log is not None:
-                entry.seconds = RequestTimeouts.clock() - began
                 generation.access_log(entry)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
@@ -354,6 +368,7 @@ class Gateway:
             await asyncio.sleep(_AFTERMATH)
         await old.aclose()
         self._old.remove(old)
+        self._ended.update(old.stats)
 
     async def _watch(self) -> None:
         seen = self._taken

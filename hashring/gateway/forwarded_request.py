@@ -81,4 +81,15 @@ class ForwardedRequest:
         if self._visit is None or gateway.tokens is None:
             return None
         tls = gateway.tls(self._scope)
+        if not retry and self._visit.token is not None and self.prefer != host.name:
+            self.entry.moved = self._cause()
         return gateway.tokens.set_cookie(self._visit, host, tls=tls, retry=retry)
+
+    def _cause(self) -> str:
+        """Why the client's own host does not serve it any more."""
+        member = self._gateway.lb.snapshot.members.get(self.prefer or "")
+        if member is None:
+            return "host_gone"
+        if member.down:
+            return "ejected" if set(member.down) == {"outlier"} else "host_down"
+        return "drain_deadline" if member.drains else "load_spill"

@@ -141,6 +141,8 @@ class ProxyRequest:
             while not ended:
                 chunk = await answer.read()
                 ended = answer.ended
+                if chunk and not entry.given:
+                    lease.started()
                 entry.given += len(chunk)
                 await send({"type": "http.response.body", "body": chunk, "more_body": not ended})
             if not entry.given:

@@ -70,6 +70,7 @@ class WebSocketTunnel:
         socket: UpstreamSocket = found
         try:
             await self._accept(socket, caller, lease)
+            lease.started()
             await self._both_ways(socket)
         finally:
             await socket.close(_GONE, "")
