@@ -93,7 +93,7 @@ def test_examples_of_a_page_print_what_it_shows(
             run_command(command, shown, tmp_path)
 
 
-@pytest.mark.parametrize("page", PAGES[1:], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=lambda page: page.name)
 def test_the_links_of_a_page_lead_to_files(page: Path) -> None:
     text = page.read_text("utf-8")
     links = [found["to"] for found in (*LINK.finditer(text), *IMAGE.finditer(text))]
