@@ -18,6 +18,7 @@ from hashring.cli._options import (
     usage,
 )
 from hashring.cli._pictures import Pictures, picture_options
+from hashring.cli._trace import TraceOptions, run, trace_options
 from hashring.errors import ConfigError
 from hashring.text import plural, printable
 
@@ -87,6 +88,7 @@ def _time(text: str, *, part: bool = False) -> tuple[float, bool]:
     metavar="1,8,...",
     help="Values of load_floor, one scenario each.  [default: 1,8,32]",
 )
+@trace_options
 @picture_options
 @json_option
 def command(
@@ -101,6 +103,7 @@ def command(
     drain: float,
     load_factor: float,
     load_floors: tuple[str, ...],
+    trace: TraceOptions,
     draw: Pictures,
     as_json: bool,
 ) -> None:
@@ -108,7 +111,12 @@ def command(
 
     Each scenario has a balancer of its own: the placement alone, remembered clients, drained
     hosts, bounded loads. LOG is in the combined format, which has times.
+
+    With --format or --policy LOG is a trace of LLM serving, and routing policies are compared by
+    time to first token, cache reuse and moved sessions; --hosts takes a number of hosts too.
     """
+    if trace.wanted:
+        return run(logs, pool, trace, draw, as_json)
     from hashring.analysis import Service, scenarios, simulate
     from hashring.cli._render import facts
 

@@ -21,6 +21,7 @@ from hashring.analysis.plots._comparison import comparison
 from hashring.analysis.plots._flows import flows
 from hashring.analysis.plots._load import load_over_time
 from hashring.analysis.plots._pictures import Picture, kind_of, pictures, save, svg
+from hashring.analysis.plots._serving import first_tokens, work_over_time
 from hashring.analysis.plots._shares import shares
 from hashring.analysis.plots._style import COLOURS, figure
 from hashring.analysis.plots._vnodes import peak_by_vnodes
@@ -32,6 +33,7 @@ __all__ = [
     "client_cdf",
     "comparison",
     "figure",
+    "first_tokens",
     "flows",
     "kind_of",
     "load_over_time",
@@ -40,4 +42,5 @@ __all__ = [
     "save",
     "shares",
     "svg",
+    "work_over_time",
 ]

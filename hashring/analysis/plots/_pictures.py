@@ -20,10 +20,12 @@ from hashring.analysis.plots._clients import client_cdf
 from hashring.analysis.plots._comparison import comparison
 from hashring.analysis.plots._flows import flows
 from hashring.analysis.plots._load import load_over_time
+from hashring.analysis.plots._serving import first_tokens, work_over_time
 from hashring.analysis.plots._shares import shares, shown
 from hashring.analysis.plots._style import WIDTH, figure, height_for, need_matplotlib
 from hashring.analysis.plots._vnodes import peak_by_vnodes
 from hashring.analysis.reports import Report
+from hashring.analysis.serving import Serving
 from hashring.analysis.spread import Spread
 from hashring.errors import ConfigError
 
@@ -90,6 +92,10 @@ def _own(report: Report) -> Iterator[Picture]:
         yield Picture("What moves", lambda ax: comparison(ax, report), height)
     elif isinstance(report, Simulation):
         yield Picture("Load over time", lambda ax: load_over_time(ax, report))
+    elif isinstance(report, Serving):
+        height = 3.4 + 0.12 * len(report.policies)
+        yield Picture("Time to first token", lambda ax: first_tokens(ax, report), height)
+        yield Picture("Work over time", lambda ax: work_over_time(ax, report), height)
     elif isinstance(report, Advice):
         yield Picture(
             "Peak/mean and vnodes",

@@ -1,0 +1,318 @@
+"""Public traces of LLM serving: requests with sizes, sessions and prefix blocks, read as they are.
+
+======== ============================================================ ========================
+format   fields                                                       session
+======== ============================================================ ========================
+mooncake timestamp (ms), input_length, output_length, hash_ids (512)  derived from the blocks
+bailian  timestamp (s), chat_id, parent_chat_id, input_length,        the first chat of a chain
+         output_length, hash_ids (16)
+burstgpt CSV: Timestamp (s), Session ID, Request tokens, Response     Session ID
+         tokens
+azure    CSV: TIMESTAMP (date), ContextTokens, GeneratedTokens        every request its own
+jsonl    timestamp (s), input_length, output_length, optionally       session, if given
+         session and hash_ids
+======== ============================================================ ========================
+
+``hash_ids`` name blocks of the prompt: two requests share an ID exactly if they share the whole
+prefix up to that block. A trace without them gets blocks of 512 tokens from its sessions: a request
+continues what its session has sent before.
+
+Sources: kvcache-ai/Mooncake (FAST 2025), alibaba-edu/qwen-bailian-usagetraces-anon, HPMLL/BurstGPT,
+Azure/AzurePublicDataset (LLM inference trace 2023).
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import chain
+from pathlib import Path
+from typing import Any, Final
+
+from hashring.analysis._sources import CutOffError, LogError, blocks, open_log
+from hashring.errors import ConfigError
+from hashring.text import shown, suggestion
+
+FORMATS: Final = ("mooncake", "bailian", "burstgpt", "azure", "jsonl")
+BLOCK: Final = 512
+"""Tokens of a block, where the trace does not define another size."""
+
+_BAILIAN_BLOCK = 16
+_LONGEST_PROMPT = 10_000_000  # tokens: more is a damaged line, and would make a block list of 1 GB
+_CSV_HEADS = {"burstgpt": "Request tokens", "azure": "ContextTokens"}
+
+
+@dataclass(frozen=True, slots=True)
+class TraceRequest:
+    """One request: seconds after the first one, session number, tokens, and prefix blocks."""
+
+    at: float
+    session: int
+    input_tokens: int
+    output_tokens: int
+    blocks: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """The requests in order of time. ``block`` is the tokens of a block, ``unreadable`` a count."""
+
+    requests: tuple[TraceRequest, ...]
+    block: int
+    format: str
+    unreadable: int = 0
+
+    @property
+    def sessions(self) -> int:
+        """How many sessions there are."""
+        return len({request.session for request in self.requests})
+
+    @property
+    def seconds(self) -> float:
+        """Seconds from the first request to the last."""
+        return self.requests[-1].at if self.requests else 0.0
+
+
+def read_trace(
+    path: str | Path | Sequence[str | Path],
+    format: str = "auto",
+    *,
+    session: str | None = None,
+    limit: int | None = None,
+) -> Trace:
+    """The trace in ``path`` (``-`` is standard input; gzip is recognised), or in several files.
+
+    Cost: one pass, about 10 us a line.
+
+    Parameters
+    ----------
+    path: one file or several; their requests are put in order of time.
+    format: one of ``FORMATS``, or ``auto`` to recognise it by the first line.
+    session: the field that names the session, instead of the one of the format.
+    limit: read at most this many requests.
+
+    Raises
+    ------
+    ConfigError: the format is unknown.
+    LogError: a file cannot be read, or no line of it is a request.
+    """
+    if format != "auto" and format not in FORMATS:
+        raise ConfigError(
+            f"there is no trace format {shown(format)}: {suggestion(format, FORMATS)}",
+            option="format",
+        )
+    paths = [path] if isinstance(path, (str, Path)) else list(path)
+    rows: list[_Row] = []
+    unreadable, found = 0, format
+    for each in paths:
+        lines = _lines(each)
+        first = next(lines, b"")
+        if found == "auto":  # the files of one trace have one format
+            found = _recognised(first, str(each))
+        for row in _rows(chain([first], lines), found, session):
+            if row is None:
+                unreadable += 1
+                continue
+            rows.append(row)
+            if limit is not None and len(rows) >= limit:
+                break
+    if not rows:
+        raise LogError(f"{paths[0]} has no request of the format {found}", source=str(paths[0]))
+    rows.sort(key=lambda row: row.at)  # stable: equal times keep their order
+    return Trace(tuple(_requests(rows)), _block(found), found, unreadable)
+
+
+def derive_sessions(block_lists: Iterable[Sequence[int]]) -> Iterator[int]:
+    """A session number for each request, from the prefix blocks alone. Cost: O(blocks).
+
+    A request continues the session of the longest prefix, of at least two blocks, that an earlier
+    request has left; else it begins one. A request leaves its blocks without the last, which is
+    partial and changes with the next turn, if it has more than two; and all its blocks, if no
+    request has left these before.
+
+    >>> list(derive_sessions([[0, 1, 2], [0, 1, 3, 4], [0, 5, 6], [0, 1, 3, 7]]))
+    [0, 0, 1, 0]
+    """
+    known: dict[int, int] = {}
+    count = 0
+    for ids in block_lists:
+        # the ID of a block stands for the whole prefix up to it
+        prefixes = ids[1:]
+        found = next((known[block] for block in reversed(prefixes) if block in known), None)
+        if found is None:
+            found = count
+            count += 1
+        if len(ids) > 2:
+            known[ids[-2]] = found
+        if prefixes:
+            known.setdefault(ids[-1], found)
+        yield found
+
+
+# -- rows ----------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Row:
+    at: float
+    session: object
+    input_tokens: int
+    output_tokens: int
+    blocks: tuple[int, ...] | None
+    parent: object = None
+
+
+def _lines(path: str | Path) -> Iterator[bytes]:
+    try:
+        for block in blocks(open_log(str(path), sys.stdin.buffer, None)):
+            yield from block.splitlines()
+    except CutOffError as error:
+        raise LogError(str(error), source=str(path)) from error
+
+
+def _block(format: str) -> int:
+    return _BAILIAN_BLOCK if format == "bailian" else BLOCK
+
+
+def _recognised(first: bytes, path: str) -> str:
+    """The format of the first line. Raises ``LogError`` with the line."""
+    text = first.decode("utf-8", "replace").lstrip("\ufeff")
+    for kind, head in _CSV_HEADS.items():
+        if head in text and "," in text:
+            return kind
+    try:
+        fields = json.loads(text)
+    except ValueError:
+        fields = None
+    if isinstance(fields, dict) and "input_length" in fields:
+        if "chat_id" in fields:
+            return "bailian"
+        return "mooncake" if "hash_ids" in fields and "session" not in fields else "jsonl"
+    raise LogError(
+        f"{path} is not a trace of a known format ({', '.join(FORMATS)}); line 1: {shown(text)}",
+        source=path,
+    )
+
+
+def _rows(lines: Iterator[bytes], format: str, session: str | None) -> Iterator[_Row | None]:
+    """A row for each line, None for one that cannot be read; blank lines are skipped."""
+    read = _READERS[format]
+    texts = (line.decode("utf-8", "replace").lstrip("\ufeff") for line in lines if line.strip())
+    records: Iterable[Any] = csv.DictReader(texts) if format in _CSV_HEADS else map(_json, texts)
+    for record in records:
+        row = _row(record, read)
+        if row is not None and session is not None:
+            row.session, row.parent = record.get(session), None
+            row = row if row.session is not None else None
+        yield row
+
+
+def _json(text: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _row(record: Any, read: Callable[[Any], _Row]) -> _Row | None:
+    try:
+        row = read(record)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        return None
+    sizes = row.input_tokens, row.output_tokens
+    sane = all(0 <= size <= _LONGEST_PROMPT for size in sizes)
+    return row if sane and math.isfinite(row.at) else None
+
+
+def _mooncake(record: Any) -> _Row:
+    ids = tuple(map(int, record["hash_ids"]))
+    return _Row(
+        record["timestamp"] / 1000, None, int(record["input_length"]),
+        int(record["output_length"]), ids,
+    )  # fmt: skip
+
+
+def _bailian(record: Any) -> _Row:
+    row = _mooncake(record)
+    row.at = float(record["timestamp"])
+    row.session, row.parent = record["chat_id"], record["parent_chat_id"]
+    return row
+
+
+def _burstgpt(record: Any) -> _Row:
+    return _Row(
+        float(record["Timestamp"]), record["Session ID"] or None,
+        int(record["Request tokens"]), int(record["Response tokens"]), None,
+    )  # fmt: skip
+
+
+def _azure(record: Any) -> _Row:
+    # seven digits of a second, of which fromisoformat reads six
+    moment = datetime.fromisoformat(record["TIMESTAMP"][:26])
+    return _Row(
+        moment.timestamp(), None, int(record["ContextTokens"]), int(record["GeneratedTokens"]), None
+    )
+
+
+def _jsonl(record: Any) -> _Row:
+    ids = record.get("hash_ids")
+    return _Row(
+        float(record["timestamp"]), record.get("session"), int(record["input_length"]),
+        int(record["output_length"]), None if ids is None else tuple(map(int, ids)),
+    )  # fmt: skip
+
+
+_READERS: Final[dict[str, Callable[[Any], _Row]]] = {
+    "mooncake": _mooncake,
+    "bailian": _bailian,
+    "burstgpt": _burstgpt,
+    "azure": _azure,
+    "jsonl": _jsonl,
+}
+
+
+# -- sessions and blocks -------------------------------------------------------------------------
+
+
+def _requests(rows: list[_Row]) -> Iterator[TraceRequest]:
+    """The rows with session numbers, and blocks for those that have none."""
+    begin = rows[0].at
+    numbers = _numbers(rows)
+    sent: dict[int, int] = {}  # tokens that a session has sent and received so far
+    for row, session in zip(rows, numbers, strict=True):
+        ids = row.blocks
+        if ids is None:
+            have = max(row.input_tokens, 1)
+            ids = tuple(_synthetic(session, have))
+            sent[session] = have + row.output_tokens
+        yield TraceRequest(row.at - begin, session, row.input_tokens, row.output_tokens, ids)
+
+
+def _synthetic(session: int, tokens: int) -> Iterator[int]:
+    """Block IDs of a session's prompt: the n-th block of a session is the same in every turn."""
+    for number in range(-(-tokens // BLOCK)):
+        yield (session << 24) | number
+
+
+def _numbers(rows: list[_Row]) -> list[int]:
+    if all(row.session is None for row in rows):
+        if any(row.blocks is None for row in rows):
+            return list(range(len(rows)))
+        return list(derive_sessions([row.blocks or () for row in rows]))
+    roots: dict[object, int] = {}
+    numbers: list[int] = []
+    for row in rows:
+        known = roots.get(row.parent) if row.parent not in (None, -1) else None
+        if known is None:
+            known = roots.get(row.session) if row.session is not None else None
+        number = len(numbers) + (1 << 32) if known is None else known
+        if row.session is not None:
+            roots[row.session] = number
+        numbers.append(number)
+    dense: dict[int, int] = {}
+    return [dense.setdefault(number, len(dense)) for number in numbers]

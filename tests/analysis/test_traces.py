@@ -1,0 +1,150 @@
+"""Traces of LLM serving: every format is read right, and what is not a trace is one clear error."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hashring import ConfigError
+from hashring.analysis import LogError
+from hashring.analysis.traces import FORMATS, TraceRequest, derive_sessions, read_trace
+
+MOONCAKE = """\
+{"timestamp": 0, "input_length": 1100, "output_length": 5, "hash_ids": [0, 1, 2]}
+{"timestamp": 3000, "input_length": 600, "output_length": 7, "hash_ids": [0, 9]}
+{"timestamp": 9000, "input_length": 1700, "output_length": 9, "hash_ids": [0, 1, 3, 4]}
+"""
+BAILIAN = """\
+{"chat_id": 7, "parent_chat_id": -1, "timestamp": 0.5, "input_length": 20, "output_length": 3,\
+ "type": "text", "turn": 1, "hash_ids": [1, 2]}
+{"chat_id": 8, "parent_chat_id": -1, "timestamp": 1.0, "input_length": 20, "output_length": 3,\
+ "type": "text", "turn": 1, "hash_ids": [1, 5]}
+{"chat_id": 9, "parent_chat_id": 7, "timestamp": 2.0, "input_length": 40, "output_length": 3,\
+ "type": "text", "turn": 2, "hash_ids": [1, 2, 6]}
+"""
+BURSTGPT = """\
+Timestamp,Session ID,Elapsed time,Model,Request tokens,Response tokens,Total tokens,Log Type
+5,17,1.5,ChatGPT,472,18,490,Conversation log
+45,18,3.5,GPT-4,1087,230,1317,Conversation log
+118,17,2.5,ChatGPT,1030,276,1306,Conversation log
+"""
+AZURE = """\
+TIMESTAMP,ContextTokens,GeneratedTokens
+2023-11-16 18:15:46.6805900,374,44
+2023-11-16 18:15:50.9951690,396,109
+"""
+JSONL = """\
+{"timestamp": 1, "input_length": 10, "output_length": 1, "session": "ann"}
+{"timestamp": 2, "input_length": 10, "output_length": 1, "session": "bob"}
+{"timestamp": 3, "input_length": 30, "output_length": 1, "session": "ann"}
+"""
+TEXTS = {
+    "mooncake": (MOONCAKE, [0, 1, 0], [0.0, 3.0, 9.0]),
+    "bailian": (BAILIAN, [0, 1, 0], [0.0, 0.5, 1.5]),
+    "burstgpt": (BURSTGPT, [0, 1, 0], [0.0, 40.0, 113.0]),
+    "azure": (AZURE, [0, 1], [0.0, 4.314579]),
+    "jsonl": (JSONL, [0, 1, 0], [0.0, 1.0, 2.0]),
+}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_trace_is_recognised_and_read(name: str, packed: bool, tmp_path: Path) -> None:
+    text, sessions, times = TEXTS[name]
+    path = tmp_path / "trace"
+    path.write_bytes(gzip.compress(text.encode()) if packed else text.encode())
+    trace = read_trace(path)
+    assert trace.format == name
+    assert [request.session for request in trace.requests] == sessions
+    assert [request.at for request in trace.requests] == pytest.approx(times, abs=1e-5)
+    assert trace.unreadable == 0
+    assert read_trace(path, name) == trace
+
+
+def test_sizes_and_blocks_are_those_of_the_trace(tmp_path: Path) -> None:
+    path = tmp_path / "trace.jsonl"
+    path.write_text(MOONCAKE)
+    assert read_trace(path).requests[2] == TraceRequest(9.0, 0, 1700, 9, (0, 1, 3, 4))
+    assert read_trace(path, limit=2).sessions == 2
+
+
+def test_without_blocks_a_session_continues_its_prompt(tmp_path: Path) -> None:
+    path = tmp_path / "trace.csv"
+    path.write_text(BURSTGPT)
+    first, other, again = (request.blocks for request in read_trace(path).requests)
+    assert (len(first), len(other), len(again)) == (1, 3, 3)
+    assert again[:1] == first
+    assert not set(other) & set(again)
+
+
+def test_a_session_field_overrides_the_one_of_the_format(tmp_path: Path) -> None:
+    path = tmp_path / "trace.csv"
+    path.write_text(BURSTGPT)
+    assert [each.session for each in read_trace(path, session="Model").requests] == [0, 1, 0]
+    with pytest.raises(LogError, match="has no request"):
+        read_trace(path, session="User")
+
+
+def test_files_are_put_in_order_of_time(tmp_path: Path) -> None:
+    lines = MOONCAKE.splitlines(keepends=True)
+    late, early = tmp_path / "late", tmp_path / "early"
+    late.write_text(lines[2])
+    early.write_text("".join(lines[:2]))
+    assert [each.at for each in read_trace([late, early]).requests] == [0.0, 3.0, 9.0]
+
+
+def test_bad_lines_are_counted_and_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "trace"
+    good = MOONCAKE.splitlines()[0]
+    bad = ["{", "[]", '{"timestamp": 1}', "null", good.replace('": 0,', '": NaN,', 1)]
+    bad += [good.replace("1100", "-5"), good.replace("1100", "1e99")]
+    path.write_text(MOONCAKE + "\n".join(bad))
+    trace = read_trace(path)
+    assert (len(trace.requests), trace.unreadable) == (3, len(bad))
+
+
+@pytest.mark.parametrize("text", ["", "hello\n", "{}\n", "1,2,3\n", "\x00\x01\n"])
+def test_what_is_not_a_trace_is_one_clear_error(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "trace"
+    path.write_text(text)
+    with pytest.raises(LogError, match=r"trace is not a trace of a known format|is empty"):
+        read_trace(path)
+
+
+def test_an_unknown_format_is_refused_with_the_closest() -> None:
+    with pytest.raises(ConfigError, match="no trace format 'moncake': did you mean 'mooncake'"):
+        read_trace("any", "moncake")
+
+
+@given(st.lists(st.lists(st.integers(0, 5), max_size=5), max_size=20))
+def test_sessions_are_numbered_in_order_of_appearance(chains: list[list[int]]) -> None:
+    # an ID stands for its whole prefix, so IDs of one chain are made from all before them
+    blocks = [[hash(tuple(ids[: at + 1])) for at in range(len(ids))] for ids in chains]
+    numbers = list(derive_sessions(blocks))
+    seen = -1
+    for number in numbers:
+        assert number <= seen + 1
+        seen = max(seen, number)
+
+
+@given(st.binary(max_size=400))
+def test_no_bytes_make_a_traceback(data: bytes) -> None:
+    path = Path(tempfile.mkdtemp()) / "trace"
+    path.write_bytes(data)
+    for name in ("auto", *FORMATS):
+        try:
+            read_trace(path, name)
+        except LogError:
+            continue
+
+
+def test_a_json_line_of_great_depth_is_one_bad_line(tmp_path: Path) -> None:
+    path = tmp_path / "trace"
+    path.write_text(MOONCAKE + "[" * 100_000 + "\n" + json.dumps({"timestamp": []}) + "\n")
+    assert read_trace(path).unreadable == 2
