@@ -1,4 +1,4 @@
-"""Who is in, right now?  Immutable snapshots, and the changes that lead from one to the next.
+"""The members of a pool: immutable snapshots, and the changes from one to the next.
 
 A ``Snapshot`` is one state of the pool: its epoch, its members with their marks, the table over
 all of them and the table without those that take no new clients. Functions here take members and
@@ -15,35 +15,14 @@ from typing import Literal, TypeAlias
 
 from hashring.errors import ConfigError, DuplicateHostError, PoolFullError, UnknownHostError
 from hashring.hosts import Host
-from hashring.placement import Recipe, Table
-
-__all__ = [
-    "EVERY_HOLDER",
-    "MACHINE_HOLDERS",
-    "Change",
-    "Edited",
-    "Member",
-    "Members",
-    "Pool",
-    "Snapshot",
-    "State",
-    "drained",
-    "marked",
-    "member",
-    "reconciled",
-    "registered",
-    "replaced",
-    "reweighted",
-    "undrained",
-    "unmarked",
-    "unregistered",
-]
+from hashring.placement import Recipe, Table, adapt_table
+from hashring.ring import RingTable
 
 State = Literal["up", "draining", "down"]
 
 EVERY_HOLDER = "*"
 MACHINE_HOLDERS = frozenset({"probe", "outlier"})
-"""Who judges a machine rather than a name: their marks end when another machine takes the name."""
+"""Holders that judge a machine, not a name: their marks end when another machine has the name."""
 
 _NO_MARKS: Mapping[str, str] = MappingProxyType({})
 _NO_DRAINS: Mapping[str, float | None] = MappingProxyType({})
@@ -51,7 +30,7 @@ _NO_DRAINS: Mapping[str, float | None] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One host of the pool with who holds it down and who drains it.
+    """One host of the pool with the holders that hold it down or drain it.
 
     ``down`` maps holder -> reason; ``drains`` maps holder -> deadline, a reading of the balancer's
     clock, or None for no deadline.
@@ -68,7 +47,7 @@ class Member:
 
     @property
     def takes_new(self) -> bool:
-        """Whether new clients may come: nobody holds it down and nobody drains it."""
+        """Whether new clients may come: no holder holds it down or drains it."""
         return not self.down and not self.drains
 
     def state(self, now: float) -> State:
@@ -131,7 +110,7 @@ class Snapshot:
         return {name: member.state(now) for name, member in self.members.items()}
 
     def fingerprint(self, now: float) -> str:
-        """The table's fingerprint, a dot, and ``up`` or a digest of who is down or draining."""
+        """The table's fingerprint, a dot, and ``up`` or a digest of the hosts that are not up."""
         away = tuple(sorted(item for item in self.states(now).items() if item[1] != "up"))
         placed = self.table.fingerprint if self.table is not None else _digest(self._plain(), 8)
         return f"{placed}.{_digest(away, 4) if away else 'up'}"
@@ -160,7 +139,7 @@ class Pool:
         self._capacity = capacity
 
     def empty(self) -> Snapshot:
-        """Epoch 0: nobody is in."""
+        """Epoch 0: no host."""
         return Snapshot(0, MappingProxyType({}), None, None, frozenset())
 
     def fork(self) -> Pool:
@@ -171,7 +150,7 @@ class Pool:
     def advance(self, old: Snapshot, members: Members) -> Snapshot:
         """The snapshot after ``old`` with these members; ``old`` itself if nothing differs.
 
-        Builds a table only when hosts differ, ``without`` only when who is away differs. Raises
+        Builds a table only when hosts differ, ``without`` only when other hosts are away. Raises
         ``PoolFullError`` above the capacity, and what the recipe raises.
         """
         self._check_capacity(len(members))
@@ -182,7 +161,7 @@ class Pool:
         if table is old.table and away == old.away:
             usable = old.usable_table
         else:
-            usable = table and (table.without(away) if away else table)
+            usable = table and _usable_part(table, away, old.usable_table)
         if table is old.table and _equal(old.members, members):
             return old
         return Snapshot(old.epoch + 1, MappingProxyType(dict(members)), table, usable, away)
@@ -190,7 +169,7 @@ class Pool:
     def _check_capacity(self, size: int) -> None:
         if self._capacity is not None and size > self._capacity:
             raise PoolFullError(
-                f"the pool holds at most {self._capacity} hosts and {size} were to be in: "
+                f"the pool holds at most {self._capacity} hosts, and this would be {size}: "
                 "unregister one first, or raise the capacity",
                 capacity=self._capacity,
             )
@@ -198,14 +177,23 @@ class Pool:
     def _table(self, hosts: tuple[Host, ...], old: Table | None) -> Table | None:
         if self._recipe is None or not hosts:
             return None
-        table = self._recipe(hosts)
-        if not all(callable(getattr(table, name, None)) for name in ("lookup", "walk", "without")):
-            raise ConfigError(
-                f"the placement made {table!r}, which is no table: it needs lookup, walk and "
-                "without",
-                option="placement",
-            )
+        table: Table = adapt_table(self._recipe(hosts), hosts)
         return old if old is not None and old.fingerprint == table.fingerprint else table
+
+
+def _usable_part(table: Table, away: frozenset[str], last: Table | None) -> Table:
+    """``table`` without the hosts that are away, patched from the last such table.
+
+    A ring then pays for the hosts whose state changes, not for all that are away.
+    """
+    if not away:
+        return table
+    if isinstance(table, RingTable) and isinstance(last, RingTable):
+        options = table.vnodes, table.seed, table.key_check
+        if options == (last.vnodes, last.seed, last.key_check):
+            left = {name: count for name, count in table.counts.items() if name not in away}
+            return last.over(left)
+    return table.without(away)
 
 
 def _equal(old: Members, new: Members) -> bool:
@@ -231,7 +219,7 @@ def _put(members: Members, new: Member, kind: str, *said: str) -> Edited:
 
 
 def registered(members: Members, host: Host) -> Edited:
-    """``host`` comes in. Raises ``DuplicateHostError``.
+    """Add ``host``. Raises ``DuplicateHostError``.
 
     >>> list(registered({}, Host("a"))[0])
     ['a']
@@ -242,7 +230,7 @@ def registered(members: Members, host: Host) -> Edited:
 
 
 def unregistered(members: Members, name: str) -> Edited:
-    """The host ``name`` goes. Raises ``UnknownHostError``."""
+    """Remove the host ``name``. Raises ``UnknownHostError``."""
     gone = member(members, name)
     left = {known: kept for known, kept in members.items() if known != name}
     return left, [Change("unregister", gone.host)]
@@ -299,12 +287,14 @@ def undrained(members: Members, name: str, holder: str) -> Edited:
 def _check_holder(holder: str) -> None:
     if not isinstance(holder, str) or not holder or holder == EVERY_HOLDER:
         raise ConfigError(
-            f"by must be the name of who says so, such as 'operator', got {holder!r}", option="by"
+            f"by must be the name of the holder, such as 'operator', got {holder!r}", option="by"
         )
 
 
 def reconciled(members: Members, hosts: Iterable[Host]) -> Edited:
-    """``hosts`` are who is in; those that stay keep marks and drains, a new address is a replace.
+    """Make ``hosts`` the members; unchanged ones keep marks and drains.
+
+    A new address is a replace.
 
     >>> after, changes = reconciled({"a": Member(Host("a"))}, [Host("a", 2), Host("b")])
     >>> [(change.kind, change.host.name) for change in changes]

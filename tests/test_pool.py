@@ -90,7 +90,7 @@ def test_a_fork_tries_a_change_that_the_pool_never_sees() -> None:
 
 def test_above_the_capacity_there_is_no_snapshot() -> None:
     pool, one = pool_of("a", "b", capacity=2)
-    with pytest.raises(PoolFullError, match="at most 2 hosts and 3"):
+    with pytest.raises(PoolFullError, match="at most 2 hosts, and this would be 3"):
         pool.advance(one, changes.registered(one.members, Host("c"))[0])
 
 

@@ -16,7 +16,8 @@ from hashring.strategies import LeastOutstanding, Rng, RoundRobin, Strategy, Vie
 from hashring.validators import COUNT, SECONDS_OR_ZERO, choice, is_number, number, option, optional
 
 Fallback: TypeAlias = Strategy | Callable[[View], Host]
-Placement: TypeAlias = str | Recipe | HashRing | None
+Placement: TypeAlias = str | Callable[[tuple[Host, ...]], Any] | HashRing | None
+"""A callable makes a table, an object with ``lookup`` and ``walk``, or a function of a key."""
 
 LOAD_FACTOR = number("a number above 1 (1.25 allows 25 % more than the fair share)", 1, above=True)
 

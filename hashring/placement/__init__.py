@@ -17,12 +17,14 @@ from typing import Any, Protocol, TypeAlias
 from hashring.errors import ConfigError
 from hashring.hosts import Host, HostsLike, as_hosts
 from hashring.keys import Key
+from hashring.placement._adapted import adapt_table
 from hashring.registry import Registry, check_known, keyword_options
 
 __all__ = [
     "SECRETS",
     "Recipe",
     "Table",
+    "adapt_table",
     "check_order",
     "create",
     "module",

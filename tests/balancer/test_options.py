@@ -103,7 +103,7 @@ def test_a_key_that_a_table_would_not_hash_goes_to_the_fallback() -> None:
 
 
 def test_a_recipe_that_makes_no_table_is_refused_and_changes_nothing() -> None:
-    with pytest.raises(ConfigError, match="no table"):
+    with pytest.raises(ConfigError, match="not a table"):
         balancer(HOSTS, placement=lambda hosts: [host.name for host in hosts])
     lb = balancer([], placement=lambda hosts: None)
     with left_alone(lb, ConfigError):

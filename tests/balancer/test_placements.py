@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
+from hashlib import blake2b
 from typing import Any
 
 import pytest
@@ -10,7 +12,8 @@ from hypothesis import strategies as st
 
 from hashring import placement
 from hashring.balancer import LoadBalancer
-from hashring.errors import NoHostsError
+from hashring.errors import ConfigError, NoHostsError
+from hashring.hosts import Host
 from hashring.placement import Table
 from tests.balancer.rig import CLIENTS, HighestTable, balancer, heard
 
@@ -133,3 +136,55 @@ def test_a_plan_moves_nothing_and_says_what_would_move(name: str) -> None:
     assert [lb.pick(client).name for client in CLIENTS] == before
     assert lb.snapshot.table is not None
     assert lb.snapshot.table.fingerprint == table.fingerprint
+
+
+# -- tables of a user's own -----------------------------------------------------------------------
+
+
+class LookupAndWalk:
+    """The least that the placement kit checks: ``lookup`` and ``walk``, of bytes."""
+
+    def __init__(self, hosts: Iterable[Host]) -> None:
+        self.names = sorted(host.name for host in hosts)
+
+    def lookup(self, key: bytes, unavailable: Iterable[str] = ()) -> str | None:
+        gone = set(unavailable)
+        return next((name for name in self.walk(key) if name not in gone), None)
+
+    def walk(self, key: bytes) -> Iterator[str]:
+        return iter(sorted(self.names, key=lambda name: blake2b(key + name.encode()).digest()))
+
+
+def by_function(hosts: Iterable[Host]) -> Callable[[bytes], str]:
+    names = sorted(host.name for host in hosts)
+    return lambda key: names[sum(key) % len(names)]
+
+
+@pytest.mark.parametrize("recipe", [LookupAndWalk, by_function])
+def test_lookup_and_walk_or_a_function_are_enough(recipe: Any) -> None:
+    lb = LoadBalancer(["a", "b", "c"], placement=recipe)
+    lb.keeps_sessions(True)
+    clients: list[Any] = [*CLIENTS[:50], 5, b"raw", "\ud83d"]
+    before = {client: lb.pick(client).name for client in clients}
+    assert set(before.values()) == {"a", "b", "c"}
+    assert lb.fingerprint == LoadBalancer(["c", "a", "b"], placement=recipe).fingerprint
+    lb.mark_down("b", "reboot")
+    for client, name in before.items():
+        assert lb.pick(client).name == name or name == "b"
+        assert lb.pick(client).name != "b"
+        assert lb.pick(client, exclude=["a"]).name == "c"
+        assert "goes to" in str(lb.explain(client))
+    lb.mark_up("b")
+    assert {client: lb.pick(client).name for client in clients} == before
+    plan = lb.plan(add=["d"])
+    assert not plan.exact
+    assert 0 < plan.moved <= 1
+    lb.register("d")
+    assert lb.fingerprint != LoadBalancer(["a", "b", "c"], placement=recipe).fingerprint
+    lb.drain("a")
+    assert {lb.pick(client).name for client in clients} <= {"b", "c", "d"}
+
+
+def test_a_table_that_answers_with_a_stranger_is_refused() -> None:
+    with pytest.raises(ConfigError, match="returned 'x', which is not one of its hosts"):
+        LoadBalancer(["a", "b"], placement=lambda hosts: lambda key: "x").pick("client")

@@ -74,7 +74,7 @@ def test_one_change_is_one_snapshot_whatever_is_in_it() -> None:
 
 def test_weight_0_drains_and_a_weight_resumes_as_discovery_alone() -> None:
     lb = LoadBalancer(["a", "b"])
-    with pytest.warns(UserWarning, match="moves its clients at once"):
+    with pytest.warns(UserWarning, match="moves all its clients now"):
         lb.drain("a", by="a-tool")
     source = Said()
 
