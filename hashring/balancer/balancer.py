@@ -10,7 +10,7 @@ from typing import Any
 from mmh3 import mmh3_32_uintdigest
 
 from hashring import pool as changes
-from hashring.balancer import options
+from hashring.balancer import options, saved
 from hashring.balancer.events import Callback
 from hashring.balancer.lease import Lease
 from hashring.balancer.options import Fallback, Placement
@@ -84,6 +84,17 @@ class LoadBalancer:
         patience = options.check_patience(patience, fallback, new_clients, load_factor)
         prefers_strategy = options.prefers_strategy(new_clients)
         self._tracker = LoadTracker(options.check_clock(clock), chance.randrange)
+        self._pins = pins
+        self._given = {
+            "placement": placement,
+            "fallback": fallback,
+            "capacity": most,
+            "load_factor": load_factor,
+            "load_floor": load_floor,
+            "new_clients": new_clients,
+            "patience": patience,
+        }
+        self._unsaved = {"failures": failures, "rng": rng, "clock": clock}
         self._warned = False
         self._state = BalancerState(
             Pool(options.as_recipe(placement), most),
@@ -481,6 +492,37 @@ class LoadBalancer:
         """
         return self._tracker.on_outcome(callback)
 
+    # -- copies -----------------------------------------------------------------------------------
+
+    def to_dict(self) -> dict[str, Any]:
+        """Hosts, weights, placement, options, marks and drains as plain data.
+
+        A drain is saved with the seconds that are left. Pins are saved by their own store, and
+        load, subscribers, ``failures``, ``rng`` and ``clock`` not at all. Raises ``ConfigError``
+        for what has no name: a recipe, a callable fallback, a keyed ring.
+
+        >>> lb = LoadBalancer({"a": 1, "b": 2})
+        >>> lb.mark_down("a", "reboot")
+        >>> twin = LoadBalancer.from_dict(lb.to_dict())
+        >>> twin.state("a"), twin.fingerprint == lb.fingerprint
+        ('down', True)
+        """
+        return saved.save(self._given, self.snapshot, self._tracker.clock())
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], **options: Any) -> LoadBalancer:
+        """The balancer that ``to_dict`` saved. ``options`` are those of ``LoadBalancer``.
+
+        Give ``pins``, ``failures``, ``rng`` and ``clock`` here, or any other in the place of a
+        saved one. Raises ``ConfigError`` for other data.
+        """
+        lb = cls(**{**saved.options_of(data), **options})
+        lb.apply(saved.restored, data, lb._tracker.clock())
+        return lb
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.to_dict(), {"pins": self._pins, **self._unsaved})
+
     def __len__(self) -> int:
         return len(self.snapshot.members)
 
@@ -490,6 +532,10 @@ class LoadBalancer:
     def __repr__(self) -> str:
         epoch = self.snapshot.epoch
         return f"<LoadBalancer of {len(self)} hosts, epoch {epoch}, {self.fingerprint}>"
+
+
+def _rebuild(cls: type[LoadBalancer], data: dict[str, Any], parts: dict[str, Any]) -> LoadBalancer:
+    return cls.from_dict(data, **parts)
 
 
 def name_of(name: str | Host) -> str:

@@ -10,6 +10,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
+from typing import Any
 
 from hashring.forks import watch
 from hashring.keys import Key, key_bytes
@@ -302,8 +303,26 @@ class PinTable:
         new = pins + counts["forgotten"] + counts["evicted"] + counts["idle"]
         return MappingProxyType({"hits": hits, "new": new, **counts, "pins": pins})
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy has the pins with their idle seconds, and counts of its own."""
+        now = self._remove_idle()
+        with self._lock:
+            pins = [(key, host, now - self._used[key]) for key, host in self._pins.items()]
+        return _rebuild, (self._size, self._idle, self._clock, pins)
+
     def __len__(self) -> int:
         return len(self._pins)
 
     def __repr__(self) -> str:
         return f"<PinTable of {len(self)} pins, at most {self._size}>"
+
+
+def _rebuild(
+    size: int, idle: float, clock: Callable[[], float], pins: list[tuple[bytes, str, float]]
+) -> PinTable:
+    table = PinTable(size, idle=idle, clock=clock)
+    now = clock()
+    for key, host, age in pins:
+        table._set(key, host, now - age)
+    table._room = min(size, len(pins) + _STEP)
+    return table
