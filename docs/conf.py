@@ -11,6 +11,7 @@ import inspect
 import re
 import sys
 from functools import cache
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,7 @@ def _sections(
     """Turns a section of a docstring (Parameters, Returns, Raises) into a list."""
     given, lines[:] = lines[:], []
     inside = False
-    for line, following in zip(given, [*given[1:], ""], strict=True):
+    for line, following in zip_longest(given, given[1:], fillvalue=""):
         if re.fullmatch(r"\w+", line) and re.fullmatch(r"-{3,}", following):
             lines += [f"**{line}**", ""]
             inside = True

@@ -10,10 +10,16 @@ from operator import attrgetter
 
 import click
 
+from hashring import LoadBalancer
+from hashring.affinity import TokenAffinity, Tokens
 from hashring.cli._app import app
 from hashring.config.example import as_toml
 from hashring.config.settings import TABLES, all_settings
+from hashring.discovery import Discovery, source
+from hashring.gateway import Gateway
 from hashring.gateway.error_responses import ERROR_RESPONSES
+from hashring.gateway.metrics import GatewayCollector
+from hashring.health import HealthMonitor, TcpProbe
 
 
 def expanded(text: str) -> str:
@@ -75,8 +81,24 @@ def responses() -> Iterator[str]:
         yield f"| {each.status} | `{each.code}` | {_cell(each.message)} {_cell(each.hint)} |"
 
 
+def metrics() -> Iterator[str]:
+    """The metrics of a gateway with every part."""
+    lb = LoadBalancer(["web1"])
+    gateway = Gateway(
+        lb,
+        tokens=TokenAffinity(lb, Tokens(bytes(range(32)))),
+        health=HealthMonitor(lb, TcpProbe()),
+        discovery=Discovery(source("static:web1"), lb),
+    )
+    yield from ("| metric | labels | what |", "|---|---|---|")
+    for family in GatewayCollector(gateway).collect():
+        suffix = "_total" if family.type == "counter" else ""
+        labels = ", ".join(f"`{label}`" for label in family._labelnames)
+        yield f"| `{family.name}{suffix}` | {labels} | {_cell(family.documentation)} |"
+
+
 def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-WRITERS = {"commands": commands, "settings": settings, "responses": responses}
+WRITERS = {"commands": commands, "settings": settings, "responses": responses, "metrics": metrics}

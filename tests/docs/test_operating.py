@@ -43,3 +43,17 @@ def test_every_request_of_the_api_is_named_in_the_page() -> None:
     resources = set(re.findall(r'path == "(\w+)"', source))
     assert resources >= {"status", "hosts", "where", "events"}
     assert {name for name in resources if f"/v1/{name}" not in text} == set()
+
+
+def test_queries_of_the_page_on_metrics_name_real_metrics() -> None:
+    pytest.importorskip("prometheus_client", reason="metrics are an extra: [metrics]")
+    from hashring import LoadBalancer
+    from hashring.gateway import Gateway
+    from hashring.gateway.metrics import exposition
+
+    text = (DOCS / "metrics.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"\bhashring_\w+", text))
+    shown = exposition(Gateway(LoadBalancer(["web1"]))).decode()
+    real = set(re.findall(r"^# TYPE (\w+)", shown, re.MULTILINE))
+    assert len(named) > 5
+    assert named - real == set()
