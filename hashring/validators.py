@@ -274,7 +274,8 @@ def options_of(declaration: type) -> Iterator[Option]:
 
     for each in fields(declaration):
         if "check" in each.metadata:
-            yield Option(each.name, each.metadata["check"], each.default, each.metadata["help"])
+            name = each.name.rstrip("_")  # a key may be a keyword of Python
+            yield Option(name, each.metadata["check"], each.default, each.metadata["help"])
 
 
 def check_options(declared: Any) -> None:
@@ -283,5 +284,15 @@ def check_options(declared: Any) -> None:
     Raises ``ConfigError``, which names the option.
     """
     for each in options_of(type(declared)):
-        value = each.check(getattr(declared, each.name), each.name)
-        object.__setattr__(declared, each.name, value)  # a frozen dataclass sets its fields so
+        attribute = attribute_of(declared, each.name)
+        value = each.check(getattr(declared, attribute), each.name)
+        object.__setattr__(declared, attribute, value)  # a frozen dataclass sets its fields so
+
+
+def attribute_of(declared: Any, name: str) -> str:
+    """The attribute of the option ``name``: with an underscore if the name is a keyword.
+
+    >>> attribute_of(int, "real"), attribute_of(int, "from")
+    ('real', 'from_')
+    """
+    return name if hasattr(declared, name) else f"{name}_"

@@ -12,7 +12,7 @@ from hashring.config.reading import DEFAULT
 from hashring.config.settings import TABLES, Settings
 from hashring.discovery import source
 from hashring.hosts import Host
-from hashring.validators import options_of
+from hashring.validators import attribute_of, options_of
 
 
 class Line(NamedTuple):
@@ -39,7 +39,7 @@ def effective(settings: Settings) -> Iterator[Line]:
             values = getattr(values, part)
         for each in options_of(table):
             key = f"{name}.{each.name}"
-            value = getattr(values, each.name)
+            value = getattr(values, attribute_of(values, each.name))
             if key == "discovery.url" and value:
                 value = str(source(value))  # without its password
             text = as_toml(each.check.off if value is None else value)

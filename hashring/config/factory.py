@@ -9,7 +9,7 @@ from typing import Any
 from hashring import discovery as sources
 from hashring import placement as placements
 from hashring import strategies
-from hashring.affinity import Source, TokenAffinity, Tokens, TrustedProxies
+from hashring.affinity import PinTable, Source, TokenAffinity, Tokens, TrustedProxies
 from hashring.balancer import LoadBalancer
 from hashring.config import named
 from hashring.config.settings import PoolSettings, Settings
@@ -22,11 +22,19 @@ HOLDER = "settings"
 """The holder of drains that the settings contain."""
 
 
-def balancer(settings: Settings) -> LoadBalancer:
-    """A balancer of the settings' hosts. Cost: that of its table. Raises as ``LoadBalancer``."""
+def balancer(settings: Settings, pins: PinTable | None = None) -> LoadBalancer:
+    """A balancer of the settings' hosts, with ``pins`` where it needs a table of sessions.
+
+    Cost: that of its table. Raises as ``LoadBalancer``.
+    """
+    new_clients = settings.placement.new_clients
     fallback: Any = strategies.create(settings.fallback.strategy)
     slow = None
-    if settings.fallback.slow_start:
+    if new_clients == "least-outstanding":  # which needs no slow start: a new host has no queue
+        new_clients, fallback = "fallback", strategies.LeastOutstanding()
+        if not settings.tokens.enabled and pins is None:
+            pins = PinTable()  # or nothing would remember the host of a client
+    elif settings.fallback.slow_start:
         slow = fallback = SlowStart(fallback, window=settings.fallback.slow_start)
     lb = LoadBalancer(
         settings.pool.hosts,
@@ -35,7 +43,9 @@ def balancer(settings: Settings) -> LoadBalancer:
         capacity=settings.pool.capacity,
         load_factor=settings.pool.load_factor,
         load_floor=settings.pool.load_floor,
-        new_clients=settings.fallback.new_clients,
+        new_clients=new_clients,
+        patience=settings.placement.patience,
+        pins=pins,
     )
     if slow is not None:
         slow.follow(lb)

@@ -52,6 +52,7 @@ _NAMED: Mapping[str, Callable[[str], Source]] = {
     "json": json_field,
 }
 _BARE = ("address", "prompt")
+_LONGEST = 65536  # bytes of a prefix
 
 
 def _source(text: str, proxies: TrustedProxies) -> Source:
@@ -92,6 +93,32 @@ def _source_url(value: Any) -> str:
     return value
 
 
+def _cost(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    kind, _, name = value.partition(":")
+    if value in ("requests", "bytes"):
+        return value
+    if kind not in ("header", "json") or not name:
+        raise ValueError
+    _NAMED[kind](name)
+    return value
+
+
+def _group(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    kind, _, name = value.partition(":")
+    if kind == "prefix" and name.isascii() and name.isdigit() and 0 < int(name[:8]) <= _LONGEST:
+        return value
+    if kind not in ("header", "json") or not name:
+        raise ValueError
+    _NAMED[kind](name)
+    return value
+
+
+COST = Validator("requests, bytes, header:NAME or json:FIELD", _cost)
+GROUP = Validator("header:NAME, json:FIELD or prefix:BYTES (at most 65536)", _group)
 PLACEMENT = Validator("the name of a placement, or 'none'", _placement)
 STRATEGY = Validator("the name of a strategy", _strategy)
 SOURCES = Validator("a list of sources", _sources)

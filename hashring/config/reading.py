@@ -15,6 +15,7 @@ from hashring.config.problems import Problem, ProblemsError
 from hashring.config.secrets import read_secret
 from hashring.config.settings import (
     TABLES,
+    CostSettings,
     PlacementSettings,
     PoolSettings,
     Settings,
@@ -23,7 +24,7 @@ from hashring.config.settings import (
 from hashring.config.values import Found, Values, from_environment, from_file, from_options
 from hashring.errors import HashringError
 from hashring.text import suggestion
-from hashring.validators import options_of
+from hashring.validators import attribute_of, options_of
 
 T = TypeVar("T")
 DEFAULT = "default"
@@ -68,7 +69,7 @@ class _SettingsReader:
         made = {name: self._plain(name) for name in TABLES}
         settings = Settings(
             pool=self._pool(made["pool"]),
-            placement=self._placement(made["placement"]),
+            placement=self._placement(made["placement"], made["placement.cost"]),
             tokens=self._tokens(made["tokens"]),
             health=replace(made["health"], outliers=made["health.outliers"]),
             **{name: made[name] for name in _INDEPENDENT},
@@ -94,7 +95,7 @@ class _SettingsReader:
             found = self.values.get(f"{name}.{each.name}")
             if found is not None:
                 try:
-                    good[each.name] = each.check(found.value)
+                    good[attribute_of(TABLES[name], each.name)] = each.check(found.value)
                 except HashringError as error:
                     self._report(f"{name}.{each.name}", str(error))
                     self.skipped.add(name.partition(".")[0])
@@ -116,9 +117,10 @@ class _SettingsReader:
             pool, hosts=hosts, draining=frozenset(each.host.name for each in listed if each.drain)
         )
 
-    def _placement(self, settled: PlacementSettings) -> PlacementSettings:
+    def _placement(self, settled: PlacementSettings, cost: CostSettings) -> PlacementSettings:
         known = {} if settled.name == NO_PLACEMENT else placements.options(settled.name)
         own = [each.name for each in options_of(PlacementSettings)]
+        own.append("cost.from")
         given = {}
         for key, found in self.values.items():
             table, _, option = key.partition(".")
@@ -136,7 +138,7 @@ class _SettingsReader:
         secret = self._secret(
             "placement.key_secret", settled.key_secret_file, settled.key_secret_env
         )
-        return replace(settled, options=given, key_secret=secret)
+        return replace(settled, options=given, cost=cost, key_secret=secret)
 
     def _tokens(self, tokens: TokenSettings) -> TokenSettings:
         if not tokens.enabled:

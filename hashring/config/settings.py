@@ -93,6 +93,18 @@ class DiscoverySettings:
 
 
 @dataclass(frozen=True, slots=True)
+class CostSettings:
+    """The cost of a request, for new_clients = "least-outstanding"."""
+
+    from_: str = option(
+        "requests",
+        check=named.COST,
+        help="Source of the cost: requests (all the same), bytes (length of the body), "
+        "header:NAME (from trusted proxies only) or json:FIELD. A missing cost is average.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class PlacementSettings:
     """Which host owns a client."""
 
@@ -108,6 +120,26 @@ class PlacementSettings:
     key_secret_env: str | None = option(
         None, check=_VARIABLE, help="Environment variable with that secret, instead of a file."
     )
+    new_clients: str = option(
+        "walk",
+        check=choice("walk", "fallback", "least-outstanding"),
+        help="Who places a client that has no host yet: walk is the placement, the same in all "
+        "routers; fallback is the strategy; least-outstanding is the host with the least "
+        "outstanding work, also for requests without a client ID.",
+    )
+    patience: float | None = option(
+        None,
+        check=optional(NUMBER, 0, "no moves"),
+        help="With least-outstanding: how many times its own cost a known client waits before it "
+        "moves to a shorter queue (5 is a good value). 0 means that it never moves.",
+    )
+    group: str | None = option(
+        None,
+        check=optional(named.GROUP, ""),
+        help="With least-outstanding: what sessions share, so that new ones prefer a host that "
+        "served the same: header:NAME, json:FIELD or prefix:BYTES of the body. Empty means none.",
+    )
+    cost: CostSettings = field(default_factory=CostSettings)
     key_secret: bytes | None = field(default=None, repr=False)
 
 
@@ -116,7 +148,6 @@ class FallbackSettings:
     """Which host serves a request without a client ID."""
 
     strategy: str = option("round-robin", check=named.STRATEGY, help="Name of the strategy.")
-    new_clients: str = inherit_option(BalancerOptions, "new_clients")
     slow_start: float = option(
         0.0,
         check=SECONDS_OR_ZERO,
@@ -373,6 +404,7 @@ TABLES: Mapping[str, type] = MappingProxyType(
         "pool": PoolSettings,
         "discovery": DiscoverySettings,
         "placement": PlacementSettings,
+        "placement.cost": CostSettings,
         "fallback": FallbackSettings,
         "identity": IdentitySettings,
         "tokens": TokenSettings,

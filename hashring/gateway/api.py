@@ -113,6 +113,8 @@ def _host_state(gateway: Gateway, name: str) -> dict[str, Any]:
         "down": dict(member.down),
         "drains": sorted(member.drains),
         "in_flight": load.in_flight,
+        "pending": load.pending,
+        "outstanding": round(load.outstanding, 3),
         "ok": load.ok,
         "failed": load.failed,
         "latency": round(load.latency, 6),

@@ -347,7 +347,7 @@ class Gateway:
 
     async def _replace(self, settings: Settings, *, hosts: bool) -> None:
         old = self._generation
-        new = await asyncio.to_thread(build_generation, settings)
+        new = await asyncio.to_thread(build_generation, settings, old.pins)
         await asyncio.to_thread(
             carry_over,
             old.lb,

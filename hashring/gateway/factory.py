@@ -9,6 +9,7 @@ from typing import Any
 
 from hashring import config
 from hashring import placement as placements
+from hashring.affinity import PinTable
 from hashring.balancer import LoadBalancer
 from hashring.config import Settings
 from hashring.config.factory import HOLDER as SETTINGS
@@ -17,6 +18,7 @@ from hashring.discovery import HOLDER as SOURCE
 from hashring.discovery import Notice
 from hashring.gateway.access import AccessLog
 from hashring.gateway.generation import Generation
+from hashring.gateway.request_cost import RequestCost
 from hashring.hosts import Host
 from hashring.net import split_address
 from hashring.pool import MACHINE_HOLDERS
@@ -25,12 +27,17 @@ from hashring.text import plural
 _log = logging.getLogger("hashring")
 
 
-def build_generation(settings: Settings) -> Generation:
+def build_generation(settings: Settings, pins: PinTable | None = None) -> Generation:
     """The objects of these settings, which need ``tokens.secrets`` where tokens are on.
 
-    Cost: that of the pool's table. Raises ``ConfigError``.
+    ``pins`` are those of the generation before. Cost: that of the pool's table. Raises
+    ``ConfigError``.
     """
-    lb = config.balancer(settings)
+    place = settings.placement
+    by_load = place.new_clients == "least-outstanding"
+    if by_load and not settings.tokens.enabled and pins is None:
+        pins = PinTable()
+    lb = config.balancer(settings, pins if by_load else None)
     discovery = config.discovery(settings, lb)
     if discovery is not None:
         discovery.subscribe(lambda notice: _log_change(notice, lb))
@@ -47,6 +54,8 @@ def build_generation(settings: Settings) -> Generation:
         keep_host=settings.gateway.host_header == "keep",
         access_log=None if log == "off" else AccessLog(log, key=_log_key(settings)),
         placement=_placement(settings),
+        cost=RequestCost(place.cost.from_, place.group) if by_load else None,
+        pins=pins,
     )
 
 

@@ -25,9 +25,12 @@ class ForwardedRequest:
     __slots__ = (
         "_gateway",
         "_scope",
+        "_trusted",
         "_visit",
         "client_id",
+        "cost",
         "entry",
+        "group",
         "head",
         "headers",
         "prefer",
@@ -62,6 +65,9 @@ class ForwardedRequest:
         self.headers = headers
         self.client_id: Key | None = None
         self.prefer: str | None = None
+        self.cost: float | None = None
+        self.group: str | bytes | None = None
+        self._trusted = trusted
         self._visit: Visit | None = None
 
     def identify(self, body: bytes = b"") -> None:
@@ -74,6 +80,9 @@ class ForwardedRequest:
             visit = self._visit = gateway.tokens.visit(self.head.cookie, client_id=client_id)
             client_id, self.prefer = visit.client_id, visit.prefer
         self.client_id = self.entry.client = client_id
+        if gateway.cost is not None:
+            self.cost = gateway.cost.cost(self._scope, self.head, body, self._trusted)
+            self.group = gateway.cost.group(self._scope, body)
 
     def set_cookie(self, host: Host, *, retry: bool) -> str | None:
         """The Set-Cookie value for the client after ``host`` was chosen; None when none is due."""
@@ -92,4 +101,4 @@ class ForwardedRequest:
             return "host_gone"
         if member.down:
             return "ejected" if set(member.down) == {"outlier"} else "host_down"
-        return "drain_deadline" if member.drains else "load_spill"
+        return "drain_deadline" if member.drains else "spill"

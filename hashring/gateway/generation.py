@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hashring.affinity import Source, TokenAffinity, TrustedProxies
+from hashring.affinity import PinTable, Source, TokenAffinity, TrustedProxies
 from hashring.balancer import LoadBalancer
 from hashring.config.settings import Limits, Timeouts
 from hashring.discovery import Discovery
@@ -14,6 +14,7 @@ from hashring.gateway.access import AccessLog
 from hashring.gateway.aiohttp_upstream import AiohttpUpstream
 from hashring.gateway.asgi import Scope
 from hashring.gateway.budget import RetryBudget
+from hashring.gateway.request_cost import RequestCost
 from hashring.gateway.request_timeouts import TimerWheel
 from hashring.gateway.upstream import Upstream
 from hashring.health import HealthMonitor
@@ -40,6 +41,8 @@ class Generation:
         access_log: AccessLog | None = None,
         upstream: Upstream | None = None,
         placement: tuple[str, Mapping[str, Any]] | None = None,
+        cost: RequestCost | None = None,
+        pins: PinTable | None = None,
     ) -> None:
         if tokens is not None and tokens.balancer is not lb:
             raise ConfigError("tokens must be those of this balancer", option="tokens")
@@ -53,7 +56,9 @@ class Generation:
         self.rounds = TimerWheel(timeouts)
         self.budget = RetryBudget(limits.retry_share, limits.retry_rate)
         self.token_name = None if tokens is None else tokens.cookie.encode("ascii")
-        self.body_limit = 0 if identity is None else identity.body_limit
+        self.cost, self.pins = cost, pins
+        limits_of_bodies = [each.body_limit for each in (identity, cost) if each is not None]
+        self.body_limit = max(limits_of_bodies, default=0)
         self.stats = {"requests": 0, "websockets": 0, "retries": 0, "retries_refused": 0}
         self.in_flight = 0
         self._trusted = trusted

@@ -28,7 +28,13 @@ async def try_hosts(
     gateway.budget.deposit()
     failure: UpstreamError | None = None
     while True:
-        lease = gateway.lb.lease(caller.client_id, prefer=caller.prefer, exclude=tried)
+        lease = gateway.lb.lease(
+            caller.client_id,
+            prefer=caller.prefer,
+            exclude=tried,
+            cost=caller.cost,
+            group=caller.group,
+        )
         try:
             await lease.aacquire()
         except NoHostsError:

@@ -81,7 +81,7 @@ def test_an_address_that_is_taken_is_one_line() -> None:
 
 def test_tokens_outlive_a_restart_when_their_secret_is_given(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("0123456789abcdef0123456789abcdef\n")
-    more = f'[tokens]\nsecret_file = "{tmp_path / "secret"}"\n[fallback]\nnew_clients = "fallback"'
+    more = f'[tokens]\nsecret_file = "{tmp_path / "secret"}"\n[placement]\nnew_clients = "fallback"'
     with hosts("a", "b") as addresses:
         file = config(tmp_path / "h.toml", addresses, more)
         with serving(file) as first:
