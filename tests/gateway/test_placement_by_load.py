@@ -111,7 +111,7 @@ def test_a_busy_host_gets_no_new_client(tmp_path: Path) -> None:
             scripted(free) as two,
             running([one, two], BY_LOAD, tmp_path) as (gateway, address),
         ):
-            waiting = []
+            waiting: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
             while not waiting or gateway.lb.load(one).pending < 1:
                 connection = await opened(address)
                 connection[1].write(get("/"))
