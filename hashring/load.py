@@ -255,6 +255,7 @@ class LoadTracker:
         self._groups: OrderedDict[str | bytes, dict[str, float]] = OrderedDict()
         self._watchers: dict[object, Outcome] = {}
         self.free: list[TrackedRequest] = []  # ended requests, to use again
+        self.sessions: Callable[[], Mapping[str, int]] = dict  # pinned clients by host name
         self.after_fork()
         watch(self)
 
@@ -357,7 +358,7 @@ class LoadTracker:
                 self.guard.run_deferred()
 
     def leave(self, request: TrackedRequest, failed: bool | None, why: str | None = None) -> None:
-        """The request has ended; ``failed`` None is no outcome. Cost: O(log n)."""
+        """The request has ended; ``failed`` None: no outcome. Cost: O(log n)."""
         if self.guard.is_held():  # called by a signal handler or a finalizer
             self.guard.defer(self.leave, request, failed, why)
             return
@@ -566,6 +567,10 @@ class LoadView:
     def outstanding(self, host: Host) -> float:
         """The work on ``host`` whose response has not begun, in average requests. Cost: O(1)."""
         return self._loads[host.name].outstanding
+
+    def sessions(self, host: Host) -> int:
+        """How many clients are pinned to ``host``; 0 without a store that counts. Cost: O(1)."""
+        return self._tracker.sessions().get(host.name, 0)
 
     def latency(self, host: Host) -> float:
         """The host's peak EWMA latency in seconds, decayed to now; 0.0 before the first answer."""

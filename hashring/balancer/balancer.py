@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
 from typing import Any
 
 from mmh3 import mmh3_32_uintdigest
@@ -14,7 +15,7 @@ from hashring.balancer import options, saved
 from hashring.balancer.events import Callback
 from hashring.balancer.lease import Lease
 from hashring.balancer.options import Fallback, Placement
-from hashring.balancer.picker import NO_NAMES, Picker, is_anonymous
+from hashring.balancer.picker import NO_NAMES, Picker, is_anonymous, spread_over
 from hashring.balancer.pin_flow import PinFlow
 from hashring.balancer.pin_table import PinTable
 from hashring.balancer.pins import AsyncPinStore, PinStore
@@ -96,6 +97,7 @@ class LoadBalancer:
         }
         self._unsaved = {"failures": failures, "rng": rng, "clock": clock}
         self._warned = False
+        self._announced: set[tuple[str, str]] = set()  # events of drains that were delivered
         self._state = BalancerState(
             Pool(options.as_recipe(placement), most),
             self._tracker,
@@ -114,6 +116,8 @@ class LoadBalancer:
             patience,
         )
         self._flow = PinFlow(self._state, self._picker, self._tracker, pins, failures)
+        if hasattr(self._flow.store, "sessions"):
+            self._tracker.sessions = lambda: pins.sessions  # type: ignore[union-attr]  # as just seen
         if self._flow.store is not None and type(self).pick is LoadBalancer.pick:
             # to decide in pick() which of the two it is would cost each other balancer 5 %
             self.pick = self._flow.pick_pinned  # type: ignore[method-assign]  # the same, faster
@@ -154,8 +158,9 @@ class LoadBalancer:
 
         ``prefer`` names the host of a token or an operator; it holds while that host is up or
         draining. ``exclude`` names the hosts that a retry has tried; a retry writes no pin.
-        None, ``""`` and ``b""`` are no client ID. Cost: about 0.25 us with a str client ID, and
-        0.3 us and the store's own with pins; O(1) at any pool size.
+        Without a client ID (None, ``""``, ``b""``) the strategy chooses. Cost: about
+        0.25 us with a str client ID, and 0.3 us and the store's own with pins; O(1) at any pool
+        size.
 
         Raises ``NoHostsError`` (with the holder and reason of each host's state),
         ``InvalidKeyError``, and ``ConfigError`` for a client ID where the store of pins must be
@@ -247,6 +252,34 @@ class LoadBalancer:
         active = self._state.active
         by_strategy = active.by_strategy and prefer is None and not excluded
         return self._picker.explain(active, client_id, known, excluded, by_strategy)
+
+    def walk(
+        self,
+        client_id: Key | None,
+        n: int | None = None,
+        *,
+        prefer: str | Host | None = None,
+        spread: str | None = None,
+    ) -> list[Host]:
+        """The first ``n`` hosts that ``pick`` takes when each before is excluded; None: all.
+
+        For retries, replicas and ranks. ``spread`` is a key of ``Host.meta``, such as "zone": the
+        hosts then come from as many different values of it as there are. Cost: some us, and about
+        1 us for each host; O(hosts) with ``spread``.
+
+        >>> lb = LoadBalancer([Host(name, meta={"zone": name[0]}) for name in ("e1", "e2", "w1")])
+        >>> [host.name for host in lb.walk("x")]
+        ['e1', 'e2', 'w1']
+        >>> [host.name for host in lb.walk("x", 2, spread="zone")]
+        ['e1', 'w1']
+        """
+        known = name_of(prefer) if prefer is not None else None, self._flow.pin_of(client_id)
+        hosts = self._picker.walk(self._state.active, client_id, known)
+        if n is not None:
+            n = COUNT(n, "n")
+        if spread is None:
+            return list(islice(hosts, n))
+        return spread_over(hosts, spread)[:n]
 
     def load(self, name: str | Host) -> Load:
         """What this process's leases do on one host. Raises ``UnknownHostError``."""
@@ -407,7 +440,40 @@ class LoadBalancer:
         end = None if seconds is None else self._tracker.clock() + seconds
         old, new = self.apply(changes.drained, host.name, end, by)
         movement = Movement(old.usable_table, new.usable_table)
-        return DrainReport(host, keeps_sessions, seconds, movement)
+        count = getattr(self._pins, "count", None)
+        return DrainReport(host, keeps_sessions, seconds, movement, count)
+
+    def check_drains(self) -> dict[str, int | None]:
+        """The sessions left on each draining host, and the events that are due.
+
+        The balancer has no thread of its own, so call this regularly, once a second for instance.
+        Subscribers get ``drain_empty`` once a drain has no session left, and ``drain_deadline``
+        once its deadline has passed. The number is None where the store of pins does not count or
+        must be awaited.
+
+        >>> from hashring.affinity import PinTable
+        >>> lb, seen = LoadBalancer(["a", "b"], pins=PinTable()), []
+        >>> report = lb.drain("a")
+        >>> stop = lb.subscribe(lambda event: seen.append(str(event)))
+        >>> lb.check_drains(), seen
+        ({'a': 0}, ['epoch 2: drain_empty a: no session left'])
+        """
+        count = getattr(self._flow.store, "count", None)
+        now, announced, left = self._tracker.clock(), set[tuple[str, str]](), {}
+        for name, member in self.snapshot.members.items():
+            if not member.drains:
+                continue
+            left[name] = None if count is None else count(name)
+            ends = [end for end in member.drains.values() if end is not None]
+            if left[name] == 0:
+                announced.add((name, "drain_empty"))
+            if ends and min(ends) <= now:
+                announced.add((name, "drain_deadline"))
+        new, self._announced = announced - self._announced, announced
+        causes = {"drain_empty": "no session left", "drain_deadline": "the deadline has passed"}
+        for name, kind in sorted(new):
+            self._state.announce(kind, self._member(name).host, None, causes[kind])
+        return left
 
     def resume(self, name: str | Host, *, by: str = "operator") -> None:
         """``by`` drains a host no longer; ``by="*"`` ends every holder's drain."""

@@ -23,7 +23,8 @@ class Event:
     """One published change of one host.
 
     ``kind`` is the name of the call that makes it (register, unregister, set_weight, replace,
-    mark_down, mark_up, drain, resume), ``epoch`` that of the snapshot it came with, ``holder`` the
+    mark_down, mark_up, drain, resume), or ``drain_empty`` and ``drain_deadline`` of
+    ``check_drains``; ``epoch`` that of the snapshot it came with, ``holder`` the
     part that made it, ``cause`` why. One ``set_hosts`` gives an event for each host, all of one
     epoch.
     """
@@ -101,7 +102,8 @@ class EventBus:
 
     def post(self, events: list[Event]) -> None:
         """Queue the events of one change, for the subscribers of now."""
-        while events and self._queue and self._queue[-1][0].epoch >= events[0].epoch:
+        published = self._published_epoch()
+        while events and self._queue and self._queue[-1][0].epoch > published:
             self._queue.pop()  # of a change that was interrupted before it was published
         self._queue.extend([(event, deque(self._subscribers)) for event in events])
 

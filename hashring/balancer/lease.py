@@ -135,7 +135,7 @@ class Lease:
         self._has_begun, self._host, self._request = False, None, None
 
     def started(self) -> None:
-        """The response has begun: from now on the request is no outstanding work for its host.
+        """The response has begun: the request no longer counts as outstanding work of its host.
 
         For a response with a body this is its first non-empty part, because servers send the head
         of a stream before they compute. Any number of calls; ``release`` implies it; it gives no

@@ -260,6 +260,22 @@ class Picker:
         return Decision(client_id, position, owner, skipped, host, reason, snapshot.epoch, gap)
 
 
+def spread_over(hosts: Iterable[Host], field: str) -> list[Host]:
+    """``hosts`` in rounds, each with one host of each value of ``meta[field]``; order is kept.
+
+    >>> hosts = [Host(name, meta={"zone": name[0]}) for name in ("a1", "a2", "b1", "a3", "b2")]
+    >>> [host.name for host in spread_over(hosts, "zone")]
+    ['a1', 'b1', 'a2', 'b2', 'a3']
+    """
+    seen: dict[object, int] = {}
+    rounds: list[tuple[int, Host]] = []
+    for host in hosts:
+        value = host.meta.get(field)
+        seen[value] = number = seen.get(value, 0) + 1
+        rounds.append((number, host))
+    return [host for _, host in sorted(rounds, key=lambda each: each[0])]
+
+
 _BY_WALK: tuple[Reason | None, ...] = ("owner", "next", "overflow", None)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
+from hashring.errors import ConfigError
 from hashring.hosts import Host
 from hashring.placement import Table
 from hashring.ring import Diff, RingTable
@@ -50,7 +51,7 @@ def _diff(old: Table | None, new: Table | None) -> Diff:
         return old.diff(new)
     flows: dict[tuple[str, str], int] = {}
     for number in range(_SAMPLE):
-        # addresses, for some placements hash nothing else
+        # addresses, because some placements hash nothing else
         key = f"10.{number % 100}.{number // 100}.1"
         pair = (old and old.lookup(key)) or NO_HOST, (new and new.lookup(key)) or NO_HOST
         if pair[0] != pair[1]:
@@ -116,7 +117,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class DrainReport:
-    """What ``drain`` did: ``keeps_sessions`` says whether known clients stay on the host.
+    """What ``drain`` did: ``keeps_sessions``: known clients stay on the host.
 
     ``deadline`` is in seconds from the call, None without one.
     """
@@ -125,19 +126,55 @@ class DrainReport:
     keeps_sessions: bool
     deadline: float | None
     movement: Movement
+    _count: Callable[[str], Any] | None = field(default=None, repr=False, compare=False)
 
     @property
     def moved(self) -> float:
         """The fraction of all client IDs that the placement now sends elsewhere."""
         return self.movement.diff.moved
 
+    def sessions_left(self) -> int:
+        """How many clients are pinned to the host now.
+
+        Raises ``ConfigError`` without a store that counts, and for one that must be awaited.
+
+        >>> from hashring import LoadBalancer
+        >>> from hashring.affinity import PinTable
+        >>> lb = LoadBalancer(["a"], pins=PinTable())
+        >>> lb.pick("x").name, lb.drain("a").sessions_left()
+        ('a', 1)
+        """
+        left = self._counter()(self.host.name)
+        if not isinstance(left, int):
+            left.close()  # a coroutine
+            raise ConfigError(
+                "this store of pins must be awaited: use 'await report.asessions_left()'",
+                option="pins",
+            )
+        return left
+
+    async def asessions_left(self) -> int:
+        """As ``sessions_left``, with any store."""
+        left = self._counter()(self.host.name)
+        return left if isinstance(left, int) else int(await left)
+
+    def _counter(self) -> Callable[[str], Any]:
+        if self._count is None:
+            raise ConfigError(
+                "only a store of pins with count() has the number of sessions: PinTable or "
+                "RedisPins",
+                option="pins",
+            )
+        return self._count
+
     def __str__(self) -> str:
         until = "" if self.deadline is None else f" for {self.deadline:g} s"
         if self.keeps_sessions:
             return f"{self.host} is draining{until}: known clients stay, new ones go elsewhere"
         return (
-            f"{self.host} is draining: without tokens or pins its clients cannot be told from new "
-            f"ones, so all of them ({self.moved:.1%} of all clients) go elsewhere now"
+            f"{self.host} is draining: without tokens or pins known clients cannot be "
+            f"distinguished from new ones, so all of them ({self.moved:.1%} of all clients) go "
+            "elsewhere now"
         )
 
 
@@ -145,7 +182,7 @@ class DrainReport:
 class Plan:
     """What a change would do: the hosts before and after, and what moves.
 
-    ``moved`` and ``flows`` are fractions of all client IDs: exact by arcs when ``exact`` says so,
+    ``moved`` and ``flows`` are fractions of all client IDs: exact by arcs when ``exact`` is true,
     else measured on 10,000 keys. Hosts that are down or draining stay so.
     """
 

@@ -152,6 +152,13 @@ class BalancerState:
             self.bus.deliver()
         return old, new
 
+    def announce(self, kind: str, host: Host, holder: str | None, cause: str) -> None:
+        """Deliver an event that is not a change."""
+        with self._lock:
+            epoch = self.active.snapshot.epoch
+            self.bus.post([Event(epoch, kind, host, holder, cause, Movement(None, None))])
+        self.bus.deliver()
+
     def set_keeps_sessions(self, value: bool) -> None:
         """Whether a layer above knows its clients and gives ``prefer``."""
         with self._lock:

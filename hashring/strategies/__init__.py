@@ -1,4 +1,4 @@
-"""Who serves an anonymous request?  One file per strategy; a file's name is the strategy's name.
+"""The host of an anonymous or new client. One file per strategy, of the strategy's name.
 
 A strategy is anything with ``choose(view) -> Host``, or a plain callable of that form. To add one,
 add a file ``my_own.py`` with one public ``Strategy`` subclass; it is then known as ``"my-own"``.
@@ -17,6 +17,7 @@ from typing import Any, TypeGuard
 from hashring.errors import ConfigError
 from hashring.registry import Registry, check_known, keyword_options
 from hashring.strategies._base import Rng, Strategy, View
+from hashring.strategies.fewest_sessions import FewestSessions
 from hashring.strategies.least_connections import LeastConnections
 from hashring.strategies.least_outstanding import LeastOutstanding
 from hashring.strategies.peak_ewma import PeakEwma
@@ -28,6 +29,7 @@ from hashring.strategies.weighted_random import WeightedRandom
 from hashring.strategies.weighted_round_robin import WeightedRoundRobin
 
 __all__ = [
+    "FewestSessions",
     "LeastConnections",
     "LeastOutstanding",
     "PeakEwma",
@@ -66,7 +68,7 @@ def find(name: str) -> type[Strategy]:
     'LeastConnections'
     >>> find("fastest")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    hashring.errors.ConfigError: there is no strategy 'fastest': the strategies are least-...
+    hashring.errors.ConfigError: there is no strategy 'fastest': the strategies are fewes...
     """
     module = _REGISTRY.get(name)
     found: list[type[Strategy]] = [

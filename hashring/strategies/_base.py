@@ -45,6 +45,9 @@ class View(Protocol):
     def outstanding(self, host: Host) -> float:
         """The work on ``host`` whose response has not begun, in average requests. Cost: O(1)."""
 
+    def sessions(self, host: Host) -> int:
+        """How many clients are pinned to ``host``; 0 without a store that counts. Cost: O(1)."""
+
     def latency(self, host: Host) -> float:
         """The host's peak-sensitive mean latency in seconds, 0.0 before the first answer."""
 
@@ -61,7 +64,7 @@ class Strategy(ABC):
     ``USES_WEIGHT``: shares follow the weights. ``REASON`` is the reason of a lease that it places.
     ``rng`` is where randomness comes from:
     None takes the balancer's, or else ``PROCESS_RNG``. ``choose`` is called by any number of
-    threads at once, with views whose hosts may differ from call to call.
+    threads, with views whose hosts may differ from call to call.
 
     >>> class First(Strategy):
     ...     def choose(self, view):

@@ -1,4 +1,4 @@
-"""Whose turn is it?  A counter that threads share without a lock, with a start drawn by lot."""
+"""Turns: a counter that threads share without a lock, with a random start."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import itertools
 
 from hashring.forks import watch
 from hashring.strategies._base import PROCESS_RNG, Rng, Strategy
-
-__all__ = ["Turns"]
 
 # A start below 2^20 hits each of n hosts with a chance of 1/n to within n / 2^20, and leaves the
 # counter a one-digit int (below 2^30, the fast path of CPython) for a billion turns.
@@ -21,7 +19,7 @@ class Turns(Strategy):
 
     Retries without a host have turns of their own. Else a host that fails would shift the turns of
     first tries by one each time, and of three hosts it would be the first of every second request,
-    and another one of none.
+    and another host never the first.
 
     A turn is atomic under the GIL, so that no two threads get the same. A forked worker draws a
     new start, unless the caller gave an rng to repeat a run.
@@ -33,7 +31,7 @@ class Turns(Strategy):
         watch(self)
 
     def bind(self, rng: Rng | None) -> None:
-        """Called once by the balancer; its ``rng``, if it has one, draws the start anew."""
+        """Called once by the balancer; its ``rng``, if it has one, draws the start again."""
         before = self._rng
         super().bind(rng)
         if self._rng is not before:

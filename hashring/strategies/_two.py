@@ -7,8 +7,6 @@ from abc import abstractmethod
 from hashring.hosts import Host
 from hashring.strategies._base import Strategy, View
 
-__all__ = ["CheaperOfTwo"]
-
 
 class CheaperOfTwo(Strategy):
     """Draws two distinct hosts, each pair as likely as any, and takes the cheaper. Cost: O(1).

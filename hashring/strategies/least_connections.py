@@ -1,11 +1,9 @@
-"""Who is next?  The host that has the least to do."""
+"""The host that has the least to do."""
 
 from __future__ import annotations
 
 from hashring.hosts import Host
 from hashring.strategies._base import Strategy, View
-
-__all__ = ["LeastConnections"]
 
 
 class LeastConnections(Strategy):

@@ -1,12 +1,10 @@
-"""Who is next?  Of two random hosts, the one likely to answer sooner."""
+"""Of two random hosts, the one likely to answer sooner."""
 
 from __future__ import annotations
 
 from hashring.hosts import Host
 from hashring.strategies._base import View
 from hashring.strategies._two import CheaperOfTwo
-
-__all__ = ["PeakEwma"]
 
 # Finagle's Long.MaxValue >> 16 nanoseconds, 39 hours in seconds: above every latency, and small
 # enough for a float to tell one lease from the next.

@@ -1,12 +1,10 @@
-"""Who is next?  The less busy of two random hosts."""
+"""The less busy of two random hosts."""
 
 from __future__ import annotations
 
 from hashring.hosts import Host
 from hashring.strategies._base import View
 from hashring.strategies._two import CheaperOfTwo
-
-__all__ = ["PowerOfTwoChoices"]
 
 
 class PowerOfTwoChoices(CheaperOfTwo):

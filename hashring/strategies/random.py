@@ -1,11 +1,9 @@
-"""Who is next?  Any host, each as likely as the others."""
+"""Any host, each as likely as the others."""
 
 from __future__ import annotations
 
 from hashring.hosts import Host
 from hashring.strategies._base import Strategy, View
-
-__all__ = ["Random"]
 
 
 class Random(Strategy):

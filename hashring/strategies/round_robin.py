@@ -1,12 +1,10 @@
-"""Who is next?  Each host in turn."""
+"""Each host in turn."""
 
 from __future__ import annotations
 
 from hashring.hosts import Host
 from hashring.strategies._base import View
 from hashring.strategies._turns import Turns
-
-__all__ = ["RoundRobin"]
 
 
 class RoundRobin(Turns):
@@ -39,6 +37,6 @@ class RoundRobin(Turns):
         try:
             if view.excluded:
                 turns = self._turns_without(view.excluded)
-        except AttributeError:  # a view of somebody's own; getattr() would cost 40 ns
+        except AttributeError:  # a user's own view; getattr() would cost 40 ns
             pass
         return hosts[next(turns) % n]

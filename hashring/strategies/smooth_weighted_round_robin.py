@@ -1,4 +1,4 @@
-"""Who is next?  Each host in turn, the strong ones more often, in nginx's order."""
+"""Each host in turn, heavier ones more often, in nginx's order."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from threading import Lock
 from hashring.forks import watch
 from hashring.hosts import Host, total_weight
 from hashring.strategies._base import Rng, Strategy, View
-
-__all__ = ["SmoothWeightedRoundRobin"]
 
 _HUGE = 2.0**512  # credits of a few times this sum stay finite; a power of 2, so scaling is exact
 
@@ -24,7 +22,7 @@ class SmoothWeightedRoundRobin(Strategy):
     Credit belongs to a host's name: it stays when other hosts come and go, and is dropped when its
     own leaves; a retry credits and charges the hosts that it may choose from and no other. Like
     nginx, it starts at the heaviest host: routers that start together choose
-    alike, where ``WeightedRoundRobin`` draws a start. Cost: O(n) a choice, under a lock of its own.
+    the same hosts, where ``WeightedRoundRobin`` draws a start. Cost: O(n) a choice, under its lock.
     Source: nginx, ``ngx_http_upstream_get_peer`` in ``ngx_http_upstream_round_robin.c`` (2012),
     without its reduction of weights after failures.
 
@@ -44,7 +42,7 @@ class SmoothWeightedRoundRobin(Strategy):
         watch(self)
 
     def after_fork(self) -> None:
-        """Start anew: another thread of the parent may have held the lock, halfway through."""
+        """Start again: another thread of the parent may have held the lock, halfway through."""
         self._lock = Lock()
         self._hosts: tuple[Host, ...] = ()
         self._unit = 1.0
@@ -76,10 +74,10 @@ class SmoothWeightedRoundRobin(Strategy):
         return chosen
 
     def _settle(self, hosts: tuple[Host, ...]) -> None:
-        """Keep the credit of the hosts that stay; newcomers have none.
+        """Keep the credit of the hosts that stay; added hosts have none.
 
         All credit together is always 0. A host that leaves in debt would leave the others rich, and
-        a newcomer with nothing would wait behind them for more than its turn. So those that stay
+        a host without any would wait behind them for more than its turn. So those that stay
         share out what is missing, in proportion to their weights.
         """
         unit = self._unit = 1.0 if total_weight(hosts) < _HUGE else 1 / _HUGE

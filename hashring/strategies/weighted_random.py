@@ -1,4 +1,4 @@
-"""Who is next?  Any host, the strong ones more often."""
+"""Any host, the strong ones more often."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from itertools import accumulate
 
 from hashring.hosts import Host
 from hashring.strategies._base import Rng, Strategy, View
-
-__all__ = ["WeightedRandom"]
 
 
 class WeightedRandom(Strategy):

@@ -1,4 +1,4 @@
-"""Who is next?  Each host in turn, the strong ones more often, without a lock."""
+"""Each host in turn, the strong ones more often, without a lock."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from math import gcd, isqrt, lcm
 from hashring.hosts import Host
 from hashring.strategies._base import Rng, View
 from hashring.strategies._turns import Turns
-
-__all__ = ["WeightedRoundRobin"]
 
 # On either side of total / 1.618. In 28,500 random sets of 2 to 7 weights (whole up to 1,000, and
 # 0.001 to 1,000) no host was then more than 4.1 turns off its share within 2,000 turns; with the
@@ -109,7 +107,7 @@ def _step(total: int) -> int:
     How uneven the visits get follows from the partial quotients of step / total: the larger, the
     worse. Those of the golden ratio are all 1, but of the whole number next to total / 1.618 the
     last ones are a matter of luck. So the best of its neighbours is taken. A factor that step and
-    total share counts as a quotient, for it sets a host back in the same way.
+    total share counts as a quotient, because it sets a host back in the same way.
 
     >>> [_step(total) for total in (4, 6, 7, 1000)]
     [2, 4, 5, 633]

@@ -44,6 +44,10 @@ class FakeView:
         """The outstanding work of ``host``: as if no response had begun."""
         return float(self.in_flight(host))
 
+    def sessions(self, host: Host) -> int:
+        """How many clients are pinned to ``host``: as many as it has leases."""
+        return self.in_flight(host)
+
     def latency(self, host: Host) -> float:
         """The host's mean latency in seconds."""
         return self._latency.get(host.name, 0.0)

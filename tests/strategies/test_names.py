@@ -48,7 +48,7 @@ def test_the_built_in_ones_are_exported_and_found() -> None:
     found = {room.find(name) for name in room.names()}
     exported = {getattr(room, name) for name in room.__all__ if name[0].isupper()}
     assert found == exported - {room.Strategy, room.View, room.Rng}
-    assert len(found) == 9
+    assert len(found) == 10
 
 
 def test_a_new_strategy_is_one_new_file(add: Callable[[str], None]) -> None:
@@ -73,7 +73,7 @@ def test_a_file_without_one_strategy_says_so(
 @pytest.mark.parametrize("name", ["fastest", "", "_base", "round_robin", "../x", None, 7])
 def test_an_unknown_name_is_answered_with_the_known_ones(name: object) -> None:
     with pytest.raises(
-        ConfigError, match=r"there is no strategy .*: (did you mean|the strategies are least-c)"
+        ConfigError, match=r"there is no strategy .*: (did you mean|the strategies are fewest-s)"
     ) as caught:
         room.create(name)  # type: ignore[arg-type]  # what a settings file may hold
     assert caught.value.option == "fallback"

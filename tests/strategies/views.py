@@ -44,6 +44,9 @@ class CountedView:
     def outstanding(self, host: Host) -> float:
         return float(self.in_flight(host))
 
+    def sessions(self, host: Host) -> int:
+        return self.in_flight(host)
+
     def latency(self, host: Host) -> float:
         return self._latency.get(host.name, 0.0)
 
