@@ -203,7 +203,7 @@ def _listen_address(value: Any) -> str:
 def _loopback_address(value: Any) -> str:
     host, _ = parse_address(value, any_port=True)
     if not is_loopback(host):
-        raise ValueError("it has no password")
+        raise ValueError("without a token, only this machine may reach it")
     return str(value)
 
 

@@ -57,7 +57,7 @@ def test_a_valid_value_is_returned_as_it_is_used(
         (v.choice("text", "json"), "jsno", "did you mean 'json'?"),
         (v.TEXTS, "a", "must be a list of texts, got 'a': did you mean ['a']?"),
         (v.ADDRESS, "web1:0", "must be ADDRESS:PORT, such as '127.0.0.1:8080', got 'web1:0'"),
-        (v.LOOPBACK_ADDRESS, "10.0.0.1:80", "it has no password"),
+        (v.LOOPBACK_ADDRESS, "10.0.0.1:80", "without a token, only this machine may reach it"),
         (v.TEXT, "a\x1bb", "must be a text, got 'a\\x1bb'"),
     ],
 )
@@ -78,7 +78,7 @@ def test_a_huge_int_is_refused_in_a_short_message(check: v.Validator[Any]) -> No
 def test_the_off_value_returns_none_and_keeps_hints() -> None:
     check = v.optional(v.LOOPBACK_ADDRESS, "")
     assert (check(""), check(None), check.off) == (None, None, "")
-    with pytest.raises(ConfigError, match="it has no password"):
+    with pytest.raises(ConfigError, match="without a token, only this machine may reach it"):
         check("10.0.0.1:80")
     with pytest.raises(ConfigError, match="or 0 for no limit, got False"):
         v.optional(v.SECONDS, 0, "no limit")(False)

@@ -36,12 +36,19 @@ def _gateway(function: Function) -> Function:
         metavar="URL",
         help=f"Admin listener of the gateway.  [default: ${_VARIABLE} or {_DEFAULT}]",
     )
+    @click.option(
+        "--token-file",
+        type=click.File(encoding="utf-8"),
+        metavar="FILE",
+        help="File with the token of the listener.  [default: $HASHRING_ADMIN_TOKEN]",
+    )
     @json_option
     @wraps(function)
-    def with_gateway(*args: Any, url: str | None, **kwargs: Any) -> Any:
+    def with_gateway(*args: Any, url: str | None, token_file: Any, **kwargs: Any) -> Any:
         from hashring.cli._running import AdminClient
 
-        gateway = AdminClient(url or os.environ.get(_VARIABLE) or _DEFAULT)
+        token = token_file.readline().strip() if token_file is not None else None
+        gateway = AdminClient(url or os.environ.get(_VARIABLE) or _DEFAULT, token)
         return function(*args, gateway=gateway, **kwargs)
 
     return with_gateway

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -38,12 +39,19 @@ class Running:
     away: Mapping[str, str]
 
 
-class AdminClient:
-    """The admin listener of a running gateway. Raises ``ConfigError`` for an invalid URL."""
+TOKEN_VARIABLE = "HASHRING_ADMIN_TOKEN"
 
-    def __init__(self, url: str) -> None:
+
+class AdminClient:
+    """The admin listener of a running gateway. Raises ``ConfigError`` for an invalid URL.
+
+    ``token`` is its bearer token, by default that in the variable ``HASHRING_ADMIN_TOKEN``.
+    """
+
+    def __init__(self, url: str, token: str | None = None) -> None:
         parts = None
         self.url = url
+        self._token = token or os.environ.get(TOKEN_VARIABLE)
         try:
             parts = urlsplit(url if "://" in url else f"http://{url}")
             name, port = parts.hostname, parts.port
@@ -68,6 +76,8 @@ class AdminClient:
         connection = HTTPConnection(*self._address, timeout=patience)
         try:
             headers = {} if body is None else {"content-type": "application/json"}
+            if self._token:
+                headers["authorization"] = f"Bearer {self._token}"
             connection.request(method, path, body, headers)
             response = connection.getresponse()
             content = response.read(_MOST_BYTES)

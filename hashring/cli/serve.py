@@ -44,7 +44,7 @@ _SECRET = 32  # bytes: as long as the hash that it keys
 @click.option(
     "--admin",
     metavar="ADDRESS:PORT",
-    help="Admin listener (/healthz, /readyz, /state), on loopback.",
+    help="Admin listener (/healthz, /readyz, /metrics, /state, /v1).",
 )
 @click.option(
     "--access-log",
@@ -124,7 +124,9 @@ def _serve(settings: Settings, read: Callable[[], Settings], file: str | None) -
         run(
             live,
             listen=gateway.listen,
-            admin=gateway.admin or None,
+            admin=gateway.admin,
+            admin_token=settings.admin.token,
+            admin_public=settings.admin.public,
             linger=gateway.linger,
             grace=gateway.shutdown_grace,
             reload=live.reload,

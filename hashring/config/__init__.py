@@ -16,6 +16,7 @@ from hashring.config.problems import Problem, ProblemsError
 from hashring.config.reading import read
 from hashring.config.settings import (
     TABLES,
+    AdminSettings,
     DiscoverySettings,
     FallbackSettings,
     GatewaySettings,
@@ -34,6 +35,7 @@ from hashring.config.settings import (
 
 __all__ = [
     "TABLES",
+    "AdminSettings",
     "DiscoverySettings",
     "FallbackSettings",
     "GatewaySettings",

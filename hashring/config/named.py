@@ -20,7 +20,7 @@ from hashring.affinity.identity import (
 )
 from hashring.errors import ConfigError
 from hashring.text import shown, suggestion
-from hashring.validators import TEXTS, Validator
+from hashring.validators import TEXTS, Validator, choice
 
 NO_PLACEMENT = "none"
 """The name that stands for no placement: every request goes to the strategy."""
@@ -51,6 +51,7 @@ _NAMED: Mapping[str, Callable[[str], Source]] = {
     "path": _path_part,
     "json": json_field,
 }
+_PAGES = ("healthz", "readyz", "metrics")
 _BARE = ("address", "prompt")
 _LONGEST = 65536  # bytes of a prefix
 
@@ -119,6 +120,16 @@ def _group(value: Any) -> str:
 
 COST = Validator("requests, bytes, header:NAME or json:FIELD", _cost)
 GROUP = Validator("header:NAME, json:FIELD or prefix:BYTES (at most 65536)", _group)
+
+
+def _pages(value: Any) -> tuple[str, ...]:
+    texts = TEXTS(value)
+    for text in texts:
+        choice(*_PAGES)(text)
+    return texts
+
+
+PAGES = Validator("a list of pages", _pages)
 PLACEMENT = Validator("the name of a placement, or 'none'", _placement)
 STRATEGY = Validator("the name of a strategy", _strategy)
 SOURCES = Validator("a list of sources", _sources)

@@ -15,6 +15,7 @@ from hashring.config.problems import Problem, ProblemsError
 from hashring.config.secrets import read_secret
 from hashring.config.settings import (
     TABLES,
+    AdminSettings,
     CostSettings,
     PlacementSettings,
     PoolSettings,
@@ -24,7 +25,7 @@ from hashring.config.settings import (
 from hashring.config.values import Found, Values, from_environment, from_file, from_options
 from hashring.errors import HashringError
 from hashring.text import suggestion
-from hashring.validators import attribute_of, options_of
+from hashring.validators import LOOPBACK_ADDRESS, attribute_of, options_of
 
 T = TypeVar("T")
 DEFAULT = "default"
@@ -71,6 +72,7 @@ class _SettingsReader:
             pool=self._pool(made["pool"]),
             placement=self._placement(made["placement"], made["placement.cost"]),
             tokens=self._tokens(made["tokens"]),
+            admin=self._admin(made["admin"], made["gateway"].admin),
             health=replace(made["health"], outliers=made["health.outliers"]),
             **{name: made[name] for name in _INDEPENDENT},
             origins=self._origins(),
@@ -151,6 +153,15 @@ class _SettingsReader:
                 "needs the present secret too: give tokens.secret_file or tokens.secret_env",
             )
         return replace(tokens, secrets=tuple(s for s in (first, older) if s is not None))
+
+    def _admin(self, admin: AdminSettings, address: str | None) -> AdminSettings:
+        token = self._secret("admin.token", admin.token_file, admin.token_env)
+        if address is not None and token is None:
+            try:
+                LOOPBACK_ADDRESS(address)
+            except HashringError as error:
+                self._report("gateway.admin", f"{error} (admin.token_file)")
+        return replace(admin, token=token)
 
     def _secret(self, key: str, file: str | None, variable: str | None) -> bytes | None:
         return read_secret(

@@ -23,7 +23,6 @@ from hashring.validators import (
     FLAG,
     FRACTION,
     LISTEN_ADDRESS,
-    LOOPBACK_ADDRESS,
     NUMBER,
     PATH,
     PORT,
@@ -249,6 +248,27 @@ class HealthSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class AdminSettings:
+    """Access to the admin listener (gateway.admin)."""
+
+    token_file: str | None = option(
+        None,
+        check=_FILE,
+        help="File with the token that requests need (Authorization: Bearer TOKEN). Empty means "
+        "no token, and a listener on loopback.",
+    )
+    token_env: str | None = option(
+        None, check=_VARIABLE, help="Environment variable with that token, instead of a file."
+    )
+    public: tuple[str, ...] = option(
+        (),
+        check=named.PAGES,
+        help="Pages that need no token: healthz, readyz, metrics. Empty means none.",
+    )
+    token: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class GatewaySettings:
     """The listener, the log and the end of the gateway."""
 
@@ -257,8 +277,9 @@ class GatewaySettings:
     )
     admin: str | None = option(
         None,
-        check=optional(LOOPBACK_ADDRESS, ""),
-        help="Admin listener (/healthz, /readyz, /state), on loopback. Empty means none.",
+        check=optional(LISTEN_ADDRESS, ""),
+        help="Admin listener (/healthz, /readyz, /metrics, /state, /v1), on loopback unless "
+        "admin.token_file is set. Empty means none.",
     )
     access_log: str = option(
         "off",
@@ -394,6 +415,7 @@ class Settings:
     tokens: TokenSettings = field(default_factory=TokenSettings)
     health: HealthSettings = field(default_factory=HealthSettings)
     gateway: GatewaySettings = field(default_factory=GatewaySettings)
+    admin: AdminSettings = field(default_factory=AdminSettings)
     timeouts: Timeouts = field(default_factory=Timeouts)
     limits: Limits = field(default_factory=Limits)
     origins: Mapping[str, str] = field(default_factory=_nothing, compare=False)
@@ -411,6 +433,7 @@ TABLES: Mapping[str, type] = MappingProxyType(
         "health": HealthSettings,
         "health.outliers": OutlierSettings,
         "gateway": GatewaySettings,
+        "admin": AdminSettings,
         "timeouts": Timeouts,
         "limits": Limits,
     }

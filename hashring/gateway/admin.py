@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Collection
+from hmac import compare_digest
 from typing import Any
 
 from hashring.errors import ConfigError
@@ -28,11 +30,20 @@ def _is_local(host: str) -> bool:
 
 
 class Admin:
-    """An ASGI application for clients on this machine."""
+    """An ASGI application for operators.
 
-    def __init__(self, gateway: Gateway) -> None:
+    Without a ``token`` it serves this machine only: a ``Host`` that is not a loopback address is
+    refused, because a web page could reach it by another name. With one, a request needs it as
+    ``Authorization: Bearer TOKEN``, except for the ``public`` pages (``healthz``, ``readyz``,
+    ``metrics``).
+    """
+
+    def __init__(
+        self, gateway: Gateway, *, token: bytes | None = None, public: Collection[str] = ()
+    ) -> None:
         self._gateway = gateway
         self._api = Api(gateway)
+        self._token, self._public = token, frozenset(public)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -49,6 +60,8 @@ class Admin:
             (b"content-length", str(len(body)).encode()),
             (b"cache-control", b"no-store"),
         ]
+        if status == 401:
+            headers.append((b"www-authenticate", b"Bearer"))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         sent = b"" if scope["method"] == "HEAD" else body
         await send({"type": "http.response.body", "body": sent})
@@ -56,23 +69,33 @@ class Admin:
     async def _answer(self, scope: Scope, receive: Receive) -> tuple[int, dict[str, Any] | bytes]:
         headers = dict(reversed(scope["headers"]))  # of two equal ones the first
         host = headers.get(b"host", b"").decode("latin-1")
-        if not _is_local(host):
-            return 403, {"error": "use the address 127.0.0.1 or localhost, not another name"}
         method, path = scope["method"], scope["path"]
+        query = scope.get("query_string", b"")
         try:
+            self._check_access(method, path, headers, host)
             if path.startswith("/v1/") and method == "POST":
                 _check_post(headers, host)
                 raw = (scope.get("raw_path") or path.encode()).decode("latin-1")
                 body = await _body(receive)
-                query = scope.get("query_string", b"")
                 return 200, await self._api.post(raw.removeprefix("/v1/"), query, body)
             if method not in ("GET", "HEAD"):
-                return 405, {"error": "only GET is allowed here"}
+                raise ApiError(405, "only GET is allowed here")
             if path.startswith("/v1/"):
-                query = scope.get("query_string", b"")
                 return 200, await self._api.get(path.removeprefix("/v1/"), query)
+            return self._page(path)
         except ApiError as error:
             return error.status, {"error": str(error)}
+
+    def _check_access(self, method: str, path: str, headers: dict[bytes, bytes], host: str) -> None:
+        if self._token is None:
+            if not _is_local(host):
+                raise ApiError(403, "use the address 127.0.0.1 or localhost, not another name")
+            return
+        public = method in ("GET", "HEAD") and path.removeprefix("/") in self._public
+        if not public and not _has_token(headers, self._token):
+            raise ApiError(401, "this needs the header Authorization: Bearer TOKEN")
+
+    def _page(self, path: str) -> tuple[int, dict[str, Any] | bytes]:
         if path == "/healthz":
             return 200, {"ok": True}
         if path == "/readyz":
@@ -81,7 +104,7 @@ class Admin:
             return self._metrics()
         if path == "/state":
             return 200, state(self._gateway)
-        return 404, {"error": "the pages are /healthz, /readyz, /metrics, /state and /v1/..."}
+        raise ApiError(404, "the pages are /healthz, /readyz, /metrics, /state and /v1/...")
 
     def _metrics(self) -> tuple[int, dict[str, Any] | bytes]:
         try:
@@ -89,6 +112,12 @@ class Admin:
         except ConfigError as error:  # the extra is missing
             return 501, {"error": str(error)}
         return 200, exposition(self._gateway)
+
+
+def _has_token(headers: dict[bytes, bytes], token: bytes) -> bool:
+    kind, _, given = headers.get(b"authorization", b"").partition(b" ")
+    # compared in constant time, so that the time shows nothing of the token
+    return compare_digest(given.strip(), token) and kind.lower() == b"bearer"
 
 
 def _check_post(headers: dict[bytes, bytes], host: str) -> None:

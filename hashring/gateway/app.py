@@ -50,6 +50,7 @@ _AFTERMATH = 0.1  # seconds between two looks at whether an old gateway's reques
 
 _FIXED = {  # what the server takes when it begins
     "gateway": ("listen", "admin", "shutdown_grace", "linger", "watch"),
+    "admin": ("token", "public"),
     "timeouts": ("head", "client_idle"),
     "limits": ("head", "headers", "message"),
 }

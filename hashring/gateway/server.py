@@ -6,7 +6,7 @@ import asyncio
 import logging
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 from hashring.errors import requires_extra
@@ -35,6 +35,8 @@ def run(
     *,
     listen: str = "127.0.0.1:8080",
     admin: str | None = None,
+    admin_token: bytes | None = None,
+    admin_public: Collection[str] = (),
     linger: float = _LINGER,
     grace: float = _GRACE,
     reload: Callable[[], object] | None = None,
@@ -50,6 +52,8 @@ def run(
         gateway,
         listen=listen,
         admin=admin,
+        admin_token=admin_token,
+        admin_public=admin_public,
         linger=linger,
         grace=grace,
         reload=reload,
@@ -69,13 +73,18 @@ async def serve(
     *,
     listen: str = "127.0.0.1:8080",
     admin: str | None = None,
+    admin_token: bytes | None = None,
+    admin_public: Collection[str] = (),
     linger: float = _LINGER,
     grace: float = _GRACE,
     reload: Callable[[], object] | None = None,
     started: Callable[[str, str | None], object] | None = None,
     stop: asyncio.Event | None = None,
 ) -> None:
-    """Serve ``gateway`` on ``listen``, and its state on ``admin``, which must be loopback.
+    """Serve ``gateway`` on ``listen``, and the admin listener on ``admin``.
+
+    Without ``admin_token`` the admin listener must be on loopback. ``admin_public`` are the pages
+    that need no token.
 
     Addresses are ``host:port``; port 0 takes a free one, and ``started(listen, admin)`` is
     called with both. After SIGTERM, SIGINT or ``stop``, requests are served for ``linger`` seconds
@@ -85,14 +94,18 @@ async def serve(
     _library()
     front = _bound(listen)
     try:
-        back = None if admin is None else _bound(_loopback(admin))
+        back = None if admin is None else _bound(_checked(admin, admin_token))
     except BaseException:
         front.close()
         raise
     servers = [_server(gateway, gateway, grace, lifespan="on")]
     sockets = [front]
     if back is not None:
-        servers.append(_server(gateway, Admin(gateway), 1.0, lifespan="off"))
+        servers.append(
+            _server(
+                gateway, Admin(gateway, token=admin_token, public=admin_public), 1.0, lifespan="off"
+            )
+        )
         sockets.append(back)
     ending = stop or asyncio.Event()
     _on_signals(ending, servers, reload)
@@ -188,13 +201,13 @@ def _bound(address: str) -> socket.socket:
         raise type(error)(error.errno, f"cannot listen on {address}: {error.strerror}") from None
 
 
-def _loopback(address: str) -> str:
-    """``address`` if only this machine can reach it. Raises ``ConfigError``.
+def _checked(address: str, token: bytes | None) -> str:
+    """``address``, which without a token only this machine may reach. Raises ``ConfigError``.
 
-    >>> _loopback("127.0.0.1:9000")
+    >>> _checked("127.0.0.1:9000", None)
     '127.0.0.1:9000'
     """
-    return LOOPBACK_ADDRESS(address, "admin")
+    return LOOPBACK_ADDRESS(address, "admin") if token is None else address
 
 
 def _shown(sock: socket.socket) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -206,3 +207,63 @@ def test_an_unknown_resource_is_an_error(running: Running, path: str) -> None:
     status, content = running.ask("GET", path)
     assert status in (400, 404)
     assert set(content) == {"error"}
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The port of an admin listener on every address, which needs a token."""
+    folder = tmp_path_factory.mktemp("guarded")
+    (folder / "token").write_text(TOKEN + "\n")
+    (folder / "h.toml").write_text(
+        '[pool]\nhosts = ["127.0.0.1:9"]\n[gateway]\nadmin = "0.0.0.0:0"\n'
+        f'[admin]\ntoken_file = "{folder / "token"}"\npublic = ["healthz", "metrics"]\n'
+    )
+    with serving(str(folder / "h.toml")) as process:
+        yield process.hear("admin listener at").rpartition(":")[2].strip()
+
+
+TOKEN = "a token of more than sixteen bytes"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "status"),
+    [
+        ("GET", "/healthz", {}, 200),
+        ("GET", "/healthz", {"host": "gateway.internal"}, 200),
+        ("GET", "/readyz", {}, 401),
+        ("GET", "/state", {}, 401),
+        ("GET", "/v1/hosts", {}, 401),
+        ("GET", "/v1/hosts", {"authorization": f"Bearer {TOKEN}"}, 200),
+        ("GET", "/v1/hosts", {"authorization": f"bearer {TOKEN}", "host": "gateway"}, 200),
+        ("GET", "/v1/hosts", {"authorization": f"Basic {TOKEN}"}, 401),
+        ("GET", "/v1/hosts", {"authorization": f"Bearer {TOKEN}x"}, 401),
+        ("GET", "/v1/hosts", {"authorization": "Bearer "}, 401),
+        ("POST", "/healthz", JSON, 401),
+        ("POST", "/v1/hosts/127.0.0.1:9/drain", JSON, 401),
+        ("POST", "/v1/hosts/127.0.0.1:9/drain", {"authorization": f"Bearer {TOKEN}"}, 415),
+    ],
+)
+def test_a_token_opens_what_is_not_public(
+    guarded: str, method: str, path: str, headers: dict[str, str], status: int
+) -> None:
+    connection = http.client.HTTPConnection(f"127.0.0.1:{guarded}", timeout=20)
+    given = {name.replace("_", "-"): value for name, value in headers.items()}
+    connection.request(method, path, b"{}" if method == "POST" else None, given)
+    response = connection.getresponse()
+    response.read()
+    connection.close()
+    assert response.status == status
+    assert (response.headers["www-authenticate"] == "Bearer") is (status == 401)
+
+
+def test_commands_take_the_token_from_a_file_or_a_variable(
+    guarded: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"127.0.0.1:{guarded}"
+    refused = CliRunner().invoke(app, ["status", "--url", url])
+    assert (refused.exit_code, "Authorization: Bearer" in refused.stderr) == (1, True)
+    (tmp_path / "token").write_text(TOKEN + "\n")
+    words = ["status", "--url", url, "--token-file", str(tmp_path / "token")]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    monkeypatch.setenv("HASHRING_ADMIN_TOKEN", TOKEN)
+    assert CliRunner().invoke(app, ["status", "--url", url]).exit_code == 0
