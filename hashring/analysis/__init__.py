@@ -2,8 +2,9 @@
 
 A report is made in three steps: read who came (``read_clients``, or ``read_arrivals`` with their
 times), say who serves (``Membership``), ask (``spread``, ``plan``, ``compare``, ``simulate``;
-``advise`` needs no log). Every report has ``to_dict()``, ``tables()`` (tables of text),
-``sentence()`` and shows itself on a rich console. ``plots`` draws reports and ``page`` makes them
+``advise`` needs no log; ``read_trace`` and ``serve`` compare routing policies on LLM
+traces). Every report has ``to_dict()``, ``tables()`` (tables of text), ``sentence()`` and shows
+itself on a rich console. ``plots`` draws reports and ``page`` makes them
 one page; both are imported separately, because they need matplotlib.
 
 >>> who = {b"ann": 3, b"bob": 1}
@@ -14,12 +15,14 @@ one page; both are imported separately, because they need matplotlib.
 
 from __future__ import annotations
 
+from hashring.analysis._sources import LogError
 from hashring.analysis.advise import Advice, advise
 from hashring.analysis.arrivals import Arrivals, read_arrivals
+from hashring.analysis.bad_lines import BadLines
 from hashring.analysis.change import Change
 from hashring.analysis.compare import compare
 from hashring.analysis.comparison import Comparison
-from hashring.analysis.logs import BadLines, Clients, LogError, read_clients
+from hashring.analysis.logs import Clients, read_clients
 from hashring.analysis.membership import Membership
 from hashring.analysis.outcomes import Simulation
 from hashring.analysis.plan import plan
@@ -27,9 +30,11 @@ from hashring.analysis.planned import Plan
 from hashring.analysis.reports import Report
 from hashring.analysis.sample import sample_log
 from hashring.analysis.scenarios import Scenario, Service, scenarios
+from hashring.analysis.serving import Serving, serve
 from hashring.analysis.simulate import simulate
 from hashring.analysis.spread import Spread, spread
 from hashring.analysis.tables import ReportTable
+from hashring.analysis.traces import Trace, read_trace
 
 __all__ = [
     "Advice",
@@ -45,15 +50,19 @@ __all__ = [
     "ReportTable",
     "Scenario",
     "Service",
+    "Serving",
     "Simulation",
     "Spread",
+    "Trace",
     "advise",
     "compare",
     "plan",
     "read_arrivals",
     "read_clients",
+    "read_trace",
     "sample_log",
     "scenarios",
+    "serve",
     "simulate",
     "spread",
 ]

@@ -15,8 +15,6 @@ from hashring.ring.layout import (
     vnodes_for_peak,
 )
 
-__all__ = ["DRAFTERS", "EXPORTS", "Candidate", "vnodes_for"]
-
 _MAGLEV_SIZES = (65_537, 655_373, 5_000_011)  # primes: Envoy's default, ten times, its limit
 
 
@@ -141,8 +139,8 @@ def _haproxy(peak: float, hosts: int, vnodes: int) -> list[Candidate]:
             {},
             16 * weight * hosts,
             expected_peak(16 * weight, hosts),
-            "HAProxy has 16 nodes a unit of weight (1 to 256), and is slightly more even than "
-            "this; state ids for the servers, or a line that is removed moves those below it.",
+            "HAProxy has 16 nodes a unit of weight (1 to 256), and spreads more evenly. Give "
+            "the servers IDs, or a line that is removed moves those below it.",
             weight=weight,
         ),
         Candidate(

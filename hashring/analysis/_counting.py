@@ -8,8 +8,6 @@ from typing import TypeAlias
 
 from hashring.placement import Table
 
-__all__ = ["Moved", "Path", "Totals", "moved", "step", "sums", "totals"]
-
 Path: TypeAlias = tuple[str | None, ...]
 """A client's host in each table, in order; None is the fallback."""
 

@@ -10,8 +10,6 @@ from typing import Any, TypeAlias
 from hashring.errors import InvalidKeyError
 from hashring.keys import key_bytes
 
-__all__ = ["FORMATS", "Reader", "json_fields", "json_value", "reader", "show"]
-
 FORMATS = ("auto", "combined", "jsonl", "ids")
 
 Reader: TypeAlias = Callable[[bytes], list[bytes]]

@@ -13,8 +13,6 @@ from hashring.analysis.change import Change
 from hashring.analysis.membership import Membership
 from hashring.balancer import Lease, LoadBalancer
 
-__all__ = ["Pace", "Replay"]
-
 _TOLD = 1 << 14  # requests between two words to ``progress``: some 0.1 s
 
 

@@ -11,18 +11,6 @@ from typing import BinaryIO
 from hashring.analysis._formats import show
 from hashring.errors import HashringError
 
-__all__ = [
-    "CUT_OFF",
-    "MAX_LINE",
-    "TOO_LONG",
-    "CutOffError",
-    "LogError",
-    "blocks",
-    "count_lines",
-    "open_log",
-    "peek",
-]
-
 CHUNK = 1 << 18  # 256 KiB: some 1,200 lines a regular expression reads in one call, still in cache
 MAX_LINE = 1 << 20  # 1 MiB: a hundred times the longest request line a web server accepts
 # what stands in place of a line that cannot be given: a control byte, so that no format reads it

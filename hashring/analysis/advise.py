@@ -22,8 +22,6 @@ from hashring.errors import ConfigError
 from hashring.placement import module
 from hashring.validators import COUNT
 
-__all__ = ["EXPORTS", "Advice", "Choice", "advise"]
-
 _KEYS = 10_000
 _MEASURED = 1 << 20  # points of the largest table that is built only to be tried: two seconds each
 _STEPS = 1e7  # and what its look-ups may cost, in steps of 0.3 us: three seconds

@@ -19,8 +19,6 @@ from hashring.analysis.logs import Clients
 from hashring.errors import ConfigError
 from hashring.keys import Key, key_bytes
 
-__all__ = ["Arrivals", "read_arrivals"]
-
 # The combined format as the counting reader knows it, with the minute, the second and the offset
 # of the time as groups of their own.
 _LINE = re.compile(

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from hashring.analysis._formats import json_value, reader
 from hashring.analysis._sources import CUT_OFF, TOO_LONG, count_lines
 
-__all__ = ["BadLines", "Faults", "fault"]
-
 _TOO_LONG, _CUT_OFF = TOO_LONG.rstrip(b"\n"), CUT_OFF.rstrip(b"\n")
 _COMBINED = reader("combined")
 

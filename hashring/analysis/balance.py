@@ -6,8 +6,6 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-__all__ = ["Balance"]
-
 
 @dataclass(frozen=True, slots=True)
 class Balance:

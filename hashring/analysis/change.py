@@ -9,8 +9,6 @@ from typing import Any
 from hashring.errors import ConfigError, DuplicateHostError, UnknownHostError
 from hashring.hosts import Host, HostsLike, as_hosts, as_weight
 
-__all__ = ["STAND_IN_SECRET", "Change"]
-
 STAND_IN_SECRET = b"stands for a secret nobody has to tell"
 """For the plan of a new secret: which clients it moves differs from secret to secret, how many does
 not, so that no real secret has to be typed."""

@@ -14,8 +14,6 @@ from hashring.errors import ConfigError
 from hashring.hosts import Host, HostsLike, as_hosts
 from hashring.placement import module
 
-__all__ = ["PLACEMENTS", "Candidate", "Comparison", "Loss", "compare"]
-
 PLACEMENTS = (
     "ring",
     "multiprobe",

@@ -11,8 +11,6 @@ from hashring.analysis.balance import Balance
 from hashring.analysis.reports import Report
 from hashring.analysis.tables import ReportTable, named, percent
 
-__all__ = ["Candidate", "Comparison", "Loss"]
-
 
 @dataclass(frozen=True, slots=True)
 class Loss:

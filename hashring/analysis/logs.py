@@ -22,8 +22,6 @@ from hashring.analysis._sources import (
 from hashring.analysis.bad_lines import BadLines, Faults
 from hashring.errors import ConfigError
 
-__all__ = ["BadLines", "Clients", "LogError", "read_clients"]
-
 _SAMPLE = 1000  # lines that decide the format: enough to see through a few broken ones
 _ENOUGH = 0.9  # of them must read; a log of another format reads almost none
 

@@ -12,8 +12,6 @@ from hashring.hosts import Host, HostsLike, as_hosts
 from hashring.placement import Recipe, Table, recipe
 from hashring.ring import RingTable
 
-__all__ = ["Membership"]
-
 
 @dataclass(frozen=True)
 class Membership:

@@ -9,8 +9,6 @@ from hashring.analysis.reports import Report
 from hashring.analysis.scenarios import Scenario, Service
 from hashring.analysis.tables import ReportTable, percent
 
-__all__ = ["Outcome", "Simulation"]
-
 
 @dataclass(frozen=True, slots=True)
 class Outcome:

@@ -16,8 +16,6 @@ from hashring.analysis.reports import Report
 from hashring.analysis.tables import ReportTable
 from hashring.ring import HashRing, RingTable
 
-__all__ = ["page"]
-
 _STYLE = """
 :root { color-scheme: light; }
 body { margin: 0 auto; padding: 1rem; max-width: 56rem; color: #222; background: #fff;

@@ -14,18 +14,6 @@ from hashring.errors import ConfigError
 from hashring.placement import create
 from hashring.ring import Diff
 
-__all__ = [
-    "Flow",
-    "HostPlan",
-    "Moved",
-    "Plan",
-    "Step",
-    "balance",
-    "between_stayers",
-    "minimum",
-    "plan",
-]
-
 
 def plan(
     counts: Mapping[bytes, int],

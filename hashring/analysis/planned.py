@@ -10,18 +10,6 @@ from hashring.analysis.balance import Balance
 from hashring.analysis.reports import Report
 from hashring.analysis.tables import ReportTable, named, percent
 
-__all__ = [
-    "Flow",
-    "HostPlan",
-    "Plan",
-    "Step",
-    "comparison",
-    "flow_sheet",
-    "host_sheet",
-    "step_sheet",
-    "weight",
-]
-
 _FLOWS = 20  # a page's worth; to_dict() has them all
 
 

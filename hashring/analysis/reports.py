@@ -11,8 +11,6 @@ from hashring.analysis.tables import ReportTable
 if TYPE_CHECKING:
     from rich.console import Group
 
-__all__ = ["Report"]
-
 
 class Report(ABC):
     """What all reports share: a frozen dataclass that can be a dict, tables, or a rich rendering.

@@ -9,8 +9,6 @@ from itertools import accumulate
 
 from hashring.errors import ConfigError
 
-__all__ = ["sample_log"]
-
 # Only ``Random.random()`` is promised to give the same floats in every Python version, and only
 # + and / round the same way on every platform: so no shuffle(), choice(), power or logarithm.
 

@@ -11,8 +11,6 @@ from hashring.balancer.options import check_load_factor
 from hashring.errors import ConfigError
 from hashring.validators import COUNT, SECONDS_OR_ZERO
 
-__all__ = ["SESSION_GAP", "Scenario", "Service", "scenarios"]
-
 SESSION_GAP = 1800.0
 """Seconds without a request after which a client's session is over: the half hour of web
 analytics, and what session stores commonly expire after."""

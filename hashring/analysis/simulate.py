@@ -14,8 +14,6 @@ from hashring.analysis.scenarios import SESSION_GAP, Scenario, Service
 from hashring.analysis.scenarios import scenarios as usual
 from hashring.errors import ConfigError
 
-__all__ = ["simulate"]
-
 _SERVICE = Service()
 
 

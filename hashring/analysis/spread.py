@@ -15,8 +15,6 @@ from hashring.analysis.reports import Report
 from hashring.analysis.tables import ReportTable, named, percent
 from hashring.analysis.theory import share_band
 
-__all__ = ["Balance", "HostSpread", "HotClient", "Spread", "spread"]
-
 _HOTTEST = 10  # more do not fit beside the table, and the tail is flat: a tenth client has ~1 %
 
 

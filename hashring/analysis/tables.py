@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from hashring.analysis._formats import show
 
-__all__ = ["ReportTable", "named", "percent"]
-
 
 @dataclass(frozen=True, slots=True)
 class ReportTable:

@@ -12,8 +12,6 @@ from functools import lru_cache
 
 from hashring.errors import ConfigError
 
-__all__ = ["CONFIDENCE", "beta_cdf", "beta_quantile", "expected_cov", "share_band"]
-
 CONFIDENCE = 0.99
 """Of a hundred hosts one is outside by luck: seldom enough to look at each that is."""
 

@@ -9,7 +9,7 @@ from statistics import fmean
 import pytest
 
 from hashring.analysis import advise
-from hashring.analysis.advise import EXPORTS
+from hashring.analysis._candidates import EXPORTS
 from hashring.errors import ConfigError
 from hashring.placement import create, module, names
 from hashring.ring import HashRing

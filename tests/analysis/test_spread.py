@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hashring.analysis import Membership, spread
-from hashring.analysis.spread import Balance
+from hashring.analysis.balance import Balance
 from hashring.hosts import Host
 from hashring.keys import Key, key_bytes
 

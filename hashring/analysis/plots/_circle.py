@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
     from hashring.ring import HashRing, RingTable
 
-__all__ = ["circle"]
 
 _CIRCLE = 1 << 32
 _RASTER = 600  # arcs beyond this go into an SVG as one image: each would be 400 bytes of it

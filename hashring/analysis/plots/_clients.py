@@ -11,8 +11,6 @@ from hashring.analysis.plots._style import COLOURS, PALE, bare, need_matplotlib
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["client_cdf"]
-
 
 def client_cdf(ax: Axes, counts: Mapping[bytes, int]) -> Axes:
     """What part of the clients sends at most x requests, and what part of all requests they send.

@@ -11,8 +11,6 @@ if TYPE_CHECKING:
 
     from hashring.analysis.comparison import Comparison
 
-__all__ = ["comparison"]
-
 
 def comparison(ax: Axes, report: Comparison) -> Axes:
     """Bars of the clients that a change moves, those between hosts that stay apart; else peaks."""

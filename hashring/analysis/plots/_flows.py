@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from hashring.analysis.planned import Plan
 
-__all__ = ["flows"]
 
 _GAP = 0.2  # of the height, between all hosts of a column together
 _COLUMN = 0.035

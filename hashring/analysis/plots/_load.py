@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
     from hashring.analysis.outcomes import Outcome, Simulation
 
-__all__ = ["load_over_time"]
 
 _TINTS = (COLOURS[0], COLOURS[1], COLOURS[2], COLOURS[5], COLOURS[3], COLOURS[4])
 _LEGEND = 60  # characters of a line of the legend, which is as wide as the picture

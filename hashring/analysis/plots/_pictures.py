@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
     from hashring.ring import HashRing, RingTable
 
-__all__ = ["Picture", "kind_of", "pictures", "save", "svg"]
 
 _KINDS = (".png", ".svg", ".pdf")
 _DPI = {"png": 150, "svg": 100, "pdf": 150}  # sharp; an SVG has dots only in a large ring

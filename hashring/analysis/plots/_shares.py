@@ -11,7 +11,6 @@ if TYPE_CHECKING:
 
     from hashring.analysis.spread import HostSpread, Spread
 
-__all__ = ["MOST", "shares", "shown"]
 
 MOST = 60  # lines of one picture: a page long
 

@@ -14,21 +14,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = [
-    "COLOURS",
-    "GREY",
-    "INK",
-    "PALE",
-    "apart",
-    "bare",
-    "colour",
-    "figure",
-    "height_for",
-    "host_labels",
-    "ink_on",
-    "need_matplotlib",
-    "rows",
-]
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
 """Okabe and Ito's, without black; in an order in which neighbours differ in lightness too.

@@ -12,7 +12,6 @@ from hashring.ring.layout import expected_peak
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["peak_by_vnodes"]
 
 _VNODES = (16, 32, 64, 128, 256, 512, 1024, 2048)
 _BUILD = 60_000  # vnodes built for one dot column at most: a tenth of a second
