@@ -207,6 +207,14 @@ def _loopback_address(value: Any) -> str:
     return str(value)
 
 
+def _header(value: Any) -> str:
+    if not isinstance(value, str) or not value.isascii():
+        raise TypeError
+    if not value.replace("-", "").isalnum():
+        raise ValueError("use letters, digits and hyphens")
+    return value
+
+
 def _address(value: Any) -> str:
     parse_address(value)
     return str(value)
@@ -229,6 +237,7 @@ FLAG = Validator("true or false", _flag)
 TEXT = text("a text")
 PATH = text("the path of a file")
 TEXTS = Validator("a list of texts", _texts)
+HEADER = Validator("the name of a header", _header)
 ADDRESS = Validator("ADDRESS:PORT", _address)
 LISTEN_ADDRESS = Validator("ADDRESS:PORT", _listen_address)
 LOOPBACK_ADDRESS = Validator("ADDRESS:PORT on loopback", _loopback_address)

@@ -252,13 +252,13 @@ def _act(
 
 @click.command("drain")
 @click.option("--deadline", type=click.FloatRange(0), metavar="SECONDS", help="Down after it.")
-@click.option("--wait", is_flag=True, help="Wait until the host has no requests any more.")
+@click.option("--wait", is_flag=True, help="Wait until the host has no sessions or requests.")
 @click.option(
     "--idle",
     type=click.FloatRange(0),
     default=30.0,
     show_default=True,
-    help="With --wait: seconds without a request after which it is empty.",
+    help="With --wait and tokens: seconds without a request after which it is empty.",
 )
 @_acting
 def drain(
@@ -278,7 +278,11 @@ def drain(
 
 
 def _wait_until_empty(gateway: AdminClient, host: str, idle: float) -> None:
-    """Return once ``host`` had no request for ``idle`` seconds, or is down or gone."""
+    """Return once ``host`` has no session or request left, or is down or gone.
+
+    A gateway that keeps sessions by tokens cannot count them: the host is then empty when it had no
+    request for ``idle`` seconds.
+    """
     from rich.console import Console
 
     served, since = -1, time.monotonic()
@@ -290,11 +294,15 @@ def _wait_until_empty(gateway: AdminClient, host: str, idle: float) -> None:
             count = found[0]["ok"] + found[0]["failed"]
             if count != served or found[0]["in_flight"]:
                 served, since = count, time.monotonic()
-            quiet = time.monotonic() - since
-            if quiet >= idle and not found[0]["in_flight"]:
+            quiet, sessions = time.monotonic() - since, found[0]["sessions"]
+            if not found[0]["in_flight"] and (
+                sessions == 0 or (sessions is None and quiet >= idle)
+            ):
                 break
-            in_flight = f"{found[0]['in_flight']:,} in flight"
-            view.update(f"{printable(host)} drains: {in_flight}, {quiet:.0f} of {idle:g} s idle")
+            left = (
+                f"{quiet:.0f} of {idle:g} s idle" if sessions is None else f"{sessions:,} sessions"
+            )
+            view.update(f"{printable(host)} drains: {found[0]['in_flight']:,} in flight, {left}")
             time.sleep(_LOOK)
     click.echo(f"{printable(host)} is empty", err=True)
 

@@ -22,6 +22,7 @@ from hashring.validators import (
     COUNT,
     FLAG,
     FRACTION,
+    HEADER,
     LISTEN_ADDRESS,
     NUMBER,
     PATH,
@@ -290,6 +291,12 @@ class GatewaySettings:
         "keep",
         check=choice("keep", "set"),
         help="Host header of requests to hosts: the client's, or the address of the host.",
+    )
+    decision_header: str | None = option(
+        None,
+        check=optional(HEADER, ""),
+        help="Header of responses with the host's name, the reason and the source of the client "
+        "ID, such as X-Hashring. Empty means none.",
     )
     trusted_proxies: tuple[str, ...] = option(
         (),

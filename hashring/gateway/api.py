@@ -212,6 +212,8 @@ class Api:
             {"by": by, "seconds_left": None if end is None else max(0.0, round(end - now, 1))}
             for by, end in sorted(member.drains.items())
         ]
+        pins = self._gateway.pins
+        found["sessions"] = None if pins is None else pins.count(name)
         known = isinstance(lb.snapshot.usable_table, RingTable)
         found["share"] = round(shares.get(name, 0.0), 6) if known else None
         return found

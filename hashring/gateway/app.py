@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeAlias
 
-from hashring.affinity import Source, TokenAffinity, TrustedProxies
+from hashring.affinity import PinTable, Source, TokenAffinity, TrustedProxies
 from hashring.balancer import LoadBalancer
 from hashring.config import Settings
 from hashring.config.factory import update_hosts
@@ -173,6 +173,11 @@ class Gateway:
     def tokens(self) -> TokenAffinity | None:
         """The token affinity now."""
         return self._generation.tokens
+
+    @property
+    def pins(self) -> PinTable | None:
+        """The table of sessions now; None where tokens keep them."""
+        return self._generation.pins
 
     @property
     def upstream(self) -> Upstream:

@@ -56,6 +56,7 @@ def build_generation(settings: Settings, pins: PinTable | None = None) -> Genera
         placement=_placement(settings),
         cost=RequestCost(place.cost.from_, place.group) if by_load else None,
         pins=pins,
+        decision_header=settings.gateway.decision_header,
     )
 
 

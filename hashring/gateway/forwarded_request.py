@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hashring.affinity import Visit
+from hashring.balancer import Lease
 from hashring.gateway.access import AccessEntry
 from hashring.gateway.asgi import Scope
 from hashring.gateway.forwarded import extend_forwarded, new_forwarded
@@ -83,6 +84,17 @@ class ForwardedRequest:
         if gateway.cost is not None:
             self.cost = gateway.cost.cost(self._scope, self.head, body, self._trusted)
             self.group = gateway.cost.group(self._scope, body)
+
+    def decision(self, lease: Lease) -> bytes:
+        """The value of the decision header: the host, why, and what identified the client."""
+        source = "none"
+        if self._visit is not None and self._visit.token is not None:
+            source = "token"
+        elif self.client_id is not None and self._gateway.identity is not None:
+            source = "id"
+        name = lease.host.name.encode("ascii", "backslashreplace").decode()
+        name = "".join(char if char.isprintable() and char not in '"\\' else "?" for char in name)
+        return f'host="{name}", reason={lease.reason}, from={source}'.encode()
 
     def set_cookie(self, host: Host, *, retry: bool) -> str | None:
         """The Set-Cookie value for the client after ``host`` was chosen; None when none is due."""

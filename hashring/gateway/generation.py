@@ -43,6 +43,7 @@ class Generation:
         placement: tuple[str, Mapping[str, Any]] | None = None,
         cost: RequestCost | None = None,
         pins: PinTable | None = None,
+        decision_header: str | None = None,
     ) -> None:
         if tokens is not None and tokens.balancer is not lb:
             raise ConfigError("tokens must be those of this balancer", option="tokens")
@@ -57,6 +58,7 @@ class Generation:
         self.budget = RetryBudget(limits.retry_share, limits.retry_rate)
         self.token_name = None if tokens is None else tokens.cookie.encode("ascii")
         self.cost, self.pins = cost, pins
+        self.decision_header = None if decision_header is None else decision_header.lower().encode()
         limits_of_bodies = [each.body_limit for each in (identity, cost) if each is not None]
         self.body_limit = max(limits_of_bodies, default=0)
         self.stats = {"requests": 0, "websockets": 0, "retries": 0, "retries_refused": 0}

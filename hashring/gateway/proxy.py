@@ -135,6 +135,10 @@ class ProxyRequest:
             if cookie is not None:
                 headers.append((b"set-cookie", cookie.encode("latin-1")))
             headers.append((b"x-request-id", entry.request_id.encode()))
+            shown = self._gateway.decision_header
+            if shown is not None:
+                headers = [pair for pair in headers if pair[0] != shown]
+                headers.append((shown, caller.decision(lease)))
             entry.status = status
             await send({"type": "http.response.start", "status": status, "headers": headers})
             ended = answer.ended

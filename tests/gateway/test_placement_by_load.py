@@ -13,6 +13,7 @@ import pytest
 
 from hashring.config import ProblemsError, read
 from hashring.gateway import Gateway
+from hashring.gateway.api import Api
 from hashring.gateway.request_cost import RequestCost
 from tests.gateway.hosts import head_of, length_of, scripted
 from tests.gateway.running import LIMIT, Response, ask, get, opened, response, served
@@ -160,6 +161,59 @@ def test_without_tokens_a_table_remembers_clients_over_a_reload(tmp_path: Path) 
             for number in range(6):
                 assert gateway.lb.explain(f"u{number}").host == homes[f"u{number}"]
                 assert gateway.lb.explain(f"u{number}").reason == "pinned"
+
+    asyncio.run(main())
+
+
+def test_the_decision_header_has_host_reason_and_source(tmp_path: Path) -> None:
+    more = BY_LOAD + '[gateway]\ndecision_header = "X-Hashring"\n'
+
+    async def main() -> None:
+        slow = SlowHost()
+        slow.begin.set()
+        slow.end.set()
+        async with scripted(slow) as host, running([host], more, tmp_path) as (_, address):
+            first = await ask(address, get("/"))
+            assert first.header(b"x-hashring") == f'host="{host}", reason=least, from=none'.encode()
+            again = await ask(address, get("/", f"Cookie: {cookie_of(first)}"))
+            expected = f'host="{host}", reason=pinned, from=token'.encode()
+            assert again.header(b"x-hashring") == expected
+
+    asyncio.run(main())
+
+
+def test_sessions_of_a_table_are_counted_and_assigned(tmp_path: Path) -> None:
+    more = (
+        '[tokens]\nenabled = false\n[identity]\nsources = ["header:x-user"]\n'
+        '[placement]\nnew_clients = "least-outstanding"\n'
+    )
+
+    async def main() -> None:
+        slow = SlowHost()
+        slow.begin.set()
+        slow.end.set()
+        async with (
+            scripted(slow) as one,
+            scripted(slow) as two,
+            running([one, two], more, tmp_path) as (gateway, address),
+        ):
+            for number in range(6):
+                await ask(address, get("/", f"X-User: u{number}"))
+            api = Api(gateway)
+            listed = (await api.get("hosts", b""))["hosts"]
+            assert [host["sessions"] for host in listed] == [3, 3]
+            await api.post(
+                "sessions/assign", b"", f'{{"client_id": "u0", "host": "{one}"}}'.encode()
+            )
+            await api.post(
+                "sessions/assign", b"", f'{{"client_id": "new", "host": "{one}"}}'.encode()
+            )
+            assert (await api.get("where", b"id=new"))["host"] == one
+            found = await api.post("sessions/forget", b"", b'{"client_id": "new"}')
+            assert found["changed"] is True
+            assert (await api.get("where", b"id=new"))["reason"] == "least"
+            assert gateway.pins is not None
+            assert gateway.pins.count(one) >= 3
 
     asyncio.run(main())
 
