@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
@@ -16,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 README = ROOT / "README.md"
 CHOOSING = DOCS / "choosing-a-placement.md"
+WAYS = DOCS / "three-ways.md"
 RESULTS = ROOT / "benchmarks" / "RESULTS.md"
 
 FIVE = [Host(f"127.0.0.1:{port}") for port in range(9001, 9006)]
@@ -120,9 +122,28 @@ def results(text: str | None = None) -> str:
     return "\n".join([*lines, "", *wrapped]) + "\n"
 
 
+def trace() -> str:
+    """The policies on the trace, as `docs/pictures/measure_trace.py` found them."""
+    found = json.loads((DOCS / "pictures" / "trace.json").read_text(encoding="utf-8"))
+    lines = [
+        "| policy | reuse | x1 mean / p99 | x1.4 | x1.8 | turns moved | one host stalls: p99 |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    for name, runs in found.items():
+        times = (f"{runs[x]['mean']:.2f} / {runs[x]['p99']:.1f}" for x in ("x1", "x1.4", "x1.8"))
+        moved = sorted({f"{100 * runs[x]['moved']:.0f}" for x in ("x1", "x1.8")}, key=int)
+        stall = f"{runs['stall']['p99']:.0f}"
+        lines.append(
+            f"| {name} | {100 * runs['x1']['reuse']:.1f} % | {' | '.join(times)} "
+            f"| {' to '.join(moved)} % | {stall} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
 BLOCKS: Mapping[Path, Mapping[str, Callable[[], str]]] = {
     CHOOSING: {"guarantees": guarantees, "moves": stray_moves},
     README: {"results": results},
+    WAYS: {"trace": trace},
 }
 
 
