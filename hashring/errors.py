@@ -4,6 +4,7 @@
 
     HashringError
     ├── NoHostsError        (LookupError)      no host can serve this request
+    │   └── NoCapacityError                    every host that could is at its max_in_flight
     ├── UnknownHostError    (KeyError)         a name that is not in the pool or ring
     ├── DuplicateHostError  (ValueError)       a name that is registered already
     ├── PoolFullError       (RuntimeError)     the pool's capacity is reached
@@ -68,6 +69,24 @@ class NoHostsError(HashringError, LookupError):
         tail = f" and {more} more" if more > 0 and shown else ""
         listing = f": {shown}{tail}" if shown else ""
         return f"none of the pool's {plural(self.total, 'host')} can serve{listing}"
+
+
+class NoCapacityError(NoHostsError):
+    """Every host that could take the request is at its ``max_in_flight``.
+
+    ``host`` is the host of a known client, None for a client that any host could take.
+
+    >>> str(NoCapacityError(host="web1"))
+    'host web1 of this client is at its max_in_flight: retry later, or wait for room with aacquire'
+    """
+
+    def __init__(self, message: str | None = None, *, host: str | None = None) -> None:
+        what = "every usable host" if host is None else f"host {host} of this client"
+        super().__init__(
+            message
+            or f"{what} is at its max_in_flight: retry later, or wait for room with aacquire"
+        )
+        self.host = host
 
 
 class UnknownHostError(HashringError, KeyError):

@@ -255,6 +255,7 @@ class LoadTracker:
         self._groups: OrderedDict[str | bytes, dict[str, float]] = OrderedDict()
         self._watchers: dict[object, Outcome] = {}
         self.free: list[TrackedRequest] = []  # ended requests, to use again
+        self.on_room: Callable[[str | None], None] | None = None  # called while requests wait
         self.sessions: Callable[[], Mapping[str, int]] = dict  # pinned clients by host name
         self.after_fork()
         watch(self)
@@ -286,6 +287,8 @@ class LoadTracker:
                 self._shown.chosen = next(self._stamps)
             self._by_count = self._by_work = self._shown = None
             self.loads = loads
+        if self.on_room is not None:
+            self.on_room(None)
 
     # -- one request ------------------------------------------------------------------------------
 
@@ -380,6 +383,8 @@ class LoadTracker:
         finally:
             if self.guard.deferred:
                 self.guard.run_deferred()
+        if self.on_room is not None:
+            self.on_room(load.host.name)
         if failed is not None and self._watchers and self.loads.get(load.host.name) is load:
             self._notify(load.host, failed, why, now - request.began)
 

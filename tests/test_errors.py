@@ -41,6 +41,11 @@ FULL: list[tuple[HashringError, dict[str, Any], str]] = [
         {"reasons": (("web1", "probe", "down"), ("web2", "ops", "disk")), "total": 3},
         "none of the pool's 3 hosts can serve: web1 (probe: down), web2 (ops: disk) and 1 more",
     ),
+    (
+        errors.NoCapacityError(host="web1"),
+        {"host": "web1"},
+        str(errors.NoCapacityError(host="web1")),
+    ),
     (NoHostsError("my own words"), {"reasons": (), "total": 0}, "my own words"),
     (
         UnknownHostError("web9", known=["web1", "web2"]),
@@ -83,7 +88,8 @@ def test_each_error_is_a_hashring_error_and_the_builtin_it_resembles(
 
 def test_the_tree_is_complete_and_the_front_door_shows_it() -> None:
     defined = {name for name, each in vars(errors).items() if is_error(each)}
-    assert defined == {*TREE, "HashringError"}
+    assert defined == {*TREE, "HashringError", "NoCapacityError"}
+    assert issubclass(errors.NoCapacityError, NoHostsError)
     for name in defined:
         assert getattr(hashring, name) is getattr(errors, name)
 

@@ -6,7 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmh3 import mmh3_32_uintdigest
 
@@ -28,6 +28,9 @@ from hashring.pool import Edited, Pool, Snapshot
 from hashring.strategies import LeastOutstanding, Rng
 from hashring.validators import COUNT
 
+if TYPE_CHECKING:
+    from hashring.balancer.waiting import WaitingLine
+
 
 class LoadBalancer:
     """Sends each client ID to its host and all other requests where the fallback strategy chooses.
@@ -37,7 +40,9 @@ class LoadBalancer:
     strategy object, or any callable ``view -> Host`` that leaves the balancer alone (a lease
     calls it under a lock); None makes a ``RoundRobin``. ``capacity`` bounds the number of hosts.
     ``load_factor`` (above 1) bounds each host's leases to that multiple of its fair share, never
-    below ``load_floor``. ``failures`` are the exceptions that a lease counts against its host.
+    below ``load_floor``. ``max_in_flight`` is a hard limit of a host's leases, times its weight:
+    above it a lease raises ``NoCapacityError``, or waits (``aacquire``).
+    ``failures`` are the exceptions that a lease counts against its host.
     ``clock`` reads seconds that never run backwards.
 
     ``pins`` is a store that remembers each client's host (``hashring.affinity``): growth then
@@ -70,6 +75,7 @@ class LoadBalancer:
         capacity: int | None = None,
         load_factor: float | None = None,
         load_floor: int = 1,
+        max_in_flight: float | None = None,
         failures: tuple[type[BaseException], ...] | type[BaseException] = (OSError, TimeoutError),
         pins: PinStore | AsyncPinStore | None = None,
         new_clients: str = "walk",
@@ -79,6 +85,8 @@ class LoadBalancer:
     ) -> None:
         load_factor = options.check_load_factor(load_factor)
         load_floor = COUNT(load_floor, "load_floor")
+        if max_in_flight is not None:
+            max_in_flight = options.MAX_IN_FLIGHT(max_in_flight, "max_in_flight")
         failures = options.as_failures(failures)
         most = None if capacity is None else COUNT(capacity, "capacity")
         chance = options.as_rng(rng)
@@ -92,11 +100,13 @@ class LoadBalancer:
             "capacity": most,
             "load_factor": load_factor,
             "load_floor": load_floor,
+            "max_in_flight": max_in_flight,
             "new_clients": new_clients,
             "patience": patience,
         }
         self._unsaved = {"failures": failures, "rng": rng, "clock": clock}
         self._warned = False
+        self._line: WaitingLine | None = None
         self._announced: set[tuple[str, str]] = set()  # events of drains that were delivered
         self._state = BalancerState(
             Pool(options.as_recipe(placement), most),
@@ -114,6 +124,7 @@ class LoadBalancer:
             load_factor,
             load_floor,
             patience,
+            max_in_flight,
         )
         self._flow = PinFlow(self._state, self._picker, self._tracker, pins, failures)
         if hasattr(self._flow.store, "sessions"):
@@ -219,6 +230,43 @@ class LoadBalancer:
             cost = options.COST(cost, "cost")
         return Lease(self._flow, client_id, prefer, exclude, cost, group)
 
+    async def aacquire(
+        self,
+        client_id: Key | None = None,
+        *,
+        wait: float = 0.0,
+        prefer: str | Host | None = None,
+        exclude: Iterable[str | Host] = (),
+        cost: float | None = None,
+        group: str | bytes | None = None,
+    ) -> Lease:
+        """An acquired lease; where ``max_in_flight`` leaves no room, within ``wait`` seconds.
+
+        Requests wait in order of arrival, each until there is room on a host that can take it: a
+        known client for its own host. A plain ``lease`` does not wait, so it may be faster. Release
+        the lease, or use it by ``async with``. Raises as ``lease``, and ``NoCapacityError`` when
+        the time is over.
+
+        >>> import asyncio
+        >>> lb = LoadBalancer(["a"], max_in_flight=1)
+        >>> async def main():
+        ...     async with await lb.aacquire("x"):
+        ...         try:
+        ...             await lb.aacquire("y", wait=0.001)
+        ...         except LookupError as error:
+        ...             return type(error).__name__
+        >>> asyncio.run(main())
+        'NoCapacityError'
+        """
+        options.check_deadline(wait)
+        lease = self.lease(client_id, prefer=prefer, exclude=exclude, cost=cost, group=group)
+        line = self._line
+        if line is None:
+            from hashring.balancer.waiting import WaitingLine  # which imports asyncio
+
+            line = self._line = WaitingLine()
+        return await line.acquire(lease, self._tracker, wait)
+
     async def apick(
         self,
         client_id: Key | None = None,
@@ -268,10 +316,10 @@ class LoadBalancer:
         1 us for each host; O(hosts) with ``spread``.
 
         >>> lb = LoadBalancer([Host(name, meta={"zone": name[0]}) for name in ("e1", "e2", "w1")])
-        >>> [host.name for host in lb.walk("x")]
-        ['e1', 'e2', 'w1']
-        >>> [host.name for host in lb.walk("x", 2, spread="zone")]
-        ['e1', 'w1']
+        >>> [host.name for host in lb.walk("a")]
+        ['e2', 'e1', 'w1']
+        >>> [host.name for host in lb.walk("a", 2, spread="zone")]
+        ['e2', 'w1']
         """
         known = name_of(prefer) if prefer is not None else None, self._flow.pin_of(client_id)
         hosts = self._picker.walk(self._state.active, client_id, known)

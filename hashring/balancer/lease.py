@@ -111,7 +111,7 @@ class Lease:
             self._flow.enter(self)
             return self
         except BaseException:
-            self._undo()
+            self.withdraw()
             raise
 
     async def aacquire(self) -> Lease:
@@ -125,11 +125,11 @@ class Lease:
             await self._flow.enter_async(self)
             return self
         except BaseException:
-            self._undo()
+            self.withdraw()
             raise
 
-    def _undo(self) -> None:
-        """The lease has not begun after all, so it may begin again."""
+    def withdraw(self) -> None:
+        """The request was not sent: the lease counts no more, and may begin again."""
         if self._request is not None:
             self._flow.tracker.leave(self._request, None)
         self._has_begun, self._host, self._request = False, None, None

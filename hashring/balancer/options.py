@@ -26,6 +26,9 @@ COST = number("a finite number of at least 0", 0)
 PATIENCE = number("a number of at least 0 (5 is a good value)", 0)
 
 
+MAX_IN_FLIGHT = number("a number of at least 1", 1)
+
+
 @dataclass(frozen=True)
 class BalancerOptions:
     """The options of a balancer that a configuration file can set."""
@@ -45,6 +48,11 @@ class BalancerOptions:
         1,
         check=COUNT,
         help="Concurrent requests per host below which load_factor never applies.",
+    )
+    max_in_flight: float | None = option(
+        None,
+        check=optional(MAX_IN_FLIGHT, 0, "no limit"),
+        help="Maximum concurrent requests of a host of weight 1. 0 means no limit.",
     )
     new_clients: str = option(
         "walk",

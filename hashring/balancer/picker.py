@@ -14,7 +14,7 @@ from mmh3 import mmh3_32_uintdigest
 
 from hashring.balancer.reports import Decision, LoadGap, Reason
 from hashring.balancer.state import ActiveState
-from hashring.errors import NoHostsError
+from hashring.errors import NoCapacityError, NoHostsError
 from hashring.hosts import Host, total_weight
 from hashring.keys import Key
 from hashring.load import LoadTracker, LoadView
@@ -56,8 +56,9 @@ class Picker:
     """Chooses the host for one request. It keeps no state of its own but the strategy's.
 
     ``choose_fallback`` is the strategy, ``fallback_reason`` the reason of its choices.
-    ``load_factor`` and ``load_floor`` bound the requests in flight of a host, ``patience`` the
-    queue that a known client waits in.
+    ``load_factor`` and ``load_floor`` bound the requests in flight of a host in relation to the
+    others, ``max_in_flight`` (per weight) in any case. ``patience`` bounds the queue that a known
+    client waits in.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Picker:
         load_factor: float | None,
         load_floor: int,
         patience: float | None,
+        max_in_flight: float | None = None,
     ) -> None:
         self._tracker = tracker
         self._choose_fallback = choose_fallback
@@ -75,6 +77,7 @@ class Picker:
         self._load_factor = load_factor
         self._load_floor = load_floor
         self._patience = patience
+        self._max_in_flight = max_in_flight
 
     def choose(
         self,
@@ -101,10 +104,28 @@ class Picker:
         if home is not None:
             if self._patience is not None and lease_size is not None and not assigned:
                 other = self._shorter_queue(active, home, excluded, lease_size, group)
-                if other is not None:
+                if other is not None and not self._is_full(active, other):
                     return other, "spill"
+            if lease_size is not None and self._is_full(active, home):
+                raise NoCapacityError(host=home.name)
             return home, "pinned"
-        if lease_size is not None and self._load_factor is not None:
+        return self._choose_new(
+            active, client_id, prefer, excluded, lease_size is not None, group, remembered
+        )
+
+    def _choose_new(
+        self,
+        active: ActiveState,
+        client_id: Any,
+        prefer: str | Host | None,
+        excluded: frozenset[str],
+        is_lease: bool,
+        group: str | bytes | None,
+        remembered: bool,
+    ) -> tuple[Host, Reason]:
+        """The host of a client without one that can serve it."""
+        limit = self._max_in_flight if is_lease else None
+        if is_lease and (self._load_factor is not None or limit is not None):
             has_room = self._capacity_check(active, excluded)
         else:
             has_room = None
@@ -118,7 +139,19 @@ class Picker:
         # A client that comes with a host's name is not new, and no store keeps where a retry went:
         # the walk of its ID decides, the same way in every router.
         by_strategy = active.by_strategy and remembered and prefer is None and not excluded
-        return self._place(active, client_id, excluded, has_room, by_strategy, group)
+        choice = self._place(active, client_id, excluded, has_room, by_strategy, group)
+        if limit is None or not self._is_full(active, choice[0]):
+            return choice
+        full = {host.name for host in active.usable if self._is_full(active, host)}
+        if full.issuperset({host.name for host in active.usable} - excluded):
+            raise NoCapacityError
+        return self._place(active, client_id, excluded | full, None, by_strategy, group)
+
+    def _is_full(self, active: ActiveState, host: Host) -> bool:
+        limit = self._max_in_flight
+        if limit is None:
+            return False
+        return active.loads[host.name].in_flight >= max(1, int(limit * host.weight))
 
     def _place(
         self,
@@ -195,6 +228,8 @@ class Picker:
         room = (self._load_factor or math.inf) * (total + 1)
 
         def has_room(host: Host) -> bool:
+            if self._is_full(active, host):
+                return False
             # for a whole number, being below the ceiling of x is being below x
             in_flight = loads[host.name].in_flight
             return in_flight < floor or in_flight < room * host.weight / weight
