@@ -34,7 +34,7 @@ COMMANDS = [
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    for name in ("hashring.secret", "hashring.secret.new"):
+    for name in ("hashring.secret", "hashring.secret.new", "hashring.admin-token"):
         (tmp_path / name).write_text(SECRET if name.endswith("new") else SECRET[::-1])
     return tmp_path
 

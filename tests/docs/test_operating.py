@@ -23,7 +23,7 @@ def test_commands_on_a_running_gateway_print_what_is_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = PAGE.read_text(encoding="utf-8")
-    (settings,) = (block.body for block in blocks(text) if block.language == "toml")
+    settings = next(block.body for block in blocks(text) if block.language == "toml")
     (tmp_path / "hashring.toml").write_text(settings.replace(":9090", ":0") + FILE)
     shown = [Block(1, "text", found["body"]) for found in FENCE.finditer(text) if found["skip"]]
     with serving(str(tmp_path / "hashring.toml")) as process:
