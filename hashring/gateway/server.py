@@ -13,6 +13,7 @@ from hashring.errors import requires_extra
 from hashring.gateway.admin import Admin
 from hashring.gateway.app import Gateway
 from hashring.gateway.asgi import Application
+from hashring.gateway.systemd import notify, passed_socket
 from hashring.net import join_address, parse_address
 from hashring.validators import LOOPBACK_ADDRESS
 
@@ -92,7 +93,7 @@ async def serve(
     ends the waiting. SIGHUP calls ``reload``. Raises as ``run``.
     """
     _library()
-    front = _bound(listen)
+    front = passed_socket() or _bound(listen)
     try:
         back = None if admin is None else _bound(_checked(admin, admin_token))
     except BaseException:
@@ -115,8 +116,9 @@ async def serve(
     ]
     ender = asyncio.create_task(_end(gateway, servers, ending, linger))
     try:
+        await _until_started(servers, tasks)
+        notify("READY=1")
         if started is not None:
-            await _until_started(servers, tasks)
             started(_shown(front), None if back is None else _shown(back))
         await tasks[0]
         for server in servers[1:]:
@@ -139,6 +141,7 @@ async def _until_started(servers: list[Any], tasks: list[asyncio.Task[None]]) ->
 async def _end(gateway: Gateway, servers: list[Any], ending: asyncio.Event, linger: float) -> None:
     await ending.wait()
     gateway.stop()
+    notify("STOPPING=1")
     _log.info("stopping: not ready from now on, %d in flight", gateway.in_flight)
     await asyncio.sleep(linger)
     servers[0].should_exit = True
