@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from mmh3 import mmh3_32_uintdigest
@@ -15,8 +16,8 @@ from hashring.balancer import options, saved
 from hashring.balancer.events import Callback
 from hashring.balancer.lease import Lease
 from hashring.balancer.options import Fallback, Placement
-from hashring.balancer.picker import NO_NAMES, Picker, is_anonymous, spread_over
-from hashring.balancer.pin_flow import PinFlow
+from hashring.balancer.picker import NO_NAMES, Picker, spread_over
+from hashring.balancer.pin_flow import Assignment, PinFlow
 from hashring.balancer.pin_table import PinTable
 from hashring.balancer.pins import AsyncPinStore, PinStore
 from hashring.balancer.reports import Decision, DrainReport, Movement, Plan
@@ -296,7 +297,7 @@ class LoadBalancer:
         'x', at 1050319643, belongs to a, not a (operator: reboot), goes to b (next)
         """
         excluded = as_names(exclude, "exclude") if exclude else NO_NAMES
-        known = prefer, None if is_anonymous(client_id) else self._flow.pin_of(client_id)
+        known = prefer, self._flow.assigned_host(client_id) or self._flow.pin_of(client_id)
         active = self._state.active
         by_strategy = active.by_strategy and prefer is None and not excluded
         return self._picker.explain(active, client_id, known, excluded, by_strategy)
@@ -321,7 +322,8 @@ class LoadBalancer:
         >>> [host.name for host in lb.walk("a", 2, spread="zone")]
         ['e2', 'w1']
         """
-        known = name_of(prefer) if prefer is not None else None, self._flow.pin_of(client_id)
+        remembered = self._flow.assigned_host(client_id) or self._flow.pin_of(client_id)
+        known = name_of(prefer) if prefer is not None else None, remembered
         hosts = self._picker.walk(self._state.active, client_id, known)
         if n is not None:
             n = COUNT(n, "n")
@@ -363,6 +365,34 @@ class LoadBalancer:
     async def aforget(self, client_id: Key) -> bool:
         """As ``forget``, with any store."""
         return await self._flow.pin_async(client_id, None)
+
+    def assign(self, client_id: Key, host: str | Host, *, strict: bool = False) -> None:
+        """Assign a client to a host until ``unassign``, however long it is away.
+
+        A pin ends with idle time, and when its host is down the client is placed again. An
+        assigned client comes back: while its host is down or gone the walk of its ID serves it,
+        or no host if ``strict`` (``NoHostsError``). A ``prefer`` that can serve comes first.
+        Assignments are kept in this process; ``to_dict`` has them. Cost: O(assignments), and some
+        1 us for each pick while there are any. Raises ``UnknownHostError``.
+
+        >>> lb = LoadBalancer(["a", "b", "c"])
+        >>> lb.assign("x", "c"); lb.pick("x").name
+        'c'
+        >>> lb.mark_down("c", "reboot"); lb.pick("x").name
+        'a'
+        >>> lb.mark_up("c"); lb.pick("x").name, dict(lb.assignments)
+        ('c', {b'x': Assignment(host='c', strict=False)})
+        """
+        self._flow.assign(client_id, Assignment(self._member(host).host.name, strict))
+
+    def unassign(self, client_id: Key) -> bool:
+        """End a client's assignment; whether it had one."""
+        return self._flow.assign(client_id, None)
+
+    @property
+    def assignments(self) -> Mapping[bytes, Assignment]:
+        """The assigned clients, by the bytes of their IDs."""
+        return MappingProxyType(self._flow.assigned)
 
     def keeps_sessions(self, value: bool) -> None:
         """Whether a layer above knows its clients and gives ``prefer``; drains report it.
@@ -621,7 +651,11 @@ class LoadBalancer:
         >>> twin.state("a"), twin.fingerprint == lb.fingerprint
         ('down', True)
         """
-        return saved.save(self._given, self.snapshot, self._tracker.clock())
+        assigned = [
+            [key.hex(), each.host, each.strict] for key, each in self._flow.assigned.items()
+        ]
+        data = saved.save(self._given, self.snapshot, self._tracker.clock())
+        return {**data, "assignments": assigned}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], **options: Any) -> LoadBalancer:
@@ -632,6 +666,8 @@ class LoadBalancer:
         """
         lb = cls(**{**saved.options_of(data), **options})
         lb.apply(saved.restored, data, lb._tracker.clock())
+        for key, host, strict in data["assignments"]:
+            lb._flow.assign(bytes.fromhex(key), Assignment(host, strict))
         return lb
 
     def __reduce__(self) -> tuple[Any, ...]:

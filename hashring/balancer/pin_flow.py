@@ -12,6 +12,7 @@ them to a plain store, ``ask_async`` to one that must be awaited.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
+from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar, cast
 
 from mmh3 import mmh3_32_uintdigest
@@ -21,7 +22,7 @@ from hashring.balancer.picker import NO_NAMES, Picker, is_anonymous, preferred_h
 from hashring.balancer.pins import AsyncPinStore, PinStore, is_async
 from hashring.balancer.reports import Reason
 from hashring.balancer.state import BalancerState
-from hashring.errors import ConfigError
+from hashring.errors import ConfigError, NoHostsError
 from hashring.hosts import Host, as_names
 from hashring.keys import Key, key_bytes
 from hashring.load import LoadTracker, TrackedRequest
@@ -31,6 +32,19 @@ Questions: TypeAlias = Generator[tuple[Any, ...], Any, Answer]
 """Yields (method, client ID, arguments ...) for a store and is sent what it returns."""
 
 Choice: TypeAlias = tuple[Host, Reason]
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """A lasting pin: ``host`` is a name; a ``strict`` one is served by no other host.
+
+    >>> Assignment("web1").strict
+    False
+    """
+
+    host: str
+    strict: bool = False
+
 
 _TRIES = 16  # an operator's pin against claims of one client at the same time: a lost race is a try
 
@@ -84,6 +98,7 @@ class PinFlow:
         self._asks_store = pins is not None
         self._state = state
         self._picker = picker
+        self.assigned: dict[bytes, Assignment] = {}  # replaced as a whole, never edited
 
     # -- a pick -----------------------------------------------------------------------------------
 
@@ -97,9 +112,10 @@ class PinFlow:
         """``LoadBalancer.pick`` with a plain store of pins; the common cases inlined."""
         active = self._state.active
         store: Any = self.store  # not None, or this would not be called
-        if client_id.__class__ is str and client_id and prefer is None and not exclude:
+        plain = client_id.__class__ is str and client_id and prefer is None and not exclude
+        if plain and not self.assigned:
             try:
-                key = client_id.encode()
+                key = client_id.encode()  # type: ignore[union-attr]  # a str, as just seen
                 name = store.get(key)
                 if name is not None:
                     return active.serving[name]
@@ -131,6 +147,10 @@ class PinFlow:
     ) -> Host:
         """Slow path of ``LoadBalancer.pick``: retries, preferences, pins, non-str IDs."""
         excluded = as_names(exclude, "exclude") if exclude else NO_NAMES
+        if self.assigned:
+            choice = self._place_assigned(None, client_id, prefer, excluded)
+            if choice is not None:
+                return choice[0]
         if self._must_ask(client_id, prefer, excluded):
             return ask(self.store, self._steps(client_id, prefer, excluded))[0]
         return self._picker.choose(self._state.active, client_id, prefer, excluded)[0]
@@ -140,6 +160,10 @@ class PinFlow:
     ) -> Host:
         """As ``pick``, with a store that must be awaited."""
         excluded = as_names(exclude, "exclude") if exclude else NO_NAMES
+        if self.assigned:
+            choice = self._place_assigned(None, client_id, prefer, excluded)
+            if choice is not None:
+                return choice[0]
         if not self._must_ask(client_id, prefer, excluded, awaits=True):
             return self._picker.choose(self._state.active, client_id, prefer, excluded)[0]
         steps = self._steps(client_id, prefer, excluded)
@@ -151,6 +175,8 @@ class PinFlow:
         """Choose a host for ``lease`` and count it there."""
         exclude, client_id, prefer = lease._exclude, lease._client_id, lease._prefer
         excluded = as_names(exclude, "exclude") if exclude else NO_NAMES
+        if self.assigned and self._place_assigned(lease, client_id, prefer, excluded):
+            return
         if not self._asks_store or not self._must_ask(client_id, prefer, excluded):
             self._place(lease, client_id, prefer, excluded, None, True)
             return
@@ -169,6 +195,8 @@ class PinFlow:
         """As ``enter``, with a store that must be awaited."""
         client_id, prefer = lease._client_id, lease._prefer
         excluded = as_names(lease._exclude, "exclude") if lease._exclude else NO_NAMES
+        if self.assigned and self._place_assigned(lease, client_id, prefer, excluded):
+            return
         if not self._must_ask(client_id, prefer, excluded, awaits=True):
             self._place(lease, client_id, prefer, excluded, None, True)
             return
@@ -236,6 +264,35 @@ class PinFlow:
                     self.tracker.withdraw(lease._request)
             raise
 
+    def _place_assigned(
+        self,
+        lease: Lease | None,
+        client_id: Key | None,
+        prefer: str | Host | None,
+        excluded: frozenset[str],
+    ) -> Choice | None:
+        """The choice for a client that is assigned to a host; None for any other."""
+        if is_anonymous(client_id):
+            return None
+        assignment = self.assigned.get(_pin_key(client_id))
+        if assignment is None:
+            return None
+        active = self._state.active
+        serves = preferred_host(active, prefer, excluded) or preferred_host(
+            active, assignment.host, excluded
+        )
+        if serves is None and assignment.strict:
+            member = active.snapshot.members.get(assignment.host)
+            holder, why = ("pool", "not a member") if member is None else (None, None)
+            if member is not None:
+                holder, why = member.why(active.clock()) or ("caller", "excluded")
+            reason = assignment.host, str(holder), str(why)
+            raise NoHostsError(reasons=[reason], total=1)
+        # away from its host the walk serves it, and nothing is written down: it comes back
+        return self._place(
+            lease, client_id, prefer, excluded, assignment.host, False, assigned=True
+        )
+
     def _place(
         self,
         lease: Lease | None,
@@ -244,6 +301,8 @@ class PinFlow:
         excluded: frozenset[str],
         pin: str | None,
         remembered: bool,
+        *,
+        assigned: bool = False,
     ) -> Choice:
         """Choose a host; count ``lease`` there and no longer where it was."""
         if lease is None:
@@ -278,6 +337,7 @@ class PinFlow:
                     excluded,
                     pin=pin,
                     lease_size=request.size,
+                    assigned=assigned,
                     group=group,
                     remembered=remembered,
                 )
@@ -313,6 +373,25 @@ class PinFlow:
         if self.awaited is None:
             return self.pin(client_id, host)
         return await ask_async(self.awaited, _pin_steps(_pin_key(client_id), host))
+
+    def assign(self, client_id: Key, assignment: Assignment | None) -> bool:
+        """Assign a client, None to end it; whether it was assigned before."""
+        key = _pin_key(client_id)
+        with self._state.lock:
+            assigned = {other: each for other, each in self.assigned.items() if other != key}
+            was = len(assigned) < len(self.assigned)
+            if assignment is not None:
+                assigned[key] = assignment
+            self.assigned = assigned
+            self._state.set_inlined(not assigned)
+        return was
+
+    def assigned_host(self, client_id: Key | None) -> str | None:
+        """The host that a client is assigned to."""
+        if not self.assigned or is_anonymous(client_id):
+            return None
+        assignment = self.assigned.get(_pin_key(client_id))
+        return None if assignment is None else assignment.host
 
     def pin_of(self, client_id: Key | None) -> str | None:
         """The pin of a client in a plain store; None without a store or an answer."""

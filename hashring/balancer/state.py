@@ -26,9 +26,9 @@ class ActiveState:
 
     ``new_index`` returns the ``Host`` itself for a new client; it is None unless the native ring
     places new clients by public positions and a host is usable. ``index`` is the same where no
-    store must be asked first, ``owner_index`` the same while no host is away. ``view`` is what
-    strategies see, None when no host is usable. ``serving`` are the hosts that serve known clients
-    without a deadline.
+    store or assignment comes first, ``owner_index`` the same while no host is away. ``view`` is
+    what strategies see, None when no host is usable. ``serving`` are the hosts that serve known
+    clients without a deadline.
     """
 
     __slots__ = (
@@ -52,7 +52,7 @@ class ActiveState:
         tracker: LoadTracker,
         old: ActiveState | None,
         *,
-        asks_store: bool = False,
+        inlines_pick: bool = True,
         by_strategy: bool = False,
     ) -> None:
         self.snapshot = snapshot
@@ -79,7 +79,7 @@ class ActiveState:
             self.new_index = table.index.relabelled(
                 [self.hosts.get(name, spare) for name in table.index.labels]
             )
-        self.index = None if asks_store else self.new_index
+        self.index = self.new_index if inlines_pick else None
         self.owner_index = None if snapshot.away else self.new_index
         self.serving: dict[str | None, Host] = {
             name: member.host
@@ -105,19 +105,20 @@ class BalancerState:
     def __init__(
         self, pool: Pool, tracker: LoadTracker, *, asks_store: bool, prefers_strategy: bool
     ) -> None:
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         self._pool = pool
         self._tracker = tracker
         self.bus = EventBus(lambda: self.active.snapshot.epoch)
         self._asks_store = asks_store
         self._prefers_strategy = prefers_strategy
+        self._inlines_pick = not asks_store  # whether LoadBalancer.pick may use the index itself
         self.keeps_sessions = asks_store  # does a store or a layer above remember clients?
         self.active = ActiveState(pool.empty(), {}, tracker, None)
         watch(self)
 
     def after_fork(self) -> None:
         """In a child process: a lock that no thread holds, and no request of the parent."""
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         self.bus.after_fork()
         self._tracker.after_fork()  # its lock first
         active = self.active
@@ -136,7 +137,7 @@ class BalancerState:
             guard.defer(self.apply, edit, *args)
             return snapshot, snapshot
         try:
-            with self._lock:
+            with self.lock:
                 old = self.active.snapshot
                 members, made = edit(old.members, *args)
                 new = self._pool.advance(old, members)
@@ -154,28 +155,36 @@ class BalancerState:
 
     def announce(self, kind: str, host: Host, holder: str | None, cause: str) -> None:
         """Deliver an event that is not a change."""
-        with self._lock:
+        with self.lock:
             epoch = self.active.snapshot.epoch
             self.bus.post([Event(epoch, kind, host, holder, cause, Movement(None, None))])
         self.bus.deliver()
 
     def set_keeps_sessions(self, value: bool) -> None:
         """Whether a layer above knows its clients and gives ``prefer``."""
-        with self._lock:
+        with self.lock:
             self.keeps_sessions = value or self._asks_store
             self._publish(self.active.snapshot, [])
+
+    def set_inlined(self, value: bool) -> None:
+        """Whether ``LoadBalancer.pick`` may use the index: no client is assigned to a host."""
+        value = value and not self._asks_store
+        with self.lock:
+            if value != self._inlines_pick:
+                self._inlines_pick = value
+                self._publish(self.active.snapshot, [])
 
     def plan(
         self, change: Callable[[changes.Members], changes.Members]
     ) -> tuple[Snapshot, Snapshot]:
         """The snapshots before and after a change that is not made."""
-        with self._lock:
+        with self.lock:
             old, pool = self.active.snapshot, self._pool.fork()
         return old, pool.advance(old, change(old.members))
 
     def _is_held(self) -> bool:
         # private, but what threading.Condition uses
-        return self._lock._is_owned()  # type: ignore[attr-defined, no-any-return]
+        return self.lock._is_owned()  # type: ignore[attr-defined, no-any-return]
 
     def _publish(self, snapshot: Snapshot, events: list[Event]) -> None:
         tracker, old = self._tracker, self.active
@@ -189,7 +198,7 @@ class BalancerState:
             loads,
             tracker,
             old,
-            asks_store=self._asks_store,
+            inlines_pick=self._inlines_pick,
             # a choice by load must be remembered; until a layer does, the walk decides
             by_strategy=self._prefers_strategy and self.keeps_sessions,
         )
