@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
-from types import MappingProxyType
 from typing import Literal, TypeAlias
 
 from hashring.errors import ConfigError, DuplicateHostError, PoolFullError, UnknownHostError
-from hashring.hosts import Host
+from hashring.hosts import Host, ReadOnlyDict
 from hashring.placement import Recipe, Table, adapt_table
 from hashring.ring import RingTable
 
@@ -24,8 +23,8 @@ EVERY_HOLDER = "*"
 MACHINE_HOLDERS = frozenset({"probe", "outlier"})
 """Holders that judge a machine, not a name: their marks end when another machine has the name."""
 
-_NO_MARKS: Mapping[str, str] = MappingProxyType({})
-_NO_DRAINS: Mapping[str, float | None] = MappingProxyType({})
+_NO_MARKS: Mapping[str, str] = ReadOnlyDict()
+_NO_DRAINS: Mapping[str, float | None] = ReadOnlyDict()
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +139,7 @@ class Pool:
 
     def empty(self) -> Snapshot:
         """Epoch 0: no host."""
-        return Snapshot(0, MappingProxyType({}), None, None, frozenset())
+        return Snapshot(0, ReadOnlyDict(), None, None, frozenset())
 
     def fork(self) -> Pool:
         """A pool to try a change with: what it builds leaves this one's recipe alone."""
@@ -164,7 +163,7 @@ class Pool:
             usable = table and _usable_part(table, away, old.usable_table)
         if table is old.table and _equal(old.members, members):
             return old
-        return Snapshot(old.epoch + 1, MappingProxyType(dict(members)), table, usable, away)
+        return Snapshot(old.epoch + 1, ReadOnlyDict(members), table, usable, away)
 
     def _check_capacity(self, size: int) -> None:
         if self._capacity is not None and size > self._capacity:

@@ -116,6 +116,7 @@ class LoadBalancer:
             prefers_strategy=prefers_strategy,
         )
         self._state.apply(changes.reconciled, as_hosts(hosts))
+        options.check_ring_options(hosts, self.snapshot.table)
         # last, so that a refused host list leaves a strategy object free
         self._choose_fallback = options.bind_fallback(fallback, rng)
         self._picker = Picker(
@@ -449,6 +450,7 @@ class LoadBalancer:
         >>> [(host.name, host.weight) for host in lb.hosts], lb.snapshot.epoch
         ([('b', 2.0), ('c', 1.0)], 2)
         """
+        options.check_ring_options(hosts, self.snapshot.table)
         self.apply(changes.reconciled, as_hosts(hosts))
 
     def plan(
@@ -467,6 +469,7 @@ class LoadBalancer:
         >>> {to for _, to in plan.flows}, len(lb.hosts)
         ({'d'}, 3)
         """
+        options.check_ring_options(add, self.snapshot.table)
         added, removed = as_hosts(add), as_names(remove, "remove")
 
         def change(members: changes.Members) -> changes.Members:
@@ -588,7 +591,10 @@ class LoadBalancer:
     def fingerprint(self) -> str:
         """The table's fingerprint, a dot, and ``up`` or a digest of the hosts that are not up.
 
-        Two balancers with equal fingerprints send every client ID to the same host.
+        Two balancers with equal fingerprints place every client ID on the same host. Pins and
+        assignments are not part of it, nor the choices of the strategy: all of them without a
+        placement, and those for the client IDs that a placement leaves to it (``nginx-ip-hash``
+        places addresses only).
 
         >>> from hashring import LoadBalancer
         >>> LoadBalancer(["a", "b"]).fingerprint == LoadBalancer(["b", "a"]).fingerprint

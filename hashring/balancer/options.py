@@ -11,7 +11,7 @@ from hashring.errors import ConfigError
 from hashring.hosts import Host
 from hashring.placement import Recipe, recipe
 from hashring.placement.ring import RingRecipe
-from hashring.ring import HashRing
+from hashring.ring import HashRing, RingTable
 from hashring.strategies import LeastOutstanding, Rng, RoundRobin, Strategy, View
 from hashring.validators import COUNT, SECONDS_OR_ZERO, choice, is_number, number, option, optional
 
@@ -204,6 +204,27 @@ def check_deadline(deadline: float | None) -> float | None:
     30.0
     """
     return None if deadline is None else SECONDS_OR_ZERO(deadline, "deadline")
+
+
+def check_ring_options(hosts: object, table: object) -> None:
+    """Refuse hosts from a ring whose options are not those of ``table``: keys would move.
+
+    >>> check_ring_options(HashRing(["a"], vnodes=64), HashRing(["a"]).table)
+    Traceback (most recent call last):
+    hashring.errors.ConfigError: these hosts come from a ring with other options (64 vnodes, seed \
+0): give them as ring.weights, and the options as placement=HashRing(vnodes=64, seed=0)
+    """
+    if not isinstance(hosts, HashRing) or not isinstance(table, RingTable):
+        return
+    ring = hosts.table
+    if (ring.vnodes, ring.seed, ring.key_check) != (table.vnodes, table.seed, table.key_check):
+        secret = "" if ring.key_check is None else ", key_secret=..."
+        raise ConfigError(
+            f"these hosts come from a ring with other options ({ring.vnodes} vnodes, seed "
+            f"{ring.seed}): give them as ring.weights, and the options as "
+            f"placement=HashRing(vnodes={ring.vnodes}, seed={ring.seed}{secret})",
+            option="hosts",
+        )
 
 
 def check_patience(

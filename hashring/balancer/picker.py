@@ -220,6 +220,7 @@ class Picker:
         Source: Mirrokni, Thorup and Zadimoghaddam 2016, with weights and a floor.
         """
         tracker, loads, floor = self._tracker, active.loads, self._load_floor
+        is_limited = self._max_in_flight is not None
         total, weight = tracker.in_flight, tracker.weight
         if excluded:
             left = [load for name, load in loads.items() if load.usable and name not in excluded]
@@ -228,7 +229,7 @@ class Picker:
         room = (self._load_factor or math.inf) * (total + 1)
 
         def has_room(host: Host) -> bool:
-            if self._is_full(active, host):
+            if is_limited and self._is_full(active, host):
                 return False
             # for a whole number, being below the ceiling of x is being below x
             in_flight = loads[host.name].in_flight

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import pickle
 from collections.abc import Callable
@@ -107,3 +108,29 @@ def test_a_strategy_object_serves_one_balancer_and_not_its_copy() -> None:
     strategy = LeastOutstanding()
     lb = LoadBalancer(["a"], fallback=strategy, pins=PinTable(), new_clients="fallback")
     assert copy.copy(lb)._choose_fallback is not lb._choose_fallback
+
+
+def test_snapshots_events_and_reports_can_be_pickled_and_taken_apart() -> None:
+    lb = make()
+    events: list[Any] = []
+    lb.subscribe(events.append)
+    report = lb.drain("a")
+    each: Any
+    for each in (lb.snapshot, lb.snapshot.members["b"], *events, report, lb.explain("x")):
+        twin = pickle.loads(pickle.dumps(each))  # our own bytes
+        assert str(twin) == str(each)
+        assert isinstance(dataclasses.asdict(each), dict)
+
+
+def test_hosts_from_a_ring_bring_their_weights_and_need_its_options() -> None:
+    ring = HashRing({"a": 1, "b": 5}, vnodes=64, seed=9)
+    placement = HashRing(vnodes=64, seed=9)
+    lb = LoadBalancer(ring, placement=placement)
+    assert [lb.pick(client).name for client in CLIENTS] == [ring.lookup(c) for c in CLIENTS]
+    for act in (
+        lambda: LoadBalancer(ring),
+        lambda: LoadBalancer(["a"]).set_hosts(ring),
+        lambda: LoadBalancer(["c"]).plan(add=ring),
+    ):
+        with pytest.raises(ConfigError, match=r"placement=HashRing\(vnodes=64, seed=9\)"):
+            act()
