@@ -43,6 +43,7 @@ def balancer(settings: Settings, pins: PinTable | None = None) -> LoadBalancer:
         capacity=settings.pool.capacity,
         load_factor=settings.pool.load_factor,
         load_floor=settings.pool.load_floor,
+        max_in_flight=settings.pool.max_in_flight,
         new_clients=new_clients,
         patience=settings.placement.patience,
         pins=pins,
@@ -142,6 +143,7 @@ _POOL_KEYS = {
     "capacity": "pool.capacity",
     "load_factor": "pool.load_factor",
     "load_floor": "pool.load_floor",
+    "max_in_flight": "pool.max_in_flight",
     "weight": "pool.hosts",
 }
 

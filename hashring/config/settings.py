@@ -59,6 +59,7 @@ class PoolSettings:
     capacity: int | None = inherit_option(BalancerOptions, "capacity")
     load_factor: float | None = inherit_option(BalancerOptions, "load_factor")
     load_floor: int = inherit_option(BalancerOptions, "load_floor")
+    max_in_flight: float | None = inherit_option(BalancerOptions, "max_in_flight")
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,6 +351,12 @@ class Timeouts:
     # a stream may last for days
     total: float | None = option(
         None, check=_NO_LIMIT, help="Seconds for a whole request. 0 means no limit."
+    )
+    queue: float = option(
+        0.0,
+        check=SECONDS_OR_ZERO,
+        help="Seconds for which a request waits for room on a host at its max_in_flight. 0 means "
+        "that it gets status 503.",
     )
     # below the 5 s after which uvicorn and Node close one, or a request meets a closing connection
     keep_alive: float = option(

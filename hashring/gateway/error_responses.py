@@ -69,6 +69,12 @@ ERROR_RESPONSES = {
             "Try again in a moment. The operator finds the reasons at /state.",
         ),
         ErrorResponse(
+            503,
+            "busy",
+            "Every host that could serve the request has as many requests as it may have.",
+            "Try again in a moment. The operator sets the limit (pool.max_in_flight).",
+        ),
+        ErrorResponse(
             504,
             "host_timeout",
             "The host took too long to respond.",

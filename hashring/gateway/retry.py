@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from hashring.balancer import Lease
-from hashring.errors import NoHostsError
+from hashring.errors import NoCapacityError, NoHostsError
 from hashring.gateway.error_responses import ERROR_RESPONSES, ErrorResponse, RequestRefused
 from hashring.gateway.forwarded_request import ForwardedRequest
 from hashring.gateway.generation import Generation
@@ -28,19 +29,14 @@ async def try_hosts(
     gateway.budget.deposit()
     failure: UpstreamError | None = None
     while True:
-        lease = gateway.lb.lease(
-            caller.client_id,
-            prefer=caller.prefer,
-            exclude=tried,
-            cost=caller.cost,
-            group=caller.group,
-        )
         try:
-            await lease.aacquire()
-        except NoHostsError:
-            if failure is None:
-                raise
-            raise RequestRefused(_problem(failure)) from None
+            lease = await _acquired(gateway, caller, tried)
+        except NoHostsError as error:
+            if failure is not None:
+                raise RequestRefused(_problem(failure)) from None
+            if isinstance(error, NoCapacityError):
+                raise RequestRefused(ERROR_RESPONSES["busy"]) from None
+            raise
         if failure is not None:
             gateway.stats["retries"] += 1
         entry.tries += 1
@@ -61,6 +57,20 @@ async def try_hosts(
         if not gateway.budget.withdraw():
             gateway.stats["retries_refused"] += 1
             raise RequestRefused(_problem(failure))
+
+
+async def _acquired(gateway: Generation, caller: ForwardedRequest, tried: list[str]) -> Lease:
+    """A lease of the next host; at the limit of its requests after a wait for room."""
+    given: dict[str, Any] = {
+        "prefer": caller.prefer,
+        "exclude": tried,
+        "cost": caller.cost,
+        "group": caller.group,
+    }
+    wait = gateway.timeouts.queue
+    if wait and not tried:
+        return await gateway.lb.aacquire(caller.client_id, wait=wait, **given)
+    return await gateway.lb.lease(caller.client_id, **given).aacquire()
 
 
 def _problem(error: UpstreamError) -> ErrorResponse:

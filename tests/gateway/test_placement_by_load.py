@@ -37,9 +37,11 @@ class SlowHost:
 
 
 @contextlib.asynccontextmanager
-async def running(hosts: list[str], more: str, path: Path) -> AsyncIterator[tuple[Gateway, str]]:
+async def running(
+    hosts: list[str], more: str, path: Path, pool: str = ""
+) -> AsyncIterator[tuple[Gateway, str]]:
     file = path / "h.toml"
-    file.write_text(f'[pool]\nhosts = {hosts}\n[health]\nprobe = "none"\n{more}')
+    file.write_text(f'[health]\nprobe = "none"\n{more}[pool]\nhosts = {hosts}\n{pool}')
     settings = read(str(file), environ={"HASHRING_SECRET": "sixteen or more random bytes"})
     gateway = Gateway.from_settings(settings)
     async with served(gateway) as address:
@@ -163,6 +165,36 @@ def test_without_tokens_a_table_remembers_clients_over_a_reload(tmp_path: Path) 
                 assert gateway.lb.explain(f"u{number}").reason == "pinned"
 
     asyncio.run(main())
+
+
+def test_excess_requests_wait_for_room_or_are_refused(tmp_path: Path) -> None:
+    async def main(more: str, status: int) -> None:
+        slow = SlowHost()
+        slow.begin.set()
+        limit = "max_in_flight = 1\n"
+        async with (
+            scripted(slow) as host,
+            running([host], more, tmp_path, limit) as (gateway, address),
+        ):
+            first = await opened(address)
+            first[1].write(get("/"))
+            async with asyncio.timeout(LIMIT):
+                await first[0].readuntil(b"ab")  # the host works on it
+                assert gateway.lb.load(host).in_flight == 1
+                second = asyncio.create_task(ask(address, get("/")))
+                if status == 200:
+                    await asyncio.sleep(0.05)
+                    assert not second.done(), "it waits for room"
+                    slow.end.set()
+                found = await second
+                assert found.status == status
+                if status == 503:
+                    assert b'"busy"' in found.body
+                    assert found.header(b"retry-after") == b"1"
+            first[1].close()
+
+    for wait, status in ((0, 503), (20, 200)):
+        asyncio.run(main(f"{BY_LOAD}[timeouts]\nqueue = {wait}\n", status))
 
 
 def test_the_decision_header_has_host_reason_and_source(tmp_path: Path) -> None:
