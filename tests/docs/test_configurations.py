@@ -27,7 +27,9 @@ COMMANDS = [
     for page in PAGES
     for block in blocks(page.read_text(encoding="utf-8"))
     if block.language == "sh"
-X
+    for command in re.findall(
+        r"(?:^|[/|] ?)hashring ([^\n#>|]+)", block.body.replace("\\\n", ""), re.MULTILINE
+    )
 ]
 
 
