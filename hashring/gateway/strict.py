@@ -25,7 +25,7 @@ _FRAMING = frozenset({b"host", b"content-length", b"transfer-encoding", b"upgrad
 _AMBIGUOUS = (400, "the framing of the request is ambiguous")
 
 
-class _Refusal(Exception):  # noqa: N818  # it only ends the parser's work
+class _ParserStop(Exception):  # noqa: N818  # it only ends the parser's work
     """What was read last is refused."""
 
 
@@ -193,7 +193,7 @@ class StrictProtocol(HttpToolsProtocol):
 
     def _stop(self, status: int, why: str) -> None:
         self._refusal = status, why
-        raise _Refusal
+        raise _ParserStop
 
     def _endless(self) -> tuple[int, str]:
         return 431, f"the head is over {self.most_head} bytes or {self.most_fields} fields"
