@@ -168,7 +168,7 @@ def test_a_latency_decays_to_nothing_and_never_rises(latency: float, age: float)
 
 
 @given(SECONDS, SECONDS, SECONDS)
-def test_a_peak_counts_at_once_and_a_quick_answer_by_and_by(
+def test_a_peak_counts_immediately_and_a_quick_answer_gradually(
     latency: float, age: float, seconds: float
 ) -> None:
     after = peak_ewma(latency, age, seconds)

@@ -29,7 +29,7 @@ def pool_of(*names: str, capacity: int | None = None) -> tuple[Pool, Snapshot]:
     drains=st.dictionaries(HOLDERS, st.none() | st.integers(-5, 5)),
     now=st.integers(-6, 6),
 )
-def test_a_members_state_is_said_by_its_marks_its_drains_and_the_clock(
+def test_a_members_state_follows_from_its_marks_its_drains_and_the_clock(
     down: dict[str, str], drains: dict[str, float | None], now: float
 ) -> None:
     member = Member(A, down, drains)
@@ -120,7 +120,7 @@ def test_a_holder_has_a_name(holder: Any) -> None:
 
 
 @pytest.mark.parametrize(("holder", "kept"), [("probe", False), ("outlier", False), ("x", True)])
-def test_a_new_machine_loses_what_was_said_of_the_old_one(holder: str, kept: bool) -> None:
+def test_a_new_machine_loses_the_machine_marks_of_the_old_one(holder: str, kept: bool) -> None:
     _, one = pool_of("a")
     members, _ = changes.marked(one.members, "a", "why", holder)
     assert (holder in changes.replaced(members, "a", "new:1")[0]["a"].down) == kept

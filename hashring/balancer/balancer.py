@@ -32,6 +32,8 @@ from hashring.validators import COUNT
 if TYPE_CHECKING:
     from hashring.balancer.waiting import WaitingLine
 
+_NUMBERS, _LARGE = (float, int), 1e300  # a cost that needs no closer look
+
 
 class LoadBalancer:
     """Sends each client ID to its host and all other requests where the fallback strategy chooses.
@@ -228,7 +230,7 @@ class LoadBalancer:
         ...     (one.host.name, one.reason), (two.host.name, two.reason)
         (('a', 'owner'), ('b', 'overflow'))
         """
-        if cost is not None:
+        if cost is not None and not (cost.__class__ in _NUMBERS and 0 <= cost < _LARGE):
             cost = options.COST(cost, "cost")
         return Lease(self._flow, client_id, prefer, exclude, cost, group)
 

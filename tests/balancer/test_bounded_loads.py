@@ -230,7 +230,7 @@ def test_the_bound_follows_the_pool(change: Callable[[LoadBalancer], object]) ->
     assert lb.load("a").in_flight == 7
 
 
-def test_weights_whose_sum_is_no_float_are_served() -> None:
+def test_weights_whose_sum_overflows_are_served() -> None:
     lb = LoadBalancer({"a": 1e308}, placement=None, load_factor=1.25)
     lb.register("b", weight=1e308)
     with lb.lease() as one, lb.lease(exclude=[one.host]) as other:

@@ -69,7 +69,7 @@ def test_moved_stays_what_it_was_when_it_is_read_late() -> None:
     assert events[0].moved == events[0].moved
 
 
-def test_an_unsubscribed_callback_hears_nothing_more_and_the_others_all() -> None:
+def test_an_unsubscribed_callback_receives_nothing_more_and_the_others_all() -> None:
     lb = balancer()
     mine: list[Event] = []
     stop = lb.subscribe(mine.append)
@@ -92,7 +92,7 @@ def test_one_callback_subscribed_twice_is_two_subscribers() -> None:
     assert len(events) == 3
 
 
-def test_who_subscribes_late_hears_of_later_changes_only() -> None:
+def test_that_subscribes_late_receives_later_changes_only() -> None:
     lb = balancer()
     early = heard(lb)
     late: list[Event] = []
@@ -148,7 +148,7 @@ def test_a_callback_may_pick_lease_drain_and_unsubscribe() -> None:
     assert not lb.snapshot.members["b"].drains
 
 
-def test_what_a_callback_raises_is_logged_and_stops_nobody(
+def test_what_a_callback_raises_is_logged_and_stops_no_other(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     lb = balancer()
@@ -169,7 +169,7 @@ def test_what_a_callback_raises_is_logged_and_stops_nobody(
     assert lb.state("a") == "up"
 
 
-def test_a_change_that_is_refused_tells_nobody() -> None:
+def test_a_change_that_is_refused_is_not_reported() -> None:
     lb = balancer(["a"], capacity=1)
     events = heard(lb)
     refused: list[Callable[[], object]] = [

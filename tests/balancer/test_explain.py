@@ -12,7 +12,7 @@ from tests.balancer.rig import CLIENTS, FakeClock, balancer, walk
 HOSTS = ("a", "b", "c", "d")
 
 
-def test_it_names_everybody_who_was_skipped_by_whom_and_why() -> None:
+def test_it_names_every_skipped_host_and_its_holder_and_why() -> None:
     lb = balancer(HOSTS)
     one, two, three, four = walk(HOSTS, "x")
     lb.mark_down(one, "timeout", by="probe")
@@ -33,7 +33,7 @@ def test_it_names_everybody_who_was_skipped_by_whom_and_why() -> None:
     assert [lb.load(host) for host in lb.hosts] == before
 
 
-def test_a_passed_deadline_is_said_to_have_passed() -> None:
+def test_a_passed_deadline_is_reported_as_passed() -> None:
     clock = FakeClock()
     lb = balancer(HOSTS, clock=clock)
     owner = walk(HOSTS, "x")[0]
@@ -43,7 +43,7 @@ def test_a_passed_deadline_is_said_to_have_passed() -> None:
     assert lb.explain("x", prefer=owner).reason == "next"
 
 
-def test_it_says_when_nobody_can_serve_and_when_the_fallback_decides() -> None:
+def test_it_reports_that_no_host_can_serve_and_when_the_fallback_decides() -> None:
     lb = balancer(HOSTS)
     for nobody in (None, "", b""):
         said = lb.explain(nobody)

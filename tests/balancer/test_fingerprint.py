@@ -20,7 +20,7 @@ def test_the_fingerprint_is_free_of_order_and_history() -> None:
     assert one.fingerprint == other.fingerprint
 
 
-def test_only_the_part_after_the_dot_tells_who_is_away() -> None:
+def test_only_the_part_after_the_dot_shows_which_hosts_are_away() -> None:
     lb = balancer(["a", "b", "c"])
     placed, up = lb.fingerprint.split(".")
     assert placed == ring(["a", "b", "c"]).fingerprint
@@ -48,7 +48,7 @@ def test_only_the_part_after_the_dot_tells_who_is_away() -> None:
     assert not lb.fingerprint.startswith(placed)
 
 
-def test_a_plan_says_what_the_change_then_does() -> None:
+def test_a_plan_is_what_the_change_then_does() -> None:
     lb = balancer({"a": 1, "b": 1, "c": 2})
     lb.mark_down("b", "reboot")
     plan = lb.plan(add=[("d", 2)], remove=["a"], weights={"c": 1})

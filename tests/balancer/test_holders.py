@@ -60,7 +60,7 @@ def test_each_ends_its_own_drain_only() -> None:
     assert lb.state("a") == "up"
 
 
-def test_the_operators_mark_up_leaves_what_the_probe_says() -> None:
+def test_the_operators_mark_up_leaves_the_marks_of_the_probe() -> None:
     lb = balancer()
     lb.mark_down("a", "timeout", by="probe")
     lb.mark_up("a")
@@ -160,7 +160,7 @@ def test_the_first_deadline_of_several_holders_counts() -> None:
     assert lb.state("a") == "draining"
 
 
-def test_the_report_says_what_moves() -> None:
+def test_the_report_has_what_moves() -> None:
     lb = balancer()
     report = lb.drain("b", deadline=30)
     assert (report.host.name, report.keeps_sessions, report.deadline) == ("b", True, 30.0)

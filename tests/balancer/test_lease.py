@@ -87,7 +87,7 @@ def test_a_failure_counts_against_the_host_and_reaches_the_caller(error: Excepti
 
 
 @pytest.mark.parametrize("error", NEUTRAL, ids=kind)
-def test_every_other_exception_says_nothing_about_the_host(error: BaseException) -> None:
+def test_every_other_exception_has_no_outcome(error: BaseException) -> None:
     lb = only()
     with pytest.raises(type(error)):
         enter(lb, error)
@@ -244,7 +244,7 @@ def test_a_lease_that_has_not_begun_has_no_host() -> None:
     assert "not begun" in repr(lease)
 
 
-def test_a_lease_that_nobody_could_serve_may_be_tried_again() -> None:
+def test_a_lease_that_no_host_could_serve_may_be_tried_again() -> None:
     lb = balancer([])
     lease = lb.lease("x")
     for _ in range(2):

@@ -112,7 +112,7 @@ def test_a_host_that_joins_makes_room() -> None:
     asyncio.run(main())
 
 
-def test_a_cancelled_wait_leaves_the_line_and_a_timeout_is_no_capacity() -> None:
+def test_a_cancelled_wait_leaves_the_line_and_a_timeout_raises_no_capacity_error() -> None:
     async def main() -> None:
         lb, order = balancer(["a"], max_in_flight=1), list[str]()
         with lb.lease("x"):

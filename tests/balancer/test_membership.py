@@ -39,7 +39,7 @@ def test_register_takes_every_form_of_a_host_and_answers_with_it() -> None:
     assert "z" not in lb
 
 
-def test_a_newcomer_takes_its_share_and_nothing_else_moves() -> None:
+def test_an_added_host_takes_its_share_and_nothing_else_moves() -> None:
     lb = balancer(["a", "b", "c"])
     before = owners(lb)
     lb.register("d")
@@ -112,7 +112,7 @@ def test_the_capacity_holds_for_the_constructor_register_and_set_hosts() -> None
         lambda lb: lb.plan(weights={"zz": 2}),
     ],
 )
-def test_an_unknown_host_is_said_to_be_unknown(change: Callable[[LoadBalancer], Any]) -> None:
+def test_an_unknown_host_is_refused_as_unknown(change: Callable[[LoadBalancer], Any]) -> None:
     lb = balancer(["a", "b"])
     with left_alone(lb, UnknownHostError) as error:
         change(lb)

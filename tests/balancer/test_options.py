@@ -202,7 +202,7 @@ def test_the_view_keeps_its_tuple_while_the_usable_hosts_are_the_same() -> None:
 
 
 @pytest.mark.parametrize("rubbish", [None, "a", 5, Host("zz"), Host("d"), ["a"]])
-def test_a_fallback_that_answers_rubbish_is_said_to(rubbish: Any) -> None:
+def test_a_fallback_that_answers_rubbish_is_refused_as_if_to(rubbish: Any) -> None:
     lb = balancer(["a", "b", "d"], fallback=lambda view: rubbish)
     lb.mark_down("d", "x")
     with pytest.raises(ConfigError, match="fallback") as error:

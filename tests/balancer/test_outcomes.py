@@ -30,7 +30,7 @@ def listening(lb: LoadBalancer) -> Heard:
     return heard
 
 
-def test_each_end_that_says_something_is_told_once() -> None:
+def test_each_end_with_an_outcome_is_reported_once() -> None:
     clock = Clock()
     lb = LoadBalancer(["a"], clock=clock)
     heard = listening(lb)
@@ -51,7 +51,7 @@ def test_each_end_that_says_something_is_told_once() -> None:
     ]
 
 
-def test_an_async_lease_tells_too() -> None:
+def test_an_async_lease_reports_too() -> None:
     lb = LoadBalancer(["a"], clock=Clock())
     heard = listening(lb)
 
@@ -63,7 +63,7 @@ def test_an_async_lease_tells_too() -> None:
     assert heard == [("a", True, "slow", 0.0)]
 
 
-def test_the_machine_that_is_gone_is_not_told_of() -> None:
+def test_the_machine_that_is_gone_is_not_reported() -> None:
     lb = LoadBalancer(["a", "b"], clock=Clock())
     heard = listening(lb)
     replaced, gone, marked = (lb.lease(prefer=name).acquire() for name in ("a", "b", "a"))
@@ -103,7 +103,7 @@ def test_a_listener_may_change_the_pool_and_other_threads_may_lease_meanwhile() 
     assert served == ["b"]
 
 
-def test_what_a_listener_raises_is_logged_and_the_others_hear(
+def test_what_a_listener_raises_is_logged_and_the_others_are_called(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     lb = LoadBalancer(["a"], clock=Clock())

@@ -93,7 +93,7 @@ def quietly_drained(lb: LoadBalancer, name: str) -> None:
 # -- growth, drain, failures -----------------------------------------------------------------------
 
 
-def test_growth_moves_no_known_client_and_the_ring_alone_moves_the_newcomer_s_share() -> None:
+def test_growth_moves_no_known_client_and_the_ring_alone_moves_the_share_of_an_added_host() -> None:
     pinned, alone = LoadBalancer(FOUR, pins=PinTable()), LoadBalancer(FOUR)
     before = placed(pinned)
     assert before == placed(alone), "new clients go where the walk says, store or no store"
@@ -170,7 +170,7 @@ def test_a_drain_keeps_known_clients_until_the_deadline() -> None:
 
 
 @pytest.mark.parametrize("lost", ["down", "gone", "ejected"])
-def test_who_lost_its_host_is_placed_anew_as_the_ring_says_and_stays_there(lost: str) -> None:
+def test_who_lost_its_host_is_placed_again_by_the_ring_and_stays_there(lost: str) -> None:
     lb, ring = LoadBalancer(FIVE, pins=PinTable()), LoadBalancer(FIVE)
     before = placed(lb)
     for each in (lb, ring):
@@ -237,7 +237,7 @@ def test_str_bytes_and_int_of_one_text_are_one_client() -> None:
         lb.pick(1.5)  # type: ignore[arg-type]  # the point
 
 
-def test_anonymous_requests_are_nobody_s() -> None:
+def test_anonymous_requests_are_not_pinned() -> None:
     pins = PinTable()
     lb = LoadBalancer(["a", "b", "c"], pins=pins)
     for nobody in (None, "", b""):
@@ -265,7 +265,7 @@ def test_pin_and_forget_by_hand() -> None:
         LoadBalancer(["a"]).pin("x", "a")
 
 
-def test_explain_tells_of_the_pin_and_makes_none() -> None:
+def test_explain_shows_the_pin_and_makes_none() -> None:
     pins = PinTable()
     lb = LoadBalancer(["a", "b", "c"], pins=pins)
     assert str(lb.explain("x")).endswith("goes to a (owner)")
@@ -371,7 +371,7 @@ class FirstElsewhere(PinTable):
 
 @pytest.mark.parametrize("how", ["pick", "lease"])
 @pytest.mark.parametrize("state", ["up", "draining", "down", "unknown"])
-def test_who_was_quicker_is_believed_if_its_host_can_serve(how: str, state: str) -> None:
+def test_the_quicker_router_is_accepted_if_its_host_can_serve(how: str, state: str) -> None:
     pins = FirstElsewhere("nowhere" if state == "unknown" else "c")
     lb = LoadBalancer(["a", "b", "c"], pins=pins)
     if state == "draining":
@@ -419,7 +419,7 @@ def test_a_silent_store_is_asked_once_a_request() -> None:
     assert store.asked == 2
 
 
-def test_an_operator_hears_that_the_store_is_silent() -> None:
+def test_an_operator_gets_the_error_that_the_store_is_silent() -> None:
     lb = LoadBalancer(FOUR, pins=MuteStore())
     with pytest.raises(ConnectionError):
         lb.pin("x", "web1")
@@ -547,7 +547,7 @@ class MixedStore(PinTable):
 @pytest.mark.parametrize(
     "pins", [True, "redis://127.0.0.1", {}, HalfAStore(), MixedStore(), PinTable]
 )
-def test_what_is_no_store_is_refused(pins: PinStore | AsyncPinStore) -> None:
+def test_what_is_not_a_store_is_refused(pins: PinStore | AsyncPinStore) -> None:
     with pytest.raises(ConfigError, match="get, claim and replace"):
         LoadBalancer(["a"], pins=pins)
 

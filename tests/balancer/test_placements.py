@@ -125,7 +125,7 @@ def test_the_pool_may_grow_shrink_and_empty(name: str) -> None:
 
 
 @EACH
-def test_a_plan_moves_nothing_and_says_what_would_move(name: str) -> None:
+def test_a_plan_moves_nothing_and_shows_what_would_move(name: str) -> None:
     lb, table = made(name)
     before = [lb.pick(client).name for client in CLIENTS]
     plan = lb.plan(remove=["c"])

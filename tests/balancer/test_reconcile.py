@@ -10,7 +10,7 @@ def expected(hosts: HostsLike) -> list[str]:
     return ring(hosts).lookup_many(CLIENTS)
 
 
-def test_replace_moves_no_client_and_keeps_what_was_said_of_the_name() -> None:
+def test_replace_moves_no_client_and_keeps_the_marks_of_the_name() -> None:
     lb = balancer([Host("a", 2, address="old:1", guid="g"), "b", "c"])
     before = owners(lb)
     placed = lb.fingerprint.split(".")[0]
@@ -55,7 +55,7 @@ def test_a_late_release_touches_the_old_machines_load() -> None:
     assert (lb.load("a").in_flight, lb.load("a").ok) == (0, 1)
 
 
-def test_a_host_registered_anew_has_a_new_load() -> None:
+def test_a_host_registered_again_has_a_new_load() -> None:
     lb = balancer(["a", "b"], load_factor=1.5)
     late = lb.lease("x", prefer="a").acquire()
     lb.unregister("a")
@@ -120,7 +120,7 @@ def test_set_hosts_can_empty_a_pool_and_fill_it_again() -> None:
     assert owners(lb) == expected(["b", "c"])
 
 
-def test_a_new_meta_is_a_change_that_moves_nobody() -> None:
+def test_a_new_meta_is_a_change_that_moves_no_client() -> None:
     lb = balancer(["a", "b"])
     before, fingerprint, events = owners(lb), lb.fingerprint, heard(lb)
     lb.set_hosts([Host("a", meta={"zone": "z1"}), "b"])

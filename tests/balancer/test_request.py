@@ -90,7 +90,7 @@ def test_str_and_bytes_of_one_text_are_one_client_and_so_is_an_int_with_its_text
 
 
 @pytest.mark.parametrize("client", [True, 1.5, ["x"], object(), bytearray(b"x"), 1 << 64])
-def test_what_has_no_stable_text_is_no_client(client: Any) -> None:
+def test_what_has_no_stable_text_is_not_a_client_id(client: Any) -> None:
     lb = balancer(HOSTS)
     for ask in (lb.pick, lb.explain):
         with pytest.raises(InvalidKeyError):
@@ -121,14 +121,14 @@ def test_prefer_holds_while_the_host_is_up_or_draining_and_no_longer() -> None:
     assert served(lb, client, prefer="b") == ("a", "owner")
 
 
-def test_a_draining_host_that_is_also_down_keeps_nobody() -> None:
+def test_a_draining_host_that_is_also_down_keeps_no_client() -> None:
     lb = balancer(HOSTS)
     lb.drain("b")
     lb.mark_down("b", "timeout", by="probe")
     assert lb.pick(client_of("a"), prefer="b").name == "a"
 
 
-def test_prefer_that_is_excluded_or_unknown_is_no_preference() -> None:
+def test_prefer_that_is_excluded_or_unknown_is_not_a_preference() -> None:
     lb = balancer(HOSTS)
     client = client_of("a")
     assert served(lb, client, prefer="b", exclude=["b"]) == ("a", "owner")
@@ -206,7 +206,7 @@ def test_retries_go_down_the_walk() -> None:
 # -- nobody ---------------------------------------------------------------------------------------
 
 
-def test_an_empty_pool_serves_nobody() -> None:
+def test_an_empty_pool_serves_no_client() -> None:
     lb = balancer([])
     asks: list[dict[str, Any]] = [{}, {"prefer": "a"}, {"exclude": ["a"]}]
     for client in (None, "", "x"):
@@ -220,7 +220,7 @@ def test_an_empty_pool_serves_nobody() -> None:
         lb.pick()
 
 
-def test_one_host_serves_everybody() -> None:
+def test_one_host_serves_every_client() -> None:
     lb = balancer(["only"], load_factor=1.01)
     assert {lb.pick(client).name for client in (None, "", *CLIENTS)} == {"only"}
     with lb.lease("x"), lb.lease("x") as second, lb.lease("y") as third:
@@ -230,7 +230,7 @@ def test_one_host_serves_everybody() -> None:
 
 
 @pytest.mark.parametrize("client", [None, "", "x"])
-def test_the_error_says_of_each_host_who_keeps_it_from_serving(client: str | None) -> None:
+def test_the_error_has_for_each_host_what_keeps_it_from_serving(client: str | None) -> None:
     clock = FakeClock()
     lb = balancer(["a", "b", "c", "d"], clock=clock)
     lb.mark_down("a", "timeout", by="probe")

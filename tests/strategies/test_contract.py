@@ -35,7 +35,7 @@ def views_of(sizes: tuple[int, ...]) -> list[CountedView]:
     ]
 
 
-def test_a_class_says_what_it_does(name: str) -> None:
+def test_a_class_documents_what_it_does(name: str) -> None:
     found = find(name)
     assert "USES_WEIGHT" in vars(found)
     assert found.__name__.lower() == name.replace("-", "")
@@ -76,7 +76,7 @@ def test_threads_on_changing_views_get_hosts_of_their_own_view(
         assert list(threads.map(work, range(4))) == [2000] * 4
 
 
-def test_shares_follow_the_weights_if_it_says_so(name: str) -> None:
+def test_shares_follow_the_weights_if_it_declares_so(name: str) -> None:
     # A random choice of 1/2 strays by sqrt(1/4 / 6000) = 0.65 % of 6,000 requests; 4 % is six
     # times that. A strategy that is wrong about its weights is off by 1/2 - 1/3 = 17 %. With 60
     # at once, strategies that look at load settle near 30, 20 and 10 in flight; the start from 0

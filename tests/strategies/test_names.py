@@ -62,7 +62,7 @@ def test_a_new_strategy_is_one_new_file(add: Callable[[str], None]) -> None:
 @pytest.mark.parametrize(
     ("text", "count"), [("x = 1", 0), (FIRST.format(name="A") + FIRST.format(name="B"), 2)]
 )
-def test_a_file_without_one_strategy_says_so(
+def test_a_file_without_one_strategy_is_refused(
     add: Callable[[str], None], text: str, count: int
 ) -> None:
     add(text)

@@ -91,7 +91,7 @@ def test_a_lot_has_the_right_odds(
 
 
 @pytest.mark.parametrize("name", [name for name in names() if find(name).USES_WEIGHT])
-def test_a_weight_that_changes_counts_at_once(name: str) -> None:
+def test_a_weight_that_changes_counts_from_the_next_choice(name: str) -> None:
     # The two tuples are equal, for hosts are equal by name, and each is dropped before the next is
     # made, so that the next may get its place in memory. The light host's chance is one in 10^9.
     strategy = create(name, rng=random.Random(3))
