@@ -9,7 +9,7 @@ from typing import Literal
 
 from hashring.affinity._cookies import check_bare_name, cookie_values, set_cookie
 from hashring.affinity._counters import Counters
-from hashring.affinity.tokens import Token, Tokens
+from hashring.affinity.tokens import TOKEN_LENGTH, Token, Tokens
 from hashring.balancer import LoadBalancer
 from hashring.errors import ConfigError, TokenError
 from hashring.hosts import Host
@@ -17,7 +17,9 @@ from hashring.keys import Key
 
 __all__ = ["Answer", "TokenAffinity", "Visit"]
 
-_MOST_TRIED = 3  # cookies of one name that are checked: a browser sends one for each path
+_MOST_TRIED = 64
+"""Cookies of one name whose signatures are checked: others can be planted by a sibling domain, and
+one check costs 8 us. A cookie of another length than a token's costs nothing and is not counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +185,8 @@ class TokenAffinity:
     def _valid_token(self, cookies: str | None, text: str | None) -> Token | None:
         """The first good token among those that came; counted."""
         came = [text] if text is not None else cookie_values(cookies or "", self.cookie)
-        for one in islice(came, _MOST_TRIED):
+        plausible = [one for one in came if len(one) == TOKEN_LENGTH]
+        for one in islice(plausible or came, _MOST_TRIED):
             try:
                 token = self._tokens.read(one)
             except TokenError:  # counted there, by its reason

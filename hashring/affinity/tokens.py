@@ -37,7 +37,7 @@ _TAG = 8
 
 _STAMP = 6
 _PAYLOAD = _CLIENT + _TAG + _STAMP
-_LENGTH = 40 + 1 + 43  # base64 letters of 30 bytes, the dot, those of 32 bytes without padding
+TOKEN_LENGTH = 40 + 1 + 43  # base64 letters of 30 bytes, the dot, those of 32 bytes without padding
 
 _SHORTEST_SECRET = 16  # 128 random bits cannot be guessed
 _MOST_SECRETS = 2  # the one that signs, and the one before it while its tokens are about
@@ -172,8 +172,10 @@ class Tokens:
         return token.outdated or abs(self._clock() - token.issued) > self.max_age / 2
 
     def _verified(self, text: str) -> Token:
-        if len(text) != _LENGTH or not text.isascii():
-            raise self._refused("malformed", f"a token has {_LENGTH} letters, this one differs")
+        if len(text) != TOKEN_LENGTH or not text.isascii():
+            raise self._refused(
+                "malformed", f"a token has {TOKEN_LENGTH} letters, this one differs"
+            )
         data = text.encode("ascii")
         for place, signer in enumerate(self._signers):
             try:

@@ -79,7 +79,9 @@ class ConsulClient:
             patience += wait * (1 + _JITTER)
         timeout = _http.library("consul").Timeout(self._timeout, read=patience)
         with _http.told("consul", self.name):
-            response = await self._http.get(self._path, params=query, timeout=timeout)
+            response = await _http.fetch(
+                self._http, "GET", self._path, params=query, timeout=timeout
+            )
         return self._answer(response)
 
     def _answer(self, response: httpx2.Response) -> Answer:

@@ -136,6 +136,7 @@ class EtcdClient:
             async with self._http.stream(
                 "POST", "/v3/watch", json=create, timeout=_timeout(timeout)
             ) as response:
+                _http.refuse_compressed(response)
                 if response.status_code != 200:
                     await response.aread()
                     self._check(response)
@@ -170,7 +171,7 @@ class EtcdClient:
 
     async def _post(self, path: str, body: Mapping[str, Any]) -> httpx2.Response:
         with _http.told("etcd", self.name):
-            return await self._http.post(path, json=body)
+            return await _http.fetch(self._http, "POST", path, json=body)
 
     def _denied(self, response: httpx2.Response) -> bool:
         return response.status_code != 200 and (

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["client", "clock_findings", "library", "tls_context", "told"]
 
+LARGEST = 64 << 20
+"""Bytes of a response: 100,000 hosts of 600 bytes."""
+
 SKEW = 5.0
 """Seconds that two clocks may differ before ``doctor`` warns: a certificate or token that was made
 this moment is refused by a clock that is behind."""
@@ -47,7 +50,8 @@ def client(
     """
     made: httpx2.AsyncClient = library(extra).AsyncClient(
         base_url=base_url,
-        headers={"User-Agent": "hashring-discovery", **headers},
+        # compressed, a small response could become any size in memory
+        headers={"User-Agent": "hashring-discovery", "Accept-Encoding": "identity", **headers},
         timeout=timeout,
         trust_env=False,
         verify=context or (True if base_url.startswith("https:") else _trusts_nobody()),
@@ -80,15 +84,45 @@ def tls_context(
     return context
 
 
+async def fetch(
+    client: httpx2.AsyncClient, method: str, path: str, **options: Any
+) -> httpx2.Response:
+    """A whole response of at most ``LARGEST`` bytes. Raises ``DiscoveryError`` for a larger one."""
+    async with client.stream(method, path, **options) as response:
+        refuse_compressed(response)
+        parts, size = [], 0
+        async for part in response.aiter_raw():
+            size += len(part)
+            if size > LARGEST:
+                raise DiscoveryError(f"a response of more than {LARGEST >> 20} MiB")
+            parts.append(part)
+    whole: httpx2.Response = type(response)(
+        response.status_code,
+        headers=response.headers,
+        content=b"".join(parts),
+        request=response.request,
+    )
+    return whole
+
+
+def refuse_compressed(response: httpx2.Response) -> None:
+    """Raises ``DiscoveryError`` for a response that is compressed although none was asked for."""
+    coding = response.headers.get("Content-Encoding", "identity")
+    if coding.strip().lower() != "identity":
+        raise DiscoveryError(f"a response with the content coding {coding[:40]!r}")
+
+
 @contextmanager
 def told(extra: str, source: str) -> Iterator[None]:
     """Inside, what fails in HTTP is a ``DiscoveryError`` that names ``source``."""
     httpx = library(extra)
     try:
         yield
-    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError) as error:
-        if isinstance(error, DiscoveryError):
+    except DiscoveryError as error:
+        if error.source is not None:
             raise
+        raise DiscoveryError(f"{source}: {error}", source=source) from error
+    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError) as error:
         why = str(error) or type(error).__name__
         if isinstance(error, httpx.TimeoutException):
             why = f"no answer in time ({type(error).__name__})"

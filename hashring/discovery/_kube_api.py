@@ -80,8 +80,8 @@ class KubeClient:
         query: dict[str, Any] = {**self._select, "limit": _PAGE}
         while True:
             with _http.told("kubernetes", self.name):
-                response = await self._http.get(
-                    self._path, params=query, headers=self._access.headers()
+                response = await _http.fetch(
+                    self._http, "GET", self._path, params=query, headers=self._access.headers()
                 )
             self._check(response)
             self.date = response.headers.get("Date")
@@ -109,6 +109,7 @@ class KubeClient:
             async with self._http.stream(
                 "GET", self._path, params=query, headers=self._access.headers(), timeout=patience
             ) as response:
+                _http.refuse_compressed(response)
                 if response.status_code != HTTPStatus.OK:
                     await response.aread()
                     self._check(response)

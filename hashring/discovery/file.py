@@ -37,6 +37,9 @@ _COARSE_NS = 2 * 10**9  # the coarsest times that file systems keep, FAT's: youn
 _FIELDS = {"name", "address", "weight", "drain"}
 
 
+_LARGEST = 64 << 20  # bytes of a hosts file: 1,000,000 hosts of 60 bytes
+
+
 class _Stamp(NamedTuple):
     """What changes when a file is edited, or another one takes its name."""
 
@@ -108,8 +111,11 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A JSON object; TOML refuses a key that comes twice by itself."""
     found = dict(pairs)
     if len(found) != len(pairs):
-        twice = next(key for key, _ in pairs if sum(key == other for other, _ in pairs) > 1)
-        raise ConfigError(f"{twice!r} is given twice")
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise ConfigError(f"{key!r} is given twice")
+            seen.add(key)
     return found
 
 
@@ -146,7 +152,7 @@ class FileSource:
         while True:
             if await asyncio.to_thread(self._stamp) != seen:
                 seen, payload = await self._settled()
-                found = self._parsed(payload)
+                found = await asyncio.to_thread(self._parsed, payload)
                 if not found.same(told):
                     told = found
                     yield found
@@ -178,13 +184,20 @@ class FileSource:
             found = self._path.stat()
         except OSError as error:
             raise self._unreadable(error) from error
+        if not stat.S_ISREG(found.st_mode):  # to read a pipe could last for ever
+            raise DiscoveryError(f"{self._path} is not a regular file", source=str(self))
         return _Stamp(found.st_mtime_ns, found.st_ino, found.st_size)
 
     def _read(self) -> bytes:
         try:
-            return self._path.read_bytes()
+            with self._path.open("rb") as file:
+                payload = file.read(_LARGEST + 1)
         except OSError as error:
             raise self._unreadable(error) from error
+        if len(payload) > _LARGEST:
+            text = f"{self._path} has more than {_LARGEST >> 20} MiB"
+            raise DiscoveryError(text, source=str(self))
+        return payload
 
     def _unreadable(self, error: OSError) -> DiscoveryError:
         why = error.strerror or type(error).__name__

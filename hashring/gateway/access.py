@@ -6,10 +6,14 @@ see which requests are one client's while the key lives, and useless to a thief 
 
 from __future__ import annotations
 
+import atexit
 import json
+import logging
 import os
 import sys
+import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,6 +22,10 @@ from typing import Literal
 
 from hashring.errors import ConfigError
 from hashring.keys import Key, key_bytes
+
+_log = logging.getLogger("hashring")
+
+_LINES_AT_ONCE = 500  # lines of one write: about 100 KB
 
 
 @dataclass(slots=True)
@@ -65,7 +73,7 @@ class AccessLog:
     ) -> None:
         if form not in ("text", "json"):
             raise ConfigError(f"an access log is 'text' or 'json', got {form!r}", option="form")
-        self._write = write or _to_stdout
+        self._write = write or LineWriter()
         self._json = form == "json"
         self._key = os.urandom(16) if key is None else blake2b(key, digest_size=16).digest()
         self._clock = clock
@@ -115,5 +123,69 @@ class AccessLog:
         return json.dumps(fields) + "\n"
 
 
-def _to_stdout(line: str) -> None:
-    sys.stdout.write(line)
+class LineWriter:
+    """Writes lines to standard output in a thread of its own, so that no request waits for it.
+
+    A reader that stalls, a full disk or a closed pipe costs lines and nothing else: at most
+    ``limit`` lines wait, further ones are dropped and counted in ``lost``, with one warning until
+    lines are written again.
+    """
+
+    def __init__(self, limit: int = 10_000) -> None:
+        self._limit = limit
+        self._lines: deque[str] = deque()
+        self._wake = threading.Event()
+        self._idle = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._has_warned = False
+        self.lost = 0
+
+    def __call__(self, line: str) -> None:
+        """Queue one line. Cost: under 1 us."""
+        if len(self._lines) >= self._limit:
+            self._lose(1, f"{self._limit:,} lines wait for their reader")
+            return
+        self._lines.append(line)
+        if self._thread is None or not self._thread.is_alive():  # at first, and in a forked child
+            self._thread = threading.Thread(target=self._run, name="access log", daemon=True)
+            self._thread.start()
+            atexit.register(self.flush)
+        self._wake.set()
+
+    def flush(self, seconds: float = 1.0) -> None:
+        """Wait until the queue is written, for at most ``seconds``."""
+        if self._lines or not self._idle.is_set():
+            self._idle.clear()
+            self._wake.set()
+            self._idle.wait(seconds)
+
+    def _run(self) -> None:
+        while True:
+            self._wake.wait()
+            self._wake.clear()
+            self._idle.clear()
+            while self._lines:
+                count = min(len(self._lines), _LINES_AT_ONCE)
+                text = "".join([self._lines.popleft() for _ in range(count)])
+                try:
+                    _write_stdout(text.encode("utf-8", "backslashreplace"))
+                    self._has_warned = False
+                except (OSError, ValueError) as error:
+                    self._lose(count, str(error))
+            self._idle.set()
+
+    def _lose(self, count: int, why: str) -> None:
+        self.lost += count
+        if not self._has_warned:
+            self._has_warned = True
+            _log.warning("the access log loses lines: %s", why)
+
+
+def _write_stdout(data: bytes) -> None:
+    try:
+        number = sys.stdout.fileno()
+    except (AttributeError, OSError, ValueError):  # replaced by an object without a file
+        sys.stdout.write(data.decode())
+        return
+    while data:
+        data = data[os.write(number, data) :]

@@ -18,6 +18,7 @@ _HOP = frozenset(
         b"keep-alive",
         b"proxy-authenticate",
         b"proxy-authorization",
+        b"proxy",  # a CGI or WSGI host would read it as the variable HTTP_PROXY (httpoxy)
         b"proxy-connection",
         b"te",
         b"trailer",

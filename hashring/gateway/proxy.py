@@ -134,6 +134,9 @@ class ProxyRequest:
             cookie = caller.set_cookie(lease.host, retry=entry.tries > 1)
             if cookie is not None:
                 headers.append((b"set-cookie", cookie.encode("latin-1")))
+                if _is_shared(headers):
+                    # else a shared cache would give one client's token to all
+                    headers.append((b"cache-control", b'no-cache="set-cookie"'))
             headers.append((b"x-request-id", entry.request_id.encode()))
             shown = self._gateway.decision_header
             if shown is not None:
@@ -193,6 +196,14 @@ class ProxyRequest:
         cut = self._scope.get(CUT)
         if cut is not None:
             cut(at_once)
+
+
+def _is_shared(headers: list[tuple[bytes, bytes]]) -> bool:
+    """Whether a shared cache may store the response without asking (RFC 9111, section 5.2.2)."""
+    for name, value in headers:
+        if name == b"cache-control" and (b"public" in value or b"s-maxage" in value):
+            return True
+    return False
 
 
 def _is_stream(headers: list[tuple[bytes, bytes]]) -> bool:

@@ -47,7 +47,9 @@ async def try_hosts(
         except UpstreamError as error:
             failure = error
             entry.why = error.why
-            if not error.own:  # else it is this process that lacks something
+            # not counted: what this process lacks, and a response that is not valid HTTP, because a
+            # client can cause that (a long Location, a reflected header)
+            if not error.own and not isinstance(error, InvalidResponse):
                 lease.failed(error.why)
         finally:
             lease.release()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import signal
 import socket
@@ -93,6 +94,8 @@ async def serve(
     ends the waiting. SIGHUP calls ``reload``. Raises as ``run``.
     """
     _library()
+    if reload is not None:
+        _ignore_hangup()
     front = passed_socket() or _bound(listen)
     try:
         back = None if admin is None else _bound(_checked(admin, admin_token))
@@ -145,6 +148,13 @@ async def _end(gateway: Gateway, servers: list[Any], ending: asyncio.Event, ling
     _log.info("stopping: not ready from now on, %d in flight", gateway.in_flight)
     await asyncio.sleep(linger)
     servers[0].should_exit = True
+
+
+def _ignore_hangup() -> None:
+    """From here on SIGHUP does not end the process, although no reload is possible yet."""
+    # a system may lack the signal, and only the main thread may set it
+    with contextlib.suppress(AttributeError, ValueError):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 def _on_signals(
