@@ -229,13 +229,13 @@ def test_a_bad_token_is_a_new_client(spoil: Callable[[str], str], counter: str) 
     assert client.visit(at).visit.token is not None
 
 
-def test_the_first_good_cookie_of_three_counts() -> None:
+def test_the_first_valid_cookie_counts() -> None:
     at, client = router(), Browser()
     home = client.visit(at).host
     good = client.cookies
     assert at.decide(f"hashring=x; a=b; {good}").host == home
     assert at.decide(f"hashring=x; hashring=; {good}").visit.token is not None
-    assert at.decide(f"hashring=x; hashring=y; hashring=z; {good}").visit.token is None
+    assert at.decide(f"hashring=x; hashring=y; hashring=z; {good}").visit.token is not None
     assert at.decide(f"xhashring=x; {good[:-1]}").visit.token is None
     assert at.decide(good.replace("=", '="') + '"').visit.token is not None
 
