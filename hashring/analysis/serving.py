@@ -3,13 +3,13 @@
 Every policy is a real ``LoadBalancer`` whose clock the trace drives; only the hosts are a model.
 A router sees of them what a proxy sees: a request begins, its first byte comes, it ends.
 
-**The model of a host.** Requests wait in one queue. ``lanes`` of them are in prefill together,
-each with its part of ``prefill`` tokens a second, and then decode ``decode`` tokens a second
-each, up to ``slots`` requests in all. With ``chunk`` prefill and decode share steps of that
-many tokens, so that each slows the other down. A host keeps the last ``blocks`` prefix blocks; a
-request skips the prefill of the blocks it finds, up to the first that is missing. **Limits:** no batching
-effects, no eviction in the middle of a request, no network, no preemption; sessions of most traces
-are derived. Runs are deterministic for a seed.
+**The model of a host.** Requests wait in one queue. ``lanes`` of them are in prefill together, each
+with its part of ``prefill`` tokens a second, and then decode ``decode`` tokens a second each, up to
+``slots`` requests in all. With ``chunk`` prefill and decode share steps of that many tokens, so
+that each slows the other down. A host keeps the last ``blocks`` prefix blocks; a request skips the
+prefill of the blocks it finds, up to the first that is missing. **Limits:** no batching effects, no
+eviction in the middle of a request, no network, no preemption; sessions of most traces are derived.
+Runs are deterministic for a seed.
 
 >>> from hashring.analysis.traces import Trace, TraceRequest
 >>> turns = [TraceRequest(at, number % 2, 1024, 40, (number % 2, 9)) for number, at in enumerate(
