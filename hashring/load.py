@@ -15,9 +15,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush, heapreplace
 from itertools import count
+from weakref import WeakSet
 
 from hashring.forks import watch
 from hashring.hosts import Host, total_weight
+from hashring.keys import Key
 from hashring.locks import Guard
 
 Outcome = Callable[[Host, bool, str | None, float], object]
@@ -142,7 +144,7 @@ class TrackedRequest:
     swallow the exceptions of signal handlers.
     """
 
-    __slots__ = ("began", "is_pending", "load", "size", "tracker")
+    __slots__ = ("__weakref__", "began", "client_id", "is_pending", "load", "size", "tracker")
 
     def __init__(self, tracker: LoadTracker) -> None:
         self.load: HostLoad | None = (
@@ -151,7 +153,9 @@ class TrackedRequest:
         self.is_pending = False  # the response has not begun
         self.size = 1.0  # in average requests
         self.began = 0.0
+        self.client_id: Key | None = None
         self.tracker = tracker
+        tracker.requests.add(self)  # rare, because ended requests are used again
 
     def __del__(self) -> None:
         load: HostLoad | None = getattr(self, "load", None)  # missing if __init__ was interrupted
@@ -255,6 +259,7 @@ class LoadTracker:
         self._groups: OrderedDict[str | bytes, dict[str, float]] = OrderedDict()
         self._watchers: dict[object, Outcome] = {}
         self.free: list[TrackedRequest] = []  # ended requests, to use again
+        self.requests: WeakSet[TrackedRequest] = WeakSet()  # open and ended ones
         self.on_room: Callable[[str | None], None] | None = None  # called while requests wait
         self.sessions: Callable[[], Mapping[str, int]] = dict  # pinned clients by host name
         self.after_fork()
@@ -412,6 +417,14 @@ class LoadTracker:
             self._by_count = self._by_work = None
             raise
 
+    def open_requests(self) -> list[TrackedRequest]:
+        """The requests that count now. Cost: O(most that were ever open at the same time)."""
+        while True:
+            try:
+                return [request for request in self.requests if request.load is not None]
+            except RuntimeError:  # another thread added one: again
+                continue
+
     # -- outcomes ---------------------------------------------------------------------------------
 
     def on_outcome(self, callback: Outcome) -> Callable[[], None]:
@@ -459,12 +472,17 @@ class LoadTracker:
             return self._show(self._by_count.least(exclude))
 
     def least_outstanding(
-        self, exclude: frozenset[str] = frozenset(), group: str | bytes | None = None
+        self,
+        exclude: frozenset[str] = frozenset(),
+        group: str | bytes | None = None,
+        *,
+        takes_turn: bool = True,
     ) -> Host | None:
         """The usable host with the least ``(outstanding + 1) / weight``; None without one.
 
         Equal hosts: the one with the fewest in flight per weight, then in rotation. A host that
-        served ``group`` in the last 300 s counts 1/2 instead of 1. Cost: O(log n), O(log n) for
+        served ``group`` in the last 300 s counts 1/2 instead of 1. Without ``takes_turn`` the
+        answer is a comparison only, after which the rotation is as before. Cost: O(log n), O(log n) for
         each host excluded, and O(1) for each host that served the group.
         """
         with self.lock:
@@ -474,6 +492,8 @@ class LoadTracker:
             best = self._by_work.least(exclude)
             if best is not None and group is not None and group in self._groups:
                 best = self._warmest(best, self._groups[group], exclude)
+            if not takes_turn:
+                return None if best is None else best.host
             return self._show(best)
 
     def _warmest(

@@ -20,6 +20,7 @@ from hashring.balancer.picker import NO_NAMES, Picker, spread_over
 from hashring.balancer.pin_flow import Assignment, PinFlow
 from hashring.balancer.pin_table import PinTable
 from hashring.balancer.pins import AsyncPinStore, PinStore
+from hashring.balancer.rebalance import Rebalancer, RebalanceReport, as_counted
 from hashring.balancer.reports import Decision, DrainReport, Movement, Plan
 from hashring.balancer.state import BalancerState
 from hashring.hosts import Host, HostLike, HostsLike, as_host, as_hosts, as_names, as_weight
@@ -27,7 +28,7 @@ from hashring.keys import Key
 from hashring.load import Load, LoadTracker, Outcome
 from hashring.pool import Edited, Pool, Snapshot
 from hashring.strategies import LeastOutstanding, Rng
-from hashring.validators import COUNT
+from hashring.validators import COUNT, SECONDS_OR_ZERO, WHOLE
 
 if TYPE_CHECKING:
     from hashring.balancer.waiting import WaitingLine
@@ -109,6 +110,7 @@ class LoadBalancer:
         }
         self._unsaved = {"failures": failures, "rng": rng, "clock": clock}
         self._warned = False
+        self._rebalancer = Rebalancer(clock)
         self._line: WaitingLine | None = None
         self._announced: set[tuple[str, str]] = set()  # events of drains that were delivered
         self._state = BalancerState(
@@ -396,6 +398,35 @@ class LoadBalancer:
     def assignments(self) -> Mapping[bytes, Assignment]:
         """The assigned clients, by the bytes of their IDs."""
         return MappingProxyType(self._flow.assigned)
+
+    def rebalance(
+        self,
+        *,
+        max_moves: int | None = None,
+        per_minute: int | None = None,
+        idle: float = 0.0,
+    ) -> RebalanceReport:
+        """Move pinned sessions to hosts that have fewer than their share, as after a host joined.
+
+        Moves at most ``max_moves``, and with those of earlier calls at most ``per_minute`` in any
+        60 s: call it regularly. Sessions that are idle the longest go first, none that is idle for
+        less than ``idle`` seconds, and none with a lease in flight in this process. Cost: O(pins).
+        Raises ``ConfigError`` without a plain store that counts.
+
+        >>> from hashring.affinity import PinTable
+        >>> lb = LoadBalancer(["a"], pins=PinTable())
+        >>> hosts = {lb.pick(f"session-{n}").name for n in range(10)}
+        >>> lb.register("b").name, str(lb.rebalance(max_moves=3))
+        ('b', '3 sessions moved, a -> b: 3; 2 left to move, 0 busy')
+        """
+        pins = as_counted(self._flow.store)
+        if max_moves is not None:
+            max_moves = WHOLE(max_moves, "max_moves")
+        if per_minute is not None:
+            per_minute = COUNT(per_minute, "per_minute")
+        idle = SECONDS_OR_ZERO(idle, "idle")
+        usable, in_flight = self._state.active.usable, self._flow.clients_in_flight
+        return self._rebalancer.run(pins, usable, in_flight, max_moves, per_minute, idle)
 
     def keeps_sessions(self, value: bool) -> None:
         """Whether a layer above knows its clients and gives ``prefer``; drains report it.

@@ -203,7 +203,7 @@ class Picker:
         group: str | bytes | None = None,
     ) -> LoadGap | None:
         """The outstanding work per weight of ``home`` and of the best other host."""
-        best = self._tracker.least_outstanding(excluded | {home.name}, group)
+        best = self._tracker.least_outstanding(excluded | {home.name}, group, takes_turn=False)
         if best is None or best.name not in active.loads:
             return None
         loads = active.loads

@@ -318,6 +318,7 @@ class PinFlow:
                 request.size = 1.0
             except IndexError:
                 request = TrackedRequest(tracker)
+        request.client_id = client_id
         request.began = tracker.clock()  # before it counts: a clock may fail
         try:
             with tracker.lock:  # chosen and counted in one go, so that bounds hold exactly
@@ -373,6 +374,11 @@ class PinFlow:
         if self.awaited is None:
             return self.pin(client_id, host)
         return await ask_async(self.awaited, _pin_steps(_pin_key(client_id), host))
+
+    def clients_in_flight(self) -> set[bytes]:
+        """The clients with an open lease. Cost: O(leases)."""
+        clients = [each.client_id for each in self.tracker.open_requests()]
+        return {_pin_key(client) for client in clients if not is_anonymous(client)}
 
     def assign(self, client_id: Key, assignment: Assignment | None) -> bool:
         """Assign a client, None to end it; whether it was assigned before."""

@@ -304,3 +304,11 @@ def test_patience_without_what_it_compares_is_refused(options: dict[str, Any], m
 def test_a_cost_that_is_not_a_number_from_0_is_refused(cost: Any) -> None:
     with pytest.raises(ConfigError, match="cost must be a finite number of at least 0"):
         by_load().lease("x", cost=cost)
+
+
+def test_comparing_queues_takes_no_turn() -> None:
+    lb = by_load(["a", "b", "c"], patience=5)
+    leases = [lb.lease(session).acquire() for session in ("x", "x", "y", "z")]
+    assert [lease.host.name for lease in leases] == ["a", "a", "b", "c"]
+    for lease in leases:
+        lease.release()
