@@ -482,8 +482,8 @@ class LoadTracker:
 
         Equal hosts: the one with the fewest in flight per weight, then in rotation. A host that
         served ``group`` in the last 300 s counts 1/2 instead of 1. Without ``takes_turn`` the
-        answer is a comparison only, after which the rotation is as before. Cost: O(log n), O(log n) for
-        each host excluded, and O(1) for each host that served the group.
+        answer is a comparison only, after which the rotation is as before. Cost: O(log n), O(log n)
+        for each host excluded, and O(1) for each host that served the group.
         """
         with self.lock:
             self._settle_shown()
