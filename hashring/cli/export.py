@@ -71,7 +71,7 @@ def command(
 ) -> None:
     """Print a proxy's configuration with the same routing.
 
-    PROXY is envoy, haproxy or nginx.
+    PROXY is caddy, envoy, haproxy, nginx or traefik.
 
     \b
     hashring export envoy --from hashring.toml --out envoy.yaml

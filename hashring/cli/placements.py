@@ -24,7 +24,13 @@ GUARANTEES = {
 }
 """The guarantees: the head of the column, and the meaning of a tick in it."""
 
-_PROXIES = {"envoy": "Envoy", "haproxy": "HAProxy", "nginx": "nginx"}
+_PROXIES = {
+    "caddy": "Caddy",
+    "envoy": "Envoy",
+    "haproxy": "HAProxy",
+    "nginx": "nginx",
+    "traefik": "Traefik",
+}
 _SIGNS = ("✓", "·")
 _ASCII = ("x", ".")
 

@@ -39,7 +39,7 @@ def proxies() -> list[str]:
     """All proxies, those of other packages too, sorted.
 
     >>> proxies()
-    ['envoy', 'haproxy', 'nginx']
+    ['caddy', 'envoy', 'haproxy', 'nginx', 'traefik']
     """
     return _REGISTRY.names()
 

@@ -18,7 +18,7 @@ from hashring.placement._scores import ScoreTable
 GUARANTEES = frozenset({"minimal_move", "order_free", "stable_under_down"})
 SOURCE = "Caddy 2.11, modules/caddyhttp/reverseproxy/selectionpolicies.go"
 COST = "one XXH64 a host, about 200 ns each; no memory, no build"
-EXPORTS: tuple[str, ...] = ()
+EXPORTS = ("caddy",)
 
 
 class CaddyHrwTable(ScoreTable):

@@ -20,7 +20,7 @@ from hashring.placement._scores import ScoreTable
 GUARANTEES = frozenset({"minimal_move", "monotone_weight", "order_free", "stable_under_down"})
 SOURCE = "Traefik 3.7, by its answers to 10,000 client addresses"
 COST = "one FNV-1a in pure Python and one logarithm a host, about 3 us each; no memory, no build"
-EXPORTS: tuple[str, ...] = ()
+EXPORTS = ("traefik",)
 
 _START, _PRIME, _MASK = 0xCBF29CE484222325, 0x100000001B3, (1 << 64) - 1
 

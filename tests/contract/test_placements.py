@@ -52,6 +52,6 @@ def test_lone_surrogates_in_keys_break_nothing(name: str) -> None:
 def test_a_module_states_what_it_is(name: str) -> None:
     module = placement.module(name)
     assert set(GUARANTEES) >= module.GUARANTEES
-    assert set(module.EXPORTS) <= {"envoy", "haproxy", "nginx"}
+    assert set(module.EXPORTS) <= {"caddy", "envoy", "haproxy", "nginx", "traefik"}
     for text in (module.SOURCE, module.COST):
         assert text == " ".join(text.split()) != ""

@@ -104,6 +104,43 @@ GOLDEN: Mapping[str, tuple[str, Routing]] = {
             NAMED, "nginx-ip-hash", identity=["address"], checks=None, ejection=None, retries=0
         ),
     ),
+    "header.caddyfile": (
+        "caddy",
+        Routing(
+            PLAIN,
+            "caddy-hrw",
+            identity=["header:X-Session"],
+            checks=HTTP,
+            ejection=EJECTION,
+            load_factor=1.25,
+        ),
+    ),
+    "address.caddyfile": (
+        "caddy",
+        Routing(
+            PLAIN,
+            "caddy-hrw",
+            identity=["address"],
+            checks=None,
+            ejection=None,
+            retries=0,
+            trusted=TRUSTED,
+        ),
+    ),
+    "traefik.yaml": (
+        "traefik",
+        Routing(
+            [
+                Host("http://10.0.0.1:8080", address="10.0.0.1:8080"),
+                Host("http://[2001:db8::3]:8080", 3, address="[2001:db8::3]:8080"),
+            ],
+            "traefik-hrw",
+            identity=["address"],
+            checks=HTTP,
+            ejection=EJECTION,
+            load_factor=1.25,
+        ),
+    ),
     "bridge.conf": (
         "nginx",
         Routing({"10.0.0.1:80": 0.5, "10.0.0.2:80": 1}, "ring", bridge=Bridge()),

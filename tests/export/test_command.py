@@ -97,7 +97,7 @@ def test_a_bridge(run: Run) -> None:
     ("words", "code", "said"),
     [
         (("envoy",), 2, "give hosts"),
-        (("apache", *HOSTS), 2, "the proxies are envoy, haproxy, nginx"),
+        (("apache", *HOSTS), 2, "the proxies are caddy, envoy, haproxy, nginx, traefik"),
         (("envoy", "--host", "127.0.0.1:9001=x"), 2, "not a number"),
         (("envoy", "--host", "127.0.0.1"), 2, "ADDRESS:PORT"),
         (("envoy", *HOSTS, "--placement", "rings"), 2, "there is no placement 'rings'"),

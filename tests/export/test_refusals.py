@@ -9,7 +9,7 @@ import pytest
 
 from hashring.affinity.identity import Source, json_field, prompt_prefix
 from hashring.errors import ConfigError
-from hashring.export import Bridge, Routing, export, proxies
+from hashring.export import Bridge, Checks, Routing, export
 from hashring.hosts import Host
 from hashring.placement import create, module, names
 
@@ -30,7 +30,7 @@ def refused(proxy: str, routing: Routing) -> str:
     return said
 
 
-@pytest.mark.parametrize("proxy", proxies())
+@pytest.mark.parametrize("proxy", SPEAKS)
 @pytest.mark.parametrize("placement", names())
 def test_a_placement_is_spoken_or_refused_with_what_changing_would_move(
     proxy: str, placement: str
@@ -70,7 +70,7 @@ def test_a_placement_that_these_hosts_cannot_have_has_its_reason() -> None:
     assert "a whole number from 1 to 256, got 0.5" in said
 
 
-@pytest.mark.parametrize("proxy", proxies())
+@pytest.mark.parametrize("proxy", SPEAKS)
 def test_a_keyed_pool_is_refused(proxy: str) -> None:
     routing = Routing(HOSTS, "ring", {"key_secret": b"a secret of 16 bytes"}, identity=BY_HEADER)
     said = refused(proxy, routing)
@@ -83,7 +83,7 @@ class Own(Source):
         return None
 
 
-@pytest.mark.parametrize("proxy", proxies())
+@pytest.mark.parametrize("proxy", SPEAKS)
 @pytest.mark.parametrize(
     "place",
     [
@@ -109,7 +109,7 @@ def test_the_refusal_of_tokens_names_their_clients() -> None:
     assert "go to their owners" in said
 
 
-@pytest.mark.parametrize("proxy", proxies())
+@pytest.mark.parametrize("proxy", SPEAKS)
 def test_without_an_identity_there_is_nothing_to_hash(proxy: str) -> None:
     assert "have no client ID" in refused(proxy, Routing(HOSTS, SPEAKS[proxy][0]))
 
@@ -174,7 +174,7 @@ def test_no_host_can_either() -> None:
         Routing(HOSTS, "ring", listen="everywhere")
 
 
-@pytest.mark.parametrize("proxy", proxies())
+@pytest.mark.parametrize("proxy", SPEAKS)
 def test_only_networks_are_trusted(proxy: str) -> None:
     routing = Routing(HOSTS, SPEAKS[proxy][0], identity=["address"], trusted=["10.0.0.0/8; evil"])
     assert "trusts networks" in refused(proxy, routing)
@@ -201,4 +201,27 @@ def test_bridges_that_cannot_be() -> None:
 def test_an_empty_pool_and_an_unknown_proxy() -> None:
     with pytest.raises(ConfigError, match="no host"):
         Routing([], "ring")
-    assert "the proxies are envoy, haproxy, nginx" in refused("apache", Routing(HOSTS, "ring"))
+    assert "the proxies are caddy, envoy, haproxy, nginx, traefik" in refused(
+        "apache", Routing(HOSTS, "ring")
+    )
+
+
+def test_caddy_and_traefik_refuse_what_they_cannot_do() -> None:
+    hosts = ["10.0.0.1:80", "10.0.0.2:80"]
+    two = Routing(hosts, "caddy-hrw", identity=["header:x", "address"])
+    assert "Caddy hashes one identity, got 2" in refused("caddy", two)
+    cookie = Routing(hosts, "caddy-hrw", identity=["cookie:sid"])
+    assert "cannot read a client ID from 'cookie:sid'" in refused("caddy", cookie)
+    named = Routing([Host("web1", address="10.0.0.1:80")], "caddy-hrw", identity=["address"])
+    assert "use it as the name" in refused("caddy", named)
+    assert "use it as the name" in refused(
+        "traefik", Routing(hosts, "traefik-hrw", identity=["address"])
+    )
+    urls = [Host("http://10.0.0.1:80", address="10.0.0.1:80")]
+    trusted = Routing(urls, "traefik-hrw", identity=["address"], trusted=["10.0.0.0/8"])
+    assert "hashes the address of the peer" in refused("traefik", trusted)
+    for text in ("a b", "a{b", 'a"b', "a\nb", "a#b"):
+        place = Routing(hosts, "caddy-hrw", identity=[f"header:{text}"])
+        assert "misread the name" in refused("caddy", place)
+        probe = Routing(hosts, "caddy-hrw", identity=["address"], checks=Checks("http", f"/{text}"))
+        assert "misread the path" in refused("caddy", probe)

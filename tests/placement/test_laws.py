@@ -72,7 +72,7 @@ def test_a_module_states_its_guarantees(name: str) -> None:
     assert isinstance(module.SOURCE, str)
     assert isinstance(module.COST, str)
     assert "\n" not in module.COST
-    assert set(module.EXPORTS) <= {"envoy", "haproxy", "nginx"}
+    assert set(module.EXPORTS) <= {"caddy", "envoy", "haproxy", "nginx", "traefik"}
 
 
 @every_variant
