@@ -12,8 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from hashring import LoadBalancer
+from hashring.gateway import AccessEntry, Gateway
+from hashring.gateway.metrics import GatewayCollector, exposition
 from tests.cli.serving import Serving, hosts, serving, until
 
 
@@ -159,3 +163,20 @@ def test_without_the_extra_the_page_names_it(tmp_path: Path) -> None:
     )
     assert done.stdout.startswith("501"), done.stderr
     assert 'pip install \\"sticky-hashring[metrics]\\"' in done.stdout
+
+
+def test_the_text_is_that_of_the_official_writer() -> None:
+    gateway = Gateway(LoadBalancer(["web1", 'a"b\\c\nd']))
+    for host in ("web1", 'a"b\\c\nd'):
+        gateway.counts.add(AccessEntry("GET", "/", "peer", host=host, reason="owner", status=200))
+    registry = CollectorRegistry()
+    registry.register(GatewayCollector(gateway))
+
+    def samples(text: bytes) -> set[tuple[str, tuple[tuple[str, str], ...], float]]:
+        return {
+            (sample.name, tuple(sorted(sample.labels.items())), sample.value)
+            for family in text_string_to_metric_families(text.decode())
+            for sample in family.samples
+        }
+
+    assert samples(exposition(gateway)) == samples(generate_latest(registry))
