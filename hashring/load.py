@@ -109,6 +109,7 @@ class HostLoad:
         "ok",
         "outstanding",
         "pending",
+        "remote",
         "stamp",
         "turns",
         "usable",
@@ -119,6 +120,7 @@ class HostLoad:
         self.in_flight = 0
         self.pending = 0
         self.outstanding = 0.0
+        self.remote = 0.0  # outstanding at other routers, as far as they report it
         self.ok = 0
         self.failed = 0
         self.failed_in_a_row = 0
@@ -190,7 +192,7 @@ class _LoadOrder:
         turn = load.turns[self._slot] = next(self._turns)
         weight = load.host.weight
         few = load.in_flight / weight
-        level = (load.outstanding + 1.0) / weight if self._by_work else few
+        level = (load.outstanding + load.remote + 1.0) / weight if self._by_work else few
         return level, few, load.chosen, turn, load
 
     def update(self, load: HostLoad) -> None:
@@ -254,6 +256,8 @@ class LoadTracker:
         self._by_work: _LoadOrder | None = None
         self._shown: HostLoad | None = None  # the last choice, if no request has entered it
         self._stamps = count()
+        # router -> (when its report expires, host name -> outstanding)
+        self._remote: dict[str, tuple[float, Mapping[str, float]]] = {}
         self._seen = 0  # requests with a cost
         self._mean = 0.0
         self._groups: OrderedDict[str | bytes, dict[str, float]] = OrderedDict()
@@ -292,6 +296,8 @@ class LoadTracker:
                 self._shown.chosen = next(self._stamps)
             self._by_count = self._by_work = self._shown = None
             self.loads = loads
+            if self._remote:
+                self._add_up_remote()
         if self.on_room is not None:
             self.on_room(None)
 
@@ -458,6 +464,33 @@ class LoadTracker:
             except Exception:  # a callback's error must not become the request's
                 _log.exception("a callback failed on the outcome of a lease on %s", host)
 
+    # -- several routers --------------------------------------------------------------------------
+
+    def outstanding(self) -> dict[str, float]:
+        """The outstanding work of this router by host name, without idle hosts."""
+        with self.lock:
+            return {name: load.outstanding for name, load in self.loads.items() if load.pending}
+
+    def set_remote(self, router: str, outstanding: Mapping[str, float], seconds: float) -> None:
+        """Add what another router reports, in the place of its last report. Cost: O(n)."""
+        with self.lock:
+            self._remote[router] = self.clock() + seconds, dict(outstanding)
+            self._add_up_remote()
+
+    def _expire_remote(self) -> None:
+        now = self.clock()
+        expired = [router for router, (end, _) in self._remote.items() if end <= now]
+        for router in expired:
+            del self._remote[router]
+        if expired:
+            self._add_up_remote()
+
+    def _add_up_remote(self) -> None:
+        reports = [outstanding for _, outstanding in self._remote.values()]
+        for name, load in self.loads.items():
+            load.remote = math.fsum(report.get(name, 0.0) for report in reports)
+        self._by_work = None
+
     # -- the least loaded -------------------------------------------------------------------------
 
     def least_loaded(self, exclude: frozenset[str] = frozenset()) -> Host | None:
@@ -486,6 +519,8 @@ class LoadTracker:
         for each host excluded, and O(1) for each host that served the group.
         """
         with self.lock:
+            if self._remote:
+                self._expire_remote()
             self._settle_shown()
             if self._by_work is None:
                 self._by_work = _LoadOrder(1, True, self._in_rotation())
@@ -500,14 +535,16 @@ class LoadTracker:
         self, best: HostLoad, served: dict[str, float], exclude: frozenset[str]
     ) -> HostLoad:
         now = self.clock()
-        least = (best.outstanding + 1.0) / best.host.weight, best.in_flight / best.host.weight
+        weight = best.host.weight
+        least = (best.outstanding + best.remote + 1.0) / weight, best.in_flight / weight
         rank = (*least, best.chosen)
         for name, at in served.items():
             load = self.loads.get(name)
             if load is None or not load.usable or name in exclude or now - at >= GROUP_SECONDS:
                 continue
             weight = load.host.weight
-            mine = (load.outstanding + 0.5) / weight, load.in_flight / weight, load.chosen
+            level = (load.outstanding + load.remote + 0.5) / weight
+            mine = level, load.in_flight / weight, load.chosen
             if mine < rank:
                 best, rank = load, mine
         return best

@@ -28,7 +28,7 @@ from hashring.keys import Key
 from hashring.load import Load, LoadTracker, Outcome
 from hashring.pool import Edited, Pool, Snapshot
 from hashring.strategies import LeastOutstanding, Rng
-from hashring.validators import COUNT, SECONDS_OR_ZERO, WHOLE
+from hashring.validators import COUNT, SECONDS, SECONDS_OR_ZERO, WHOLE
 
 if TYPE_CHECKING:
     from hashring.balancer.waiting import WaitingLine
@@ -341,6 +341,31 @@ class LoadBalancer:
         active = self._state.active
         changes.member(active.snapshot.members, name_of(name))
         return self._tracker.read(active.loads[name_of(name)])
+
+    def outstanding(self) -> dict[str, float]:
+        """The outstanding work of this router's leases by host name, for other routers.
+
+        Idle hosts are left out. Cost: O(hosts).
+        """
+        return self._tracker.outstanding()
+
+    def set_remote_load(
+        self, router: str, outstanding: Mapping[str, float], *, expires: float = 5.0
+    ) -> None:
+        """What another router reports as its ``outstanding()``; replaces its last report.
+
+        ``LeastOutstanding`` and ``patience`` then choose by the load of all routers. A report ends
+        ``expires`` seconds later, so that a dead router's load does not stay. Every 0.5 s is often
+        enough. Cost: O(hosts).
+
+        >>> one, two = (LoadBalancer.sticky_by_load(["a", "b"]) for _ in range(2))
+        >>> with one.lease("x") as lease:
+        ...     two.set_remote_load("one", one.outstanding())
+        ...     with two.lease("y") as other:
+        ...         lease.host != other.host
+        True
+        """
+        self._tracker.set_remote(router, outstanding, SECONDS(expires, "expires"))
 
     # -- remembered clients -----------------------------------------------------------------------
 

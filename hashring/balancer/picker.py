@@ -207,8 +207,13 @@ class Picker:
         if best is None or best.name not in active.loads:
             return None
         loads = active.loads
-        here = loads[home.name].outstanding / home.weight
-        return LoadGap(home, here, best, loads[best.name].outstanding / best.weight)
+        here, there = loads[home.name], loads[best.name]
+        return LoadGap(
+            home,
+            (here.outstanding + here.remote) / home.weight,
+            best,
+            (there.outstanding + there.remote) / best.weight,
+        )
 
     def _capacity_check(
         self, active: ActiveState, excluded: frozenset[str]

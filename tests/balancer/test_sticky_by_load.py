@@ -312,3 +312,30 @@ def test_comparing_queues_takes_no_turn() -> None:
     assert [lease.host.name for lease in leases] == ["a", "a", "b", "c"]
     for lease in leases:
         lease.release()
+
+
+def test_the_load_of_other_routers_counts_until_its_report_expires() -> None:
+    clock = FakeClock()
+    lb = by_load(["a", "b", "c"], clock=clock, patience=1)
+    lb.set_remote_load("two", {"a": 3.0, "b": 1.0, "gone": 9.0}, expires=5)
+    lb.set_remote_load("three", {"b": 1.0}, expires=60)
+    with lb.lease("x") as lease:
+        assert lease.host.name == "c"
+    lb.pin("y", "a")
+    with lb.lease("y") as lease:
+        assert (lease.host.name, lease.reason) == ("c", "spill")
+    lb.set_remote_load("two", {}, expires=5)
+    with lb.lease("z") as lease:
+        assert lease.host.name == "a"
+    lb.set_remote_load("two", {"a": 9.0, "c": 9.0}, expires=5)
+    lb.register("d", weight=0.1)
+    with lb.lease("u") as lease:
+        assert lease.host.name == "b"
+    clock.advance(5)
+    lb.unregister("d")
+    held = [lb.lease(f"v{number}").acquire() for number in range(2)]
+    assert {lease.host.name for lease in held} == {"a", "c"}
+    assert lb.outstanding() == {"a": 1.0, "c": 1.0}
+    for lease in held:
+        lease.release()
+    assert lb.outstanding() == {}
