@@ -71,7 +71,7 @@ Members: TypeAlias = Mapping[str, Member]
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class HostChange:
     """One host's part of a change: ``kind`` is the name of the call that would do it alone."""
 
     kind: str
@@ -202,7 +202,7 @@ def _equal(old: Members, new: Members) -> bool:
 
 # -- changes: members in, members out, with what changed for whom ----------------------------------
 
-Edited: TypeAlias = tuple[Members, list[Change]]
+Edited: TypeAlias = tuple[Members, list[HostChange]]
 
 
 def member(members: Members, name: str) -> Member:
@@ -214,7 +214,7 @@ def member(members: Members, name: str) -> Member:
 
 
 def _put(members: Members, new: Member, kind: str, *said: str) -> Edited:
-    return {**members, new.host.name: new}, [Change(kind, new.host, *said)]
+    return {**members, new.host.name: new}, [HostChange(kind, new.host, *said)]
 
 
 def registered(members: Members, host: Host) -> Edited:
@@ -232,7 +232,7 @@ def unregistered(members: Members, name: str) -> Edited:
     """Remove the host ``name``. Raises ``UnknownHostError``."""
     gone = member(members, name)
     left = {known: kept for known, kept in members.items() if known != name}
-    return left, [Change("unregister", gone.host)]
+    return left, [HostChange("unregister", gone.host)]
 
 
 def reweighted(members: Members, name: str, weight: float) -> Edited:
@@ -300,23 +300,23 @@ def reconciled(members: Members, hosts: Iterable[Host]) -> Edited:
     [('set_weight', 'a'), ('register', 'b')]
     """
     after: dict[str, Member] = {}
-    changes: list[Change] = []
+    changes: list[HostChange] = []
     for host in hosts:
         old = members.get(host.name)
         if old is None:
             after[host.name] = Member(host)
-            changes.append(Change("register", host, cause=_SET_HOSTS))
+            changes.append(HostChange("register", host, cause=_SET_HOSTS))
             continue
         moved = old.host.address != host.address
         after[host.name] = _moved_in(old, host) if moved else replace(old, host=host)
         if moved:
-            changes.append(Change("replace", host, cause=_SET_HOSTS))
+            changes.append(HostChange("replace", host, cause=_SET_HOSTS))
         if old.host.weight != host.weight:
-            changes.append(Change("set_weight", host, cause=_SET_HOSTS))
+            changes.append(HostChange("set_weight", host, cause=_SET_HOSTS))
         elif not moved and not old.host.same(host):
-            changes.append(Change("set_hosts", host, cause=_SET_HOSTS))
+            changes.append(HostChange("set_hosts", host, cause=_SET_HOSTS))
     gone = [old.host for name, old in members.items() if name not in after]
-    return after, [Change("unregister", host, cause=_SET_HOSTS) for host in gone] + changes
+    return after, [HostChange("unregister", host, cause=_SET_HOSTS) for host in gone] + changes
 
 
 _SET_HOSTS = "set_hosts"  # the cause of what a reconcile does

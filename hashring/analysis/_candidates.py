@@ -19,7 +19,7 @@ _MAGLEV_SIZES = (65_537, 655_373, 5_000_011)  # primes: Envoy's default, ten tim
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class PlacementOption:
     placement: str
     options: Mapping[str, Any]
     points: int
@@ -29,7 +29,7 @@ class Candidate:
     cost: float = 1.0  # of a look-up, in steps of 0.3 us: what decides whether it is tried
 
 
-Drafter: TypeAlias = Callable[[float, int, int], list[Candidate]]
+Drafter: TypeAlias = Callable[[float, int, int], list[PlacementOption]]
 
 
 def vnodes_for(peak: float, hosts: int) -> int:
@@ -43,20 +43,20 @@ def vnodes_for(peak: float, hosts: int) -> int:
         return most
 
 
-def _ours(peak: float, hosts: int, vnodes: int) -> list[Candidate]:
+def _ours(peak: float, hosts: int, vnodes: int) -> list[PlacementOption]:
     # k probes on V vnodes spread as V (2k - 1) vnodes do, down to a peak of k/(k-1): for a peak p
     # k = p/(p-1) is enough, and 1,024 is the most
     probes = min(max(2, math.ceil(peak / (peak - 1))), 1024)
     spread = expected_peak(16 * (2 * probes - 1), hosts)
     return [
-        Candidate(
+        PlacementOption(
             "ring",
             {"vnodes": vnodes},
             vnodes * hosts,
             expected_peak(vnodes, hosts),
             "The default: any weights, 0.2 us a look-up at any size, a change costs what it moves.",
         ),
-        Candidate(
+        PlacementOption(
             "multiprobe",
             {"probes": probes},
             16 * hosts,
@@ -64,7 +64,7 @@ def _ours(peak: float, hosts: int, vnodes: int) -> list[Candidate]:
             f"A small table; each look-up is {probes:,} searches, about {0.2 * probes:,.0f} us.",
             cost=probes,
         ),
-        Candidate(
+        PlacementOption(
             "rendezvous",
             {},
             0,
@@ -76,12 +76,12 @@ def _ours(peak: float, hosts: int, vnodes: int) -> list[Candidate]:
     ]
 
 
-def _envoy(peak: float, hosts: int, vnodes: int) -> list[Candidate]:
+def _envoy(peak: float, hosts: int, vnodes: int) -> list[PlacementOption]:
     points = vnodes * hosts
     slots = next((size for size in _MAGLEV_SIZES if _maglev_peak(size, hosts) <= peak), None)
     size = _MAGLEV_SIZES[-1] if slots is None else slots
     return [
-        Candidate(
+        PlacementOption(
             "envoy-ring",
             {"minimum_ring_size": points},
             points,
@@ -89,7 +89,7 @@ def _envoy(peak: float, hosts: int, vnodes: int) -> list[Candidate]:
             "Envoy spreads one number of points over however many hosts there are, so a host that "
             "comes takes points from all, and keys move between hosts that stay.",
         ),
-        Candidate(
+        PlacementOption(
             "envoy-maglev",
             {"table_size": size},
             size,
@@ -105,11 +105,11 @@ def _maglev_peak(size: int, hosts: int) -> float:
     return math.ceil(size / hosts) * hosts / size
 
 
-def _nginx(peak: float, hosts: int, vnodes: int) -> list[Candidate]:
+def _nginx(peak: float, hosts: int, vnodes: int) -> list[PlacementOption]:
     each = 160  # points a unit of weight, fixed in nginx
     weight = max(1, math.ceil(vnodes / each))
     return [
-        Candidate(
+        PlacementOption(
             "nginx-consistent",
             {},
             each * weight * hosts,
@@ -118,7 +118,7 @@ def _nginx(peak: float, hosts: int, vnodes: int) -> list[Candidate]:
             "way to more points.",
             weight=weight,
         ),
-        Candidate(
+        PlacementOption(
             "nginx-hash",
             {},
             0,
@@ -128,13 +128,13 @@ def _nginx(peak: float, hosts: int, vnodes: int) -> list[Candidate]:
     ]
 
 
-def _haproxy(peak: float, hosts: int, vnodes: int) -> list[Candidate]:
+def _haproxy(peak: float, hosts: int, vnodes: int) -> list[PlacementOption]:
     # a key goes to the nearest node on either side, which makes shares more even than on a ring
     # with as many points; but nodes follow the ids, which are not random numbers: over 4 to 38
     # hosts the mean peak was 1.33, 1.16, 1.09 at weight 2, 4, 16, where a ring has 1.33, 1.23, 1.11
     weight = min(256, max(1, math.ceil(vnodes / 16)))
     return [
-        Candidate(
+        PlacementOption(
             "haproxy-consistent",
             {},
             16 * weight * hosts,
@@ -143,7 +143,7 @@ def _haproxy(peak: float, hosts: int, vnodes: int) -> list[Candidate]:
             "the servers IDs, or a line that is removed moves those below it.",
             weight=weight,
         ),
-        Candidate(
+        PlacementOption(
             "haproxy-map",
             {},
             hosts,

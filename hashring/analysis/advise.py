@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hashring.analysis._candidates import DRAFTERS, EXPORTS, Candidate, vnodes_for
+from hashring.analysis._candidates import DRAFTERS, EXPORTS, PlacementOption, vnodes_for
 from hashring.analysis._counting import totals
 from hashring.analysis.change import Change
 from hashring.analysis.membership import Membership
@@ -131,7 +131,7 @@ def advise(peak: float, hosts: int, *, export: str | None = None) -> Advice:
     return Advice(hosts, float(peak), export, 1 / (hosts + 1), tuple(found))
 
 
-def _measured(candidate: Candidate, peak: float, hosts: int) -> Choice:
+def _measured(candidate: PlacementOption, peak: float, hosts: int) -> Choice:
     moved = collateral = None
     if candidate.points <= _MEASURED and 2 * _KEYS * candidate.cost <= _STEPS:
         # names of one length, as of a fleet; what moves does not depend on them but by chance

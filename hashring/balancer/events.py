@@ -13,7 +13,7 @@ from hashring.balancer.reports import Movement
 from hashring.errors import ConfigError
 from hashring.hosts import Host
 from hashring.locks import Guard
-from hashring.pool import Change
+from hashring.pool import HostChange
 
 _log = logging.getLogger("hashring")
 
@@ -45,7 +45,7 @@ class Event:
         return self.movement.diff.moved
 
     @classmethod
-    def of(cls, change: Change, epoch: int, movement: Movement) -> Event:
+    def of(cls, change: HostChange, epoch: int, movement: Movement) -> Event:
         """The event of one published change."""
         return cls(epoch, change.kind, change.host, change.holder, change.cause, movement)
 

@@ -13,7 +13,7 @@ from hashring.keys import Key
 from hashring.load import LoadTracker, TrackedRequest
 
 
-class Flow(Protocol):
+class LeaseFlow(Protocol):
     """What a lease needs of the balancer: see ``PinFlow``."""
 
     tracker: LoadTracker
@@ -67,7 +67,7 @@ class Lease:
 
     def __init__(
         self,
-        flow: Flow,
+        flow: LeaseFlow,
         client_id: Key | None,
         prefer: str | Host | None,
         exclude: Iterable[str | Host],

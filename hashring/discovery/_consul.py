@@ -16,13 +16,13 @@ from hashring.errors import DiscoveryError
 if TYPE_CHECKING:
     import httpx2
 
-__all__ = ["Answer", "ConsulClient"]
+__all__ = ["ConsulClient", "ConsulResponse"]
 
 _JITTER = 1 / 16  # of the wait, which Consul adds so that queries do not end in one moment
 
 
 @dataclass(frozen=True)
-class Answer:
+class ConsulResponse:
     """The instances as of ``index``; whether access control hides some; the agent's clock."""
 
     instances: Sequence[Mapping[str, Any]]
@@ -66,7 +66,7 @@ class ConsulClient:
     async def __aexit__(self, *exc: Any) -> None:
         await self._http.__aexit__(*exc)
 
-    async def ask(self, index: int, wait: float) -> Answer:
+    async def ask(self, index: int, wait: float) -> ConsulResponse:
         """One query. Raises ``DiscoveryError``.
 
         It blocks for ``wait`` seconds at most while ``index`` is the newest, and never if that
@@ -84,7 +84,7 @@ class ConsulClient:
             )
         return self._answer(response)
 
-    def _answer(self, response: httpx2.Response) -> Answer:
+    def _answer(self, response: httpx2.Response) -> ConsulResponse:
         if response.status_code != HTTPStatus.OK:
             said = response.text.strip()[:300] or f"status {response.status_code}"
             raise DiscoveryError(f"{self.name} refuses: {said}", source=self.name)
@@ -99,4 +99,4 @@ class ConsulClient:
             raise DiscoveryError(text, source=self.name)
         # sent since Consul 1.11; before that, a token without rights reads as an empty service
         hidden = headers.get("X-Consul-Results-Filtered-By-ACLs") == "true"
-        return Answer(instances, index, hidden, headers.get("Date"))
+        return ConsulResponse(instances, index, hidden, headers.get("Date"))

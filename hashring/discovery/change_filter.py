@@ -36,14 +36,14 @@ class Size(NamedTuple):
 Act: TypeAlias = Literal["nothing", "take", "held", "released"]
 
 
-class Step(NamedTuple):
+class FilterStep(NamedTuple):
     """What to do now: apply ``membership`` (``take``), report it, or nothing."""
 
     act: Act
     membership: Membership | None = None
 
 
-_NOTHING = Step("nothing")
+_NOTHING = FilterStep("nothing")
 
 
 class ChangeFilter:
@@ -115,7 +115,7 @@ class ChangeFilter:
             return self._first
         return min(self._last + self._debounce, self._first + _LONGEST_DEBOUNCE * self._debounce)
 
-    def step(self, now: float) -> Step:
+    def step(self, now: float) -> FilterStep:
         """The next thing to do at ``now``; call it again until it is ``nothing``."""
         if self._offered is not None and now >= self._accepts_at():
             offered, self._offered = self._offered, None
@@ -125,21 +125,21 @@ class ChangeFilter:
             accepted, self._held = self._held, None
             self._past.clear()  # the answer has lasted: larger pools of the past no longer count
             self._size = None
-            return Step("take", accepted)
+            return FilterStep("take", accepted)
         return _NOTHING
 
-    def _judge(self, offered: Membership, now: float) -> Step:
+    def _judge(self, offered: Membership, now: float) -> FilterStep:
         if self._too_small(Size(len(offered.hosts), offered.usable), now):
             first = self._held is None
             if first:
                 self._held_since = now  # only then: flaps must not put it off for ever
             self._held = offered
-            return Step("held", offered) if first else self.step(now)
+            return FilterStep("held", offered) if first else self.step(now)
         if self._held is not None:
             self._held = None
             self.offer(offered, self._first)  # reported first, then applied
-            return Step("released", offered)
-        return Step("take", offered)
+            return FilterStep("released", offered)
+        return FilterStep("take", offered)
 
     def _too_small(self, size: Size, now: float) -> bool:
         while self._past and self._past[0][0] <= now:

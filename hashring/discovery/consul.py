@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from typing import Any
 
 from hashring.discovery import _http
-from hashring.discovery._consul import Answer, ConsulClient
+from hashring.discovery._consul import ConsulClient, ConsulResponse
 from hashring.discovery._membership import Entry, Finding, Membership, gather, weight_from
 from hashring.discovery._url import SourceUrl, with_port
 from hashring.errors import ConfigError, DiscoveryError
@@ -180,7 +180,7 @@ class ConsulSource:
             timeout=self._timeout,
         )
 
-    def _parsed(self, answer: Answer) -> Membership:
+    def _parsed(self, answer: ConsulResponse) -> Membership:
         if answer.hidden and not answer.instances:
             text = f"{self}: access control hides all instances; its token needs"
             raise DiscoveryError(f"{text} service:read and node:read", source=str(self))

@@ -14,7 +14,7 @@ from hashring.discovery._backoff import Backoff
 from hashring.discovery._membership import Membership, Source
 from hashring.discovery.change_filter import ChangeFilter, Size
 from hashring.errors import HashringError
-from hashring.pool import Change, Edited, Member, Members, reconciled
+from hashring.pool import Edited, HostChange, Member, Members, reconciled
 
 _log = logging.getLogger("hashring")
 
@@ -99,7 +99,7 @@ def apply_membership(members: Members, membership: Membership) -> Edited:
         if wanted != drained:
             after[name] = _with_drain(member, wanted)
             kind = "drain" if wanted else "resume"
-            changes.append(Change(kind, member.host, HOLDER, _CAUSE if wanted else None))
+            changes.append(HostChange(kind, member.host, HOLDER, _CAUSE if wanted else None))
     return after, changes
 
 

@@ -13,7 +13,7 @@ from hashring.health import outlier
 from hashring.health.outlier import OutlierRules, OutlierState
 from hashring.health.probe_state import HealthChange, ProbeRules, ProbeState, probed
 from hashring.hosts import Host
-from hashring.pool import MACHINE_HOLDERS, Change, Edited, Member, Members
+from hashring.pool import MACHINE_HOLDERS, Edited, HostChange, Member, Members
 from hashring.validators import FRACTION, choice
 
 WhenAllDown = Literal["route", "refuse"]
@@ -242,7 +242,7 @@ def apply_marks(members: Members, marks: Marks, addresses: Mapping[str, str]) ->
     >>> dict(after["a"].down), dict(after["b"].down), len(changes)
     ({'probe': 'refused'}, {}, 2)
     """
-    changes: list[Change] = []
+    changes: list[HostChange] = []
     for holder, wanted in (("probe", marks.probe), ("outlier", marks.outlier)):
         for name, member in members.items():
             reason = wanted.get(name)

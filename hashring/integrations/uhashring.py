@@ -27,7 +27,7 @@ _NO_NODES: list[str] = []
 _MOVES_KEYS = ("nodename", "vnodes", "weight")  # a change of these makes the ring again
 
 
-class _State(NamedTuple):
+class _Nodes(NamedTuple):
     """One whole state of a ring. Nothing in it changes but the values of a node's ``Conf``."""
 
     nodes: dict[str, Conf]
@@ -40,9 +40,9 @@ class _State(NamedTuple):
 
 def _state(
     nodes: dict[str, Conf], points: dict[str, list[int]], ring: dict[int, str], keys: list[int]
-) -> _State:
+) -> _Nodes:
     owners = [ring[key] for key in keys]
-    return _State(nodes, points, ring, keys, owners + owners[:1], frozenset(nodes))
+    return _Nodes(nodes, points, ring, keys, owners + owners[:1], frozenset(nodes))
 
 
 def _md5_128(key: object) -> int:
@@ -60,7 +60,7 @@ class _Continuum(ABC):
     hashi: Callable[..., int]
 
     @abstractmethod
-    def changed(self, old: _State, nodes: dict[str, Conf], names: Iterable[str]) -> _State:
+    def changed(self, old: _Nodes, nodes: dict[str, Conf], names: Iterable[str]) -> _Nodes:
         """The state over ``nodes``, of which ``names`` are new, changed or gone."""
 
 
@@ -70,7 +70,7 @@ class _Md5(_Continuum):
     def __init__(self, hash_fn: Callable[..., int] | None) -> None:
         self.hashi = hash_fn or _md5_128
 
-    def changed(self, old: _State, nodes: dict[str, Conf], names: Iterable[str]) -> _State:
+    def changed(self, old: _Nodes, nodes: dict[str, Conf], names: Iterable[str]) -> _Nodes:
         ring, points = dict(old.ring), dict(old.points)
         for name in names:
             for point in points.pop(name, ()):
@@ -90,7 +90,7 @@ class _Ketama(_Continuum):
         self.hashi = _ketama
         self._replicas = replicas
 
-    def changed(self, old: _State, nodes: dict[str, Conf], names: Iterable[str]) -> _State:
+    def changed(self, old: _Nodes, nodes: dict[str, Conf], names: Iterable[str]) -> _Nodes:
         total = sum(conf["weight"] for conf in nodes.values())
         points = {
             name: [
@@ -143,7 +143,7 @@ class HashRing:
         self._weight_fn = weight_fn
         self._lock = RLock()
         self._state = _state({}, {}, {}, [])
-        self._synced: tuple[_State, list[str]] = self._state, []  # the last list of sync_nodes
+        self._synced: tuple[_Nodes, list[str]] = self._state, []  # the last list of sync_nodes
         self._configure(nodes)
 
     # -- changes ----------------------------------------------------------------------------------
@@ -254,7 +254,7 @@ class HashRing:
             return None
         return state.owners[bisect(state.keys, self.hashi(key))]
 
-    def _found(self, key: object) -> tuple[_State, int] | None:
+    def _found(self, key: object) -> tuple[_Nodes, int] | None:
         """The state and the number of the key's point; None on an empty ring."""
         state = self._state
         if not state.keys:

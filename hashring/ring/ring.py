@@ -29,7 +29,7 @@ from hashring.validators import COUNT
 _BULK_FRACTION = 16  # to add more than a 16th of the vnodes one by one takes longer than to merge
 
 
-class _State(NamedTuple):
+class _RingState(NamedTuple):
     """One whole state of a ring: each reader reads it once."""
 
     table: RingTable
@@ -86,10 +86,10 @@ class HashRing:
         empty = RingTable.build({}, vnodes=vnodes, seed=seed, keyed=keyed)
         if isinstance(hosts, HashRing):
             _check_same_options(hosts.table, empty)
-        self._start(_State(empty, {}))
+        self._start(_RingState(empty, {}))
         self.set_hosts(hosts)
 
-    def _start(self, state: _State) -> None:
+    def _start(self, state: _RingState) -> None:
         self._state = state
         self._index: Index[str] = state.table.index  # of the state, for look-ups
         self._plain_key = state.table.plain_key
@@ -173,7 +173,7 @@ class HashRing:
             raise UnknownHostError(name, known=self.hosts)
         return name
 
-    def _publish(self, old: _State, weights: dict[str, float], touched: Iterable[str]) -> None:
+    def _publish(self, old: _RingState, weights: dict[str, float], touched: Iterable[str]) -> None:
         """Go from ``old`` to ``weights``, which differ for ``touched`` at most.
 
         The SortedList is the source of the new index: its vnodes, and by bisection their places. It
@@ -188,7 +188,7 @@ class HashRing:
                 counts[name] = layout.vnode_count(self._vnodes_each, weights[name], name)
         layout.check_total(sum(counts.values()))
         if counts == table.counts:
-            self._state = _State(table, weights)
+            self._state = _RingState(table, weights)
             return
         vnodes, self._vnodes = self._vnodes, None
         if vnodes is None:
@@ -207,7 +207,7 @@ class HashRing:
                 vnodes = SortedList(chain(vnodes, change.added))
             else:
                 vnodes.update(change.added)
-        self._state, self._index, self._vnodes = _State(new, weights), new.index, vnodes
+        self._state, self._index, self._vnodes = _RingState(new, weights), new.index, vnodes
 
     # -- look-ups ---------------------------------------------------------------------------------
 

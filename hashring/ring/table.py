@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _REBUILD_FRACTION = 3  # a change that adds over a third of the vnodes is cheaper to build
 
 
-class Change(NamedTuple):
+class TableChange(NamedTuple):
     """What leads from one ``RingTable`` to another, worked out before anything is made."""
 
     counts: Mapping[str, int]
@@ -185,7 +185,7 @@ class RingTable:
         change = self.change_to(counts)
         return self.rebuilt(counts) if change is None else self.changed(change)
 
-    def change_to(self, counts: Mapping[str, int]) -> Change | None:
+    def change_to(self, counts: Mapping[str, int]) -> TableChange | None:
         """What leads to the hosts of ``counts``; None where ``rebuilt`` is cheaper.
 
         A host keeps its code, and an added one takes the code of one that left: an index keeps the
@@ -214,9 +214,9 @@ class RingTable:
                 added += self._packed(name, has, gets, codes[name])
             else:
                 removed += self._packed(name, gets, has, codes[name])
-        return Change(counts, labels, added, removed)
+        return TableChange(counts, labels, added, removed)
 
-    def changed(self, change: Change) -> RingTable:
+    def changed(self, change: TableChange) -> RingTable:
         """The table after ``change``, which ``change_to`` of this table made."""
         layout.check_total(sum(change.counts.values()))
         index = self.index.patched(change.added, change.removed, change.labels)
