@@ -51,7 +51,7 @@ def cookie_values(header: str, name: str) -> list[str]:
         return []
     values = []
     # each cookie begins with a sign then, which the search jumps to
-    for value in _called(name).findall(";" + header):
+    for value in _pattern_of(name).findall(";" + header):
         value = value.strip(" \t")
         quoted = len(value) > 1 and value[0] == value[-1] == '"'
         values.append(value[1:-1] if quoted else value)
@@ -59,7 +59,7 @@ def cookie_values(header: str, name: str) -> list[str]:
 
 
 @lru_cache(64)  # an application has few names
-def _called(name: str) -> re.Pattern[str]:
+def _pattern_of(name: str) -> re.Pattern[str]:
     return re.compile(r";[ \t]*" + re.escape(name) + r"[ \t]*=([^;]*)")
 
 

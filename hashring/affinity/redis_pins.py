@@ -101,7 +101,7 @@ class _Shared:
             self._counters.add("not_asked")
             raise ConnectionError("Redis did not answer a moment ago: it is not asked for a while")
 
-    def _failed(self, error: BaseException) -> ConnectionError:
+    def _fail(self, error: BaseException) -> ConnectionError:
         self._counters.add("failures")
         why = f"{type(error).__name__}: {error}".rstrip(": ")
         if not self._breaker.is_open:
@@ -109,7 +109,7 @@ class _Shared:
         self._breaker.failed()
         return ConnectionError(f"Redis gave no answer within {self._deadline:g} s ({why})")
 
-    def _answered(self) -> None:
+    def _take_answer(self) -> None:
         if self._breaker.is_open:
             _log.warning("pins: Redis answers again")
         self._breaker.answered()
@@ -119,12 +119,12 @@ class _Shared:
         self._counters.add("misses" if held is None else "hits")
         return held
 
-    def _claimed(self, reply: Any, host: str) -> str:
+    def _claim_result(self, reply: Any, host: str) -> str:
         held = _text(reply)
         self._counters.add("new" if held is None else "lost")
         return host if held is None else held
 
-    def _replaced(self, reply: Any, new: str | None) -> str | None:
+    def _replace_result(self, reply: Any, new: str | None) -> str | None:
         held = _text(reply)
         if held == new:
             self._counters.add("replaced")
@@ -175,14 +175,14 @@ class RedisPins(_Shared):
     async def claim(self, client_id: Key, host: str, /) -> str:
         """Pin a client that has no pin; the host that holds it now. The first writer wins."""
         key, name = self._key(client_id), text_bytes(host)
-        return self._claimed(
+        return self._claim_result(
             await self._ask("set", key, name, nx=True, get=True, px=self._idle_ms), host
         )
 
     async def replace(self, client_id: Key, old: str, new: str | None, /) -> str | None:
         """Compare and set: ``new`` instead of ``old``; None forgets. The host of the client now."""
         script = self._script(self._key(client_id), old, new)
-        return self._replaced(await self._ask("eval", *script), new)
+        return self._replace_result(await self._ask("eval", *script), new)
 
     async def _ask(self, method: str, *given: Any, **options: Any) -> Any:
         self._admit()
@@ -190,8 +190,8 @@ class RedisPins(_Shared):
             async with asyncio.timeout(self._deadline):
                 reply = await getattr(self._client, method)(*given, **options)
         except self._errors as error:
-            raise self._failed(error) from error
-        self._answered()
+            raise self._fail(error) from error
+        self._take_answer()
         return reply
 
     async def aclose(self) -> None:
@@ -242,20 +242,22 @@ class BlockingRedisPins(_Shared):
     def claim(self, client_id: Key, host: str, /) -> str:
         """Pin a client that has no pin; the host that holds it now. The first writer wins."""
         key, name = self._key(client_id), text_bytes(host)
-        return self._claimed(self._ask("set", key, name, nx=True, get=True, px=self._idle_ms), host)
+        return self._claim_result(
+            self._ask("set", key, name, nx=True, get=True, px=self._idle_ms), host
+        )
 
     def replace(self, client_id: Key, old: str, new: str | None, /) -> str | None:
         """Compare and set: ``new`` instead of ``old``; None forgets. The host of the client now."""
         script = self._script(self._key(client_id), old, new)
-        return self._replaced(self._ask("eval", *script), new)
+        return self._replace_result(self._ask("eval", *script), new)
 
     def _ask(self, method: str, *given: Any, **options: Any) -> Any:
         self._admit()
         try:
             reply = getattr(self._client, method)(*given, **options)
         except self._errors as error:
-            raise self._failed(error) from error
-        self._answered()
+            raise self._fail(error) from error
+        self._take_answer()
         return reply
 
     def close(self) -> None:

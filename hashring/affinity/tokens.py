@@ -104,11 +104,11 @@ class Tokens:
         checked = _checked_secrets(secrets)
         self.max_age: Final = SECONDS(max_age, "max_age")
         self._bad_signature: type[Exception] = _library().BadSignature
-        self._signers = [_signer(_derived(secret, "signature")) for secret in checked]
-        self._client_keys = [_derived(secret, "client") for secret in checked]
-        self._tag_keys = [_derived(secret, "host") for secret in checked]
+        self._signers = [_signer(_derive(secret, "signature")) for secret in checked]
+        self._client_keys = [_derive(secret, "client") for secret in checked]
+        self._tag_keys = [_derive(secret, "host") for secret in checked]
         self._recent = _Recent(cache)
-        self._hashes = lru_cache(cache)(self._hashed)
+        self._hashes = lru_cache(cache)(self._hash_of)
         self._clock = clock
         self._random_bytes = random_bytes
         self._counters = Counters("issued", "verified", "cached", "malformed", "forged", "expired")
@@ -132,9 +132,9 @@ class Tokens:
         # only str: 1 and True are one key of a dict, and True is not an ID
         if client_id.__class__ is str and len(client_id) <= _SHORT:
             return self._hashes(client_id)
-        return self._hashed(client_id)
+        return self._hash_of(client_id)
 
-    def _hashed(self, client_id: Key) -> tuple[bytes, ...]:
+    def _hash_of(self, client_id: Key) -> tuple[bytes, ...]:
         data = key_bytes(client_id)
         return tuple([hmac.digest(key, data, "sha256")[:_CLIENT] for key in self._client_keys])
 
@@ -148,7 +148,7 @@ class Tokens:
         stamp = int(self._clock()) << 1 | given
         payload = client + self.tags(host)[0] + stamp.to_bytes(_STAMP, "big")
         self._counters.add("issued")
-        return self._signers[0].sign(_encoded(payload)).decode("ascii")
+        return self._signers[0].sign(_encode(payload)).decode("ascii")
 
     def read(self, text: str) -> Token:
         """The token in ``text``. Cost: about 8 us, less than 1 us when it was verified before.
@@ -158,22 +158,22 @@ class Tokens:
         """
         token = self._recent.get(text)
         if token is None:
-            token = self._verified(text)
+            token = self._verify(text)
             self._recent.put(text, token)
             self._counters.add("verified")
         else:
             self._counters.add("cached")
         if abs(self._clock() - token.issued) > self.max_age:
-            raise self._refused("expired", f"the token is over {self.max_age:g} seconds old")
+            raise self._refusal("expired", f"the token is over {self.max_age:g} seconds old")
         return token
 
     def due(self, token: Token) -> bool:
         """Whether to replace a valid token: half its time is over, or its secret is the older."""
         return token.outdated or abs(self._clock() - token.issued) > self.max_age / 2
 
-    def _verified(self, text: str) -> Token:
+    def _verify(self, text: str) -> Token:
         if len(text) != TOKEN_LENGTH or not text.isascii():
-            raise self._refused(
+            raise self._refusal(
                 "malformed", f"a token has {TOKEN_LENGTH} letters, this one differs"
             )
         data = text.encode("ascii")
@@ -182,21 +182,21 @@ class Tokens:
                 letters = signer.unsign(data)
             except self._bad_signature:
                 continue
-            return self._opened(data, letters, outdated=place > 0)
-        raise self._refused("forged", "the token is forged: no secret of this router signed it")
+            return self._open(data, letters, outdated=place > 0)
+        raise self._refusal("forged", "the token is forged: no secret of this router signed it")
 
-    def _opened(self, data: bytes, letters: bytes, *, outdated: bool) -> Token:
-        payload, signature = _decoded(letters), _decoded(data[len(letters) + 1 :])
-        canonical = _encoded(payload) + b"." + _encoded(signature)
+    def _open(self, data: bytes, letters: bytes, *, outdated: bool) -> Token:
+        payload, signature = _decode(letters), _decode(data[len(letters) + 1 :])
+        canonical = _encode(payload) + b"." + _encode(signature)
         if len(payload) != _PAYLOAD or not hmac.compare_digest(canonical, data):
-            raise self._refused(
+            raise self._refusal(
                 "forged", "the token is forged: a signed one was spelled in another way"
             )
         stamp = int.from_bytes(payload[-_STAMP:], "big")
         client, tag = payload[:_CLIENT], payload[_CLIENT:-_STAMP]
         return Token(client, bool(stamp & 1), tag, stamp >> 1, outdated)
 
-    def _refused(self, reason: str, message: str) -> TokenError:
+    def _refusal(self, reason: str, message: str) -> TokenError:
         self._counters.add(reason)
         return TokenError(message, reason=reason)
 
@@ -244,15 +244,15 @@ def _signer(key: bytes) -> Signer:
     return made
 
 
-def _derived(secret: bytes, purpose: str) -> bytes:
+def _derive(secret: bytes, purpose: str) -> bytes:
     return hmac.digest(secret, b"hashring token 1 " + purpose.encode(), "sha256")
 
 
-def _encoded(data: bytes) -> bytes:
+def _encode(data: bytes) -> bytes:
     return urlsafe_b64encode(data).rstrip(b"=")
 
 
-def _decoded(letters: bytes) -> bytes:
+def _decode(letters: bytes) -> bytes:
     try:
         return urlsafe_b64decode(letters + b"=" * (-len(letters) % 4))
     except ValueError:

@@ -141,9 +141,9 @@ class EtcdClient:
                     await response.aread()
                     self._check(response)
                 async for line in response.aiter_lines():
-                    answer = self._decoded(line)
+                    answer = self._decode(line)
                     if "result" not in answer:
-                        raise self._refused(answer.get("error"))
+                        raise self._refusal(answer.get("error"))
                     yield answer["result"]
         raise DiscoveryError(f"{self.name} ended the watch", source=self.name)
 
@@ -153,12 +153,12 @@ class EtcdClient:
         fresh = not self._ready
         await self._log_in()
         response = await self._post(path, body)
-        if self._login is not None and not fresh and self._denied(response):
+        if self._login is not None and not fresh and self._is_denied(response):
             self._ready = False  # tokens run out, and a restarted server forgets them
             await self._log_in()
             response = await self._post(path, body)
         self._check(response)
-        return self._decoded(response.text), response.headers.get("date")
+        return self._decode(response.text), response.headers.get("date")
 
     async def _log_in(self) -> None:
         if self._login is not None and not self._ready:
@@ -166,23 +166,23 @@ class EtcdClient:
             body = {"name": self._login.user, "password": self._login.password}
             response = await self._post("/v3/auth/authenticate", body)
             self._check(response)
-            self._http.headers["Authorization"] = str(self._decoded(response.text).get("token"))
+            self._http.headers["Authorization"] = str(self._decode(response.text).get("token"))
         self._ready = True
 
     async def _post(self, path: str, body: Mapping[str, Any]) -> httpx2.Response:
         with _http.told("etcd", self.name):
             return await _http.fetch(self._http, "POST", path, json=body)
 
-    def _denied(self, response: httpx2.Response) -> bool:
+    def _is_denied(self, response: httpx2.Response) -> bool:
         return response.status_code != 200 and (
             response.status_code == 401 or f'"code":{_UNAUTHENTICATED}' in response.text
         )
 
     def _check(self, response: httpx2.Response) -> None:
         if response.status_code != 200:
-            raise self._refused(response.text[:300] or f"status {response.status_code}")
+            raise self._refusal(response.text[:300] or f"status {response.status_code}")
 
-    def _decoded(self, text: str) -> Any:
+    def _decode(self, text: str) -> Any:
         try:
             answer = json.loads(text)
         except (ValueError, RecursionError) as error:
@@ -196,10 +196,10 @@ class EtcdClient:
             f"{self.name} gave no answer of etcd's v3 API: {answer!r}", source=self.name
         )
 
-    def _refused(self, answer: object) -> DiscoveryError:
+    def _refusal(self, answer: object) -> DiscoveryError:
         said = answer
         if isinstance(answer, str) and answer.startswith("{"):
-            said = self._decoded(answer)
+            said = self._decode(answer)
         if isinstance(said, Mapping):
             said = said.get("message") or said.get("error") or said
         return DiscoveryError(f"{self.name} refuses: {said}", source=self.name)

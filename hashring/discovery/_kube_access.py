@@ -135,9 +135,9 @@ def from_kubeconfig(path: str | Path, context: str | None = None) -> Access:
     path = Path(path).expanduser()
     config = _read(path)
     try:
-        chosen = _named(path, config, "context", context or config.get("current-context"))
-        cluster = _named(path, config, "cluster", chosen.get("cluster"))
-        user = _named(path, config, "user", chosen["user"]) if chosen.get("user") else {}
+        chosen = _name_of(path, config, "context", context or config.get("current-context"))
+        cluster = _name_of(path, config, "cluster", chosen.get("cluster"))
+        user = _name_of(path, config, "user", chosen["user"]) if chosen.get("user") else {}
         for odd in sorted({"exec", "auth-provider", "username"} & set(user)):
             raise ConfigError(
                 f"{path}: the user {chosen['user']!r} logs in by {odd!r}; this source knows "
@@ -185,7 +185,7 @@ def _yaml(path: Path, text: str) -> Any:
         ) from error
 
 
-def _named(path: Path, config: Mapping[str, Any], kind: str, name: str | None) -> dict[str, Any]:
+def _name_of(path: Path, config: Mapping[str, Any], kind: str, name: str | None) -> dict[str, Any]:
     for entry in config.get(f"{kind}s") or ():
         if entry["name"] == name:
             found: dict[str, Any] = entry.get(kind) or {}

@@ -85,7 +85,7 @@ class KubeClient:
                 )
             self._check(response)
             self.date = response.headers.get("Date")
-            page = self._decoded(response.text, "metadata")
+            page = self._decode(response.text, "metadata")
             items += page.get("items") or ()
             if not (further := page["metadata"].get("continue")):
                 return {"metadata": page["metadata"], "items": items}
@@ -114,9 +114,9 @@ class KubeClient:
                     await response.aread()
                     self._check(response)
                 async for line in response.aiter_lines():
-                    event = self._decoded(line, "object")
+                    event = self._decode(line, "object")
                     if event.get("type") == "ERROR":
-                        raise self._refused(event["object"])
+                        raise self._refusal(event["object"])
                     yield event
 
     def _check(self, response: httpx2.Response) -> None:
@@ -127,9 +127,9 @@ class KubeClient:
                 status = None
             if not isinstance(status, dict):  # a proxy before the API answers in its own words
                 status = {"message": response.text[:300]}
-            raise self._refused({"code": response.status_code, **status})
+            raise self._refusal({"code": response.status_code, **status})
 
-    def _refused(self, status: Mapping[str, Any]) -> DiscoveryError:
+    def _refusal(self, status: Mapping[str, Any]) -> DiscoveryError:
         kind = ExpiredError if status.get("code") == HTTPStatus.GONE else DiscoveryError
         said = status.get("message") or status.get("reason") or f"status {status.get('code')}"
         hint = ""
@@ -137,7 +137,7 @@ class KubeClient:
             hint = "; it needs a Role with list and watch of endpointslices"
         return kind(f"{self.name} refuses: {said}{hint}", source=self.name)
 
-    def _decoded(self, text: str, field: str) -> Any:
+    def _decode(self, text: str, field: str) -> Any:
         """``text`` as an object that has the object ``field``."""
         try:
             answer = json.loads(text)

@@ -163,7 +163,7 @@ class ConsulSource:
                     index = 0  # its state may be older than the one returned before: ask for all
                 else:
                     index = max(answer.index, 1)  # 0 would never block
-                    found = self._parsed(answer)
+                    found = self._parse(answer)
                     if not found.same(told):
                         told = found
                         yield found
@@ -180,7 +180,7 @@ class ConsulSource:
             timeout=self._timeout,
         )
 
-    def _parsed(self, answer: ConsulResponse) -> Membership:
+    def _parse(self, answer: ConsulResponse) -> Membership:
         if answer.hidden and not answer.instances:
             text = f"{self}: access control hides all instances; its token needs"
             raise DiscoveryError(f"{text} service:read and node:read", source=str(self))
@@ -196,7 +196,7 @@ class ConsulSource:
         async with self._client() as client:
             try:
                 answer = await client.ask(0, self._wait)
-                found = self._parsed(answer)
+                found = self._parse(answer)
             except DiscoveryError as error:
                 return [Finding("error", str(error))]
         counts = Counter(map(_state_or_odd, answer.instances))

@@ -152,7 +152,7 @@ class EtcdSource:
                     await asyncio.wait((coming,), timeout=self._heartbeat)
                     if coming.done():
                         response, coming = coming.result(), None
-                        if _compacted(client, response):
+                        if _is_compacted(client, response):
                             return
                         changed = state.apply(response)
                     else:
@@ -189,9 +189,9 @@ class EtcdSource:
             self._turn += 1
         if said and not any(finding.level == "ok" for finding in said):
             return said
-        return [*said, *(() if self._login else await self._unslashed())]
+        return [*said, *(() if self._login else await self._strip_slashes())]
 
-    async def _unslashed(self) -> list[Finding]:
+    async def _strip_slashes(self) -> list[Finding]:
         """A prefix that was meant without its leading slash is the usual reason for no hosts."""
         bare = EtcdSource(self._endpoints, self._prefix.lstrip("/") or "/", context=self._context)
         async with bare._client() as client:
@@ -209,7 +209,7 @@ class EtcdSource:
         )
 
 
-def _compacted(client: EtcdClient, response: Mapping[str, Any]) -> bool:
+def _is_compacted(client: EtcdClient, response: Mapping[str, Any]) -> bool:
     if not response.get("canceled"):
         return False
     if int(response.get("compact_revision", 0)):

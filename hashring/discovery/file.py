@@ -151,8 +151,8 @@ class FileSource:
         seen: _Stamp | None = None
         while True:
             if await asyncio.to_thread(self._stamp) != seen:
-                seen, payload = await self._settled()
-                found = await asyncio.to_thread(self._parsed, payload)
+                seen, payload = await self._settle()
+                found = await asyncio.to_thread(self._parse, payload)
                 if not found.same(told):
                     told = found
                     yield found
@@ -160,7 +160,7 @@ class FileSource:
                     seen = None  # another edit could leave the same stamp: read it again
             await asyncio.sleep(self._interval)
 
-    async def _settled(self) -> tuple[_Stamp, bytes]:
+    async def _settle(self) -> tuple[_Stamp, bytes]:
         """The file's bytes, read while it did not change."""
         before = await asyncio.to_thread(self._stamp)
         while True:
@@ -173,7 +173,7 @@ class FileSource:
                 return after, payload
             before = after
 
-    def _parsed(self, payload: bytes) -> Membership:
+    def _parse(self, payload: bytes) -> Membership:
         try:
             return parse(payload, self._format)
         except DiscoveryError as error:

@@ -202,7 +202,7 @@ class KubernetesSource:
         async with self._client() as client:
             try:
                 listed = await client.list()
-                said = self._counted(listed)
+                said = self._count(listed)
                 said += _http.clock_findings(client.name, client.date)
                 async with aclosing(client.watch(Slices(listed).version, 1)) as events:
                     async for _ in events:
@@ -211,7 +211,7 @@ class KubernetesSource:
                 return [Finding("error", str(error))]
         return said
 
-    def _counted(self, listed: Mapping[str, Any]) -> list[Finding]:
+    def _count(self, listed: Mapping[str, Any]) -> list[Finding]:
         items = listed["items"]
         if not items:
             text = f"{self}: there is no EndpointSlice of such a service in that namespace"

@@ -55,7 +55,7 @@ class ProbeRunner:
         """ProbeRunner until cancelled; ``started`` is called when every host has its prober."""
         self._loop = asyncio.get_running_loop()
         self._news = asyncio.Event()
-        ends = [self._lb.subscribe(self._changed), self._lb.on_outcome(self._heard)]
+        ends = [self._lb.subscribe(self._on_change), self._lb.on_outcome(self._heard)]
         try:
             self._follow()
             started()
@@ -75,7 +75,7 @@ class ProbeRunner:
 
     # -- what is heard from outside, by any thread ------------------------------------------------
 
-    def _changed(self, event: Event) -> None:
+    def _on_change(self, event: Event) -> None:
         if self.deaf:
             return
         if event.kind in _RENEWING:

@@ -109,7 +109,7 @@ class HealthTable:
             reason = outlier.may_return(self.outlier_states[name], began, now, self.outliers)
             if reason is not None:
                 changes += self._back([(name, reason)], now)
-        return self._counted(changes)
+        return self._count(changes)
 
     def answered(
         self, name: str, why: str | None, began: float, now: float
@@ -130,13 +130,13 @@ class HealthTable:
         (self.suspects.add if new.run else self.suspects.discard)(name)
         if new.until is not None:
             self._ejected.add(name)
-        return self._counted(changes)
+        return self._count(changes)
 
     def _has_room(self, name: str) -> bool:
         assert self.outliers is not None
         if len(self._ejected) >= self.outliers.most(len(self._members)):
             return False
-        left = [each for each in self._free() if not self._held(each)]
+        left = [each for each in self._free() if not self._hold(each)]
         return name in left and len(left) > 1  # never the last usable one
 
     def tick(self, now: float) -> tuple[HealthChange, ...]:
@@ -164,7 +164,7 @@ class HealthTable:
             changes = (HealthChange("panic", None, self._panic_reason, now),)
         elif self._panic_reason is None and before is not None:
             changes = (HealthChange("restored", None, "enough hosts are up again", now),)
-        changes = ticked + self._counted(changes)
+        changes = ticked + self._count(changes)
         if self._panic_reason is not None:
             return Marks({}, {}, self._panic_reason), changes
         down = {name: health.why for name, health in self.health.items() if not health.up}
@@ -186,7 +186,7 @@ class HealthTable:
 
     def _reason_to_panic(self) -> str | None:
         free = self._free()
-        left = sum(not self._held(name) for name in free)
+        left = sum(not self._hold(name) for name in free)
         if not free or left == len(free):
             return None
         if not left and self._when_all_down == "route":
@@ -199,7 +199,7 @@ class HealthTable:
         """The hosts that would take new clients but for us; others' marks always count."""
         return [name for name, member in self._members.items() if _left_in(member)]
 
-    def _held(self, name: str) -> bool:
+    def _hold(self, name: str) -> bool:
         return not self.health[name].up or name in self._ejected
 
     def _back(self, whom: Iterable[tuple[str, str]], now: float) -> tuple[HealthChange, ...]:
@@ -208,9 +208,9 @@ class HealthTable:
             self.outlier_states[name], made = outlier.returned(self.outlier_states[name], why, now)
             self._ejected.discard(name)
             changes += made
-        return self._counted(changes)
+        return self._count(changes)
 
-    def _counted(self, changes: tuple[HealthChange, ...]) -> tuple[HealthChange, ...]:
+    def _count(self, changes: tuple[HealthChange, ...]) -> tuple[HealthChange, ...]:
         for change in changes:
             self.stats[_COUNTED[change.kind]] += 1
         return changes

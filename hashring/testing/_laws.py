@@ -98,7 +98,7 @@ def minimal_move(case: Case) -> None:
 def order_free(case: Case) -> None:
     """The order of hosts never matters."""
     hosts = case.hosts(2)
-    orders = st.permutations(hosts).filter(lambda other: _named(other) != _named(hosts))
+    orders = st.permutations(hosts).filter(lambda other: _name_of(other) != _name_of(hosts))
     shuffled = case.draw(orders)
     one, other = case.build(hosts), case.build(list(shuffled))
     for key in case.many_keys():
@@ -106,7 +106,7 @@ def order_free(case: Case) -> None:
         if was != now:
             one.fail(
                 f"{key!r} is on {was!r} in the one order and on {now!r} in the other",
-                reordered=_named(shuffled),
+                reordered=_name_of(shuffled),
                 key=repr(key),
             )
     for key in case.few_keys():
@@ -114,7 +114,7 @@ def order_free(case: Case) -> None:
             one.fail(
                 f"the walk of {key!r} is {one.walk(key)} in the one order and {other.walk(key)} in "
                 "the other",
-                reordered=_named(shuffled),
+                reordered=_name_of(shuffled),
                 key=repr(key),
             )
 
@@ -163,7 +163,7 @@ def _more(hosts: list[Host]) -> st.SearchStrategy[float]:
     return st.one_of(whole, st.floats(0.05, 4))
 
 
-def _named(hosts: list[Host]) -> list[str]:
+def _name_of(hosts: list[Host]) -> list[str]:
     return [host.name for host in hosts]
 
 

@@ -88,7 +88,7 @@ class Case:
         except _REFUSALS as error:
             self._refusals.refuse(error)
         except Exception as error:
-            self.fail(f"the factory raised {_shown(error)}", cause=error, hosts=hosts)
+            self.fail(f"the factory raised {_show(error)}", cause=error, hosts=hosts)
         return Subject(self, hosts, table)
 
     def fail(self, so: str, /, *, cause: Exception | None = None, **facts: Any) -> NoReturn:
@@ -123,7 +123,7 @@ class Subject:
         try:
             answer = self.table.lookup(key, unavailable=down) if down else self.table.lookup(key)
         except Exception as error:
-            self.fail(f"{call} raised {_shown(error)}", cause=error, **facts)
+            self.fail(f"{call} raised {_show(error)}", cause=error, **facts)
         if answer is not None and answer not in self.names:
             self.fail(f"{call} is {answer!r}, which is not a host of the pool", **facts)
         if answer in down:
@@ -137,7 +137,7 @@ class Subject:
             # one host too many is enough to see that a walk does not end
             found = list(itertools.islice(self.table.walk(key), len(self.names) + 1))
         except Exception as error:
-            self.fail(f"walk({key!r}) raised {_shown(error)}", cause=error, key=repr(key))
+            self.fail(f"walk({key!r}) raised {_show(error)}", cause=error, key=repr(key))
         if sorted(found, key=repr) != sorted(self.names, key=repr):
             shown = f"{found}" if len(found) <= len(self.names) else f"{found[:-1]} and more"
             self.fail(f"walk({key!r}) is {shown}, which is not every host once", key=repr(key))
@@ -148,5 +148,5 @@ class Subject:
         return ((key, self.lookup(key)) for key in keys)
 
 
-def _shown(error: Exception) -> str:
+def _show(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"

@@ -40,7 +40,7 @@ def check_discovery(world: World, *, within: float = WITHIN) -> None:
     ...     def hosts(self): return [Host("a"), Host("b")]
     >>> check_discovery(Typed())
     """
-    laws = [_full_state_first, _cancelled]
+    laws = [_full_state_first, _cancel]
     if world.can_change:
         laws += [_no_lost_change, _order, _hold_back]
     if world.can_change and world.can_stop:
@@ -144,7 +144,7 @@ async def _recovery(trial: Trial) -> None:
         await trial.until(lambda: discovery.last_error is None, lambda: discovery.last_error)
 
 
-async def _cancelled(trial: Trial) -> None:
+async def _cancel(trial: Trial) -> None:
     """At any step of a watch: before its first answer, and while it waits for the second."""
     async with watching(trial.world.source()) as memberships:
         await trial.next(memberships)  # what is made once (threads, contexts) is made now

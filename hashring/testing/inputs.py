@@ -127,12 +127,12 @@ def histories(
     now = known[: len(known) - draw(st.integers(0, len(known) - 1))]
     history = [now]
     for _ in range(draw(st.integers(0, most - 1))):
-        now = _changed(draw, now, known)
+        now = _on_change(draw, now, known)
         history.append(now)
     return history
 
 
-def _changed(draw: st.DrawFn, now: list[Host], known: list[Host]) -> list[Host]:
+def _on_change(draw: st.DrawFn, now: list[Host], known: list[Host]) -> list[Host]:
     """``now`` after one change that can be made; a host that left may come back."""
     away = [host for host in known if host not in now]
     several = len(now) > 1

@@ -60,7 +60,7 @@ def check_placement(
     ...
     """
     pools = inputs.hosts() if hosts is None else hosts
-    promised = _promised(factory, pools) if guarantees is None else _known(guarantees)
+    promised = _promises_of(factory, pools) if guarantees is None else _find_known(guarantees)
     refusals = Refusals()
 
     def run(law: Law, data: st.DataObject) -> None:
@@ -94,7 +94,7 @@ def _keys(
     return st.lists(given, min_size=20, max_size=30), ()
 
 
-def _known(guarantees: Iterable[str]) -> frozenset[str]:
+def _find_known(guarantees: Iterable[str]) -> frozenset[str]:
     if isinstance(guarantees, str):
         raise ConfigError(
             f"guarantees takes several names, got {guarantees!r}: did you mean [{guarantees!r}]?",
@@ -111,7 +111,7 @@ def _known(guarantees: Iterable[str]) -> frozenset[str]:
     return names
 
 
-def _promised(factory: Factory, pools: st.SearchStrategy[list[Host]]) -> frozenset[str]:
+def _promises_of(factory: Factory, pools: st.SearchStrategy[list[Host]]) -> frozenset[str]:
     """The ``GUARANTEES`` of a factory, of what it builds, or of the module that it is from."""
     while isinstance(factory, partial):
         factory = factory.func
@@ -122,4 +122,4 @@ def _promised(factory: Factory, pools: st.SearchStrategy[list[Host]]) -> frozens
     if found is None:
         module = sys.modules.get(getattr(factory, "__module__", ""))
         found = getattr(module, "GUARANTEES", ())
-    return _known(found)
+    return _find_known(found)

@@ -81,7 +81,7 @@ def check_strategy(
     try:
         _bound_once(factory)
         _threads(factory)
-        _weighted(factory, seed)
+        _weigh(factory, seed)
     except Broken as found:
         raise AssertionError(str(found)) from found.__cause__
 
@@ -175,7 +175,7 @@ def _threads(factory: StrategyFactory) -> None:
         list(pool.map(work, range(_THREADS)))
 
 
-def _weighted(factory: StrategyFactory, seed: int) -> None:
+def _weigh(factory: StrategyFactory, seed: int) -> None:
     strategy = factory()
     if not getattr(strategy, "USES_WEIGHT", False):
         return

@@ -169,10 +169,10 @@ class TrustedProxies:
         >>> TrustedProxies(["10.0.0.0/8"]).trusts("10.0.0.1")
         True
         """
-        return self._unix if peer is None else self._known(peer).trusted
+        return self._unix if peer is None else self._find_known(peer).trusted
 
     def _address(self, text: str) -> str:
-        address = self._known(text).address
+        address = self._find_known(text).address
         if address is None:
             raise Unusable("undecodable")
         return address
@@ -190,11 +190,11 @@ class TrustedProxies:
     def _outermost(self, nodes: list[str], peer: str | None) -> str:
         """From the right, the first address that is not a trusted proxy's, else the leftmost."""
         for node in reversed(nodes):
-            if not self._known(node).trusted:
+            if not self._find_known(node).trusted:
                 return self._address(node)
         return self._address(nodes[0])
 
-    def _known(self, node: str) -> _Known:
+    def _find_known(self, node: str) -> _Known:
         return self._look_once(node) if len(node) <= _LONGEST else _NOBODY
 
     def _look(self, node: str) -> _Known:

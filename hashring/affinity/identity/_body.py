@@ -33,7 +33,7 @@ class _Json(Source):
         super().__init__()
         self.body_limit = BYTES(limit, "limit")
 
-    def _parsed(self, body: bytes) -> Any:
+    def _parse(self, body: bytes) -> Any:
         if len(body) > self.body_limit:
             raise Unusable("too_long")
         try:
@@ -51,7 +51,7 @@ class _JsonField(_Json):
             raise ConfigError(f"a field's path is as 'user.id', got {path!r}", option="path")
 
     def find(self, fields: Fields, body: bytes) -> str | None:
-        value = self._parsed(body)
+        value = self._parse(body)
         for name in self._names:
             value = _inside(value, name)
         if value is None or isinstance(value, str):
@@ -82,7 +82,7 @@ class _PromptPrefix(_Json):
         self._characters = COUNT(characters, "characters")
 
     def find(self, fields: Fields, body: bytes) -> str | None:
-        call = self._parsed(body)
+        call = self._parse(body)
         if not isinstance(call, dict):
             return None
         start = self._beginning(call)

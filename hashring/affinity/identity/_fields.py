@@ -68,9 +68,9 @@ class _Query(Source):
         values = []
         for pair in fields.query().split(b"&"):
             name, _, value = pair.partition(b"=")
-            if name == self._bytes or (_encoded(name) and _lenient(name) == self._bytes):
+            if name == self._bytes or (_encode(name) and _lenient(name) == self._bytes):
                 values.append(value)
-        return _one([_decoded(value.replace(b"+", b" ")) for value in values])
+        return _one([_decode(value.replace(b"+", b" ")) for value in values])
 
     @property
     def places(self) -> tuple[str, ...]:
@@ -94,7 +94,7 @@ class _PathPart(Source):
             part = parts[self._number]
         except IndexError:
             return None
-        return _decoded(part) if encoded else part
+        return _decode(part) if encoded else part
 
     @property
     def places(self) -> tuple[str, ...]:
@@ -111,7 +111,7 @@ def _one(values: list[bytes]) -> bytes | None:
     return values[0] if values else None
 
 
-def _encoded(text: bytes) -> bool:
+def _encode(text: bytes) -> bool:
     return b"%" in text or b"+" in text
 
 
@@ -119,7 +119,7 @@ def _lenient(name: bytes) -> bytes:
     return unquote_to_bytes(name.replace(b"+", b" "))
 
 
-def _decoded(text: bytes) -> bytes:
+def _decode(text: bytes) -> bytes:
     if b"%" not in text:
         return text
     if _BROKEN.search(text):

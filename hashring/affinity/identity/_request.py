@@ -64,11 +64,11 @@ class _Scope(Fields):
     def path(self) -> tuple[bytes, bool]:
         raw = self._request.get("raw_path")
         if raw:
-            return _sent(raw), True
-        return _sent(self._request.get("path", "")), False
+            return _as_bytes(raw), True
+        return _as_bytes(self._request.get("path", "")), False
 
     def query(self) -> bytes:
-        return _sent(self._request.get("query_string", b""))
+        return _as_bytes(self._request.get("query_string", b""))
 
     def peer(self) -> str | None:
         client = self._request.get("client")
@@ -90,9 +90,9 @@ class _Plain(_Scope):
         pairs: Iterable[Any] = given.items() if isinstance(given, Mapping) else given
         values = []
         for key, value in pairs:
-            if _sent(key).lower() == name.encode("latin-1"):
+            if _as_bytes(key).lower() == name.encode("latin-1"):
                 many = value if isinstance(value, (list, tuple)) else (value,)
-                values += [_sent(one) for one in many]
+                values += [_as_bytes(one) for one in many]
         return values
 
 
@@ -143,7 +143,7 @@ def fields_of(request: Request | Fields) -> Fields:
     return _Scope(request) if "asgi" in request else _Plain(request)
 
 
-def _sent(value: object) -> bytes:
+def _as_bytes(value: object) -> bytes:
     if isinstance(value, str):
         return text_bytes(value)
     if isinstance(value, (bytes, bytearray, memoryview)):

@@ -74,13 +74,13 @@ class Source(ABC):
     def _read(self, fields: Fields, body: bytes) -> str | None:
         try:
             found = self.find(fields, body)
-            return None if found is None else _checked(found)
+            return None if found is None else _check(found)
         except Unusable as why:
             self._counters.add(why.args[0])
             return None
 
 
-def _checked(found: bytes | str) -> str:
+def _check(found: bytes | str) -> str:
     try:
         text = found if isinstance(found, str) else found.decode()
         size = len(text.encode()) if isinstance(found, str) else len(found)

@@ -66,7 +66,7 @@ class HttpProbe:
         self._named = any(name.lower() == "host" for name in headers)
         given = {"User-Agent": "hashring-health", "Accept": "*/*", **headers, "Connection": "close"}
         lines = [f"{name}: {value}" for name, value in given.items()]
-        self._head = _checked(f"{method} {path} HTTP/1.1", lines)
+        self._head = _check(f"{method} {path} HTTP/1.1", lines)
 
     async def __call__(self, host: Host) -> None:
         """Ask once. Raises ``OSError`` when the host does not answer well."""
@@ -96,7 +96,7 @@ class HttpProbe:
         return f"HttpProbe({self._path!r})"
 
 
-def _checked(first: str, lines: list[str]) -> bytes:
+def _check(first: str, lines: list[str]) -> bytes:
     """A request's head, empty line included; ``ConfigError`` if a line would become two."""
     head = [first, *lines]
     for line in head:
