@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import bz2
+import lzma
 import sys
 import zlib
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from hashring.analysis._formats import show
-from hashring.errors import HashringError
+from hashring.errors import HashringError, requires_extra
 
 CHUNK = 1 << 18  # 256 KiB: some 1,200 lines a regular expression reads in one call, still in cache
 MAX_LINE = 1 << 20  # 1 MiB: a hundred times the longest request line a web server accepts
@@ -19,12 +22,10 @@ CUT_OFF = b"\x01cut off\n"
 _GZIP = b"\x1f\x8b"
 _GZIP_WBITS = 31  # zlib's way to say: a gzip header and trailer, the largest window
 _BOM = b"\xef\xbb\xbf"
-_OTHER = {  # compressed by something the standard library cannot stream, or not worth guessing
-    b"\x28\xb5\x2f\xfd": "zstd -dc",
-    b"\xfd7zXZ\x00": "xz -dc",
-    b"BZh": "bzip2 -dc",
-    b"PK\x03\x04": "unzip -p",
-}
+_ZIP = b"PK\x03\x04"
+_BOMB_BYTES = 1 << 28  # 256 MiB of plain bytes; up to there any ratio is accepted ...
+_BOMB_RATIO = 300  # ... and above it at most this: ten times what logs reach, of gzip's 1,030
+_LZMA_MEMORY = 1 << 27  # 128 MiB, twice what xz -9 needs
 
 
 class LogError(HashringError):
@@ -46,24 +47,27 @@ class CutOffError(Exception):
 def open_log(
     source: str, stdin: BinaryIO | None, progress: Callable[[int], None] | None
 ) -> Iterator[bytes]:
-    """The plain bytes of ``source`` in pieces; ``-`` is ``stdin``; gzip is known by its content.
+    """The plain bytes of ``source`` in pieces; ``-`` is ``stdin``.
 
-    Raises ``LogError`` for what cannot be opened or read, ``CutOffError`` where gzip breaks off.
+    gzip, bzip2, xz and zstd are known by their content. A source of which more than 256 MiB come
+    out at more than 300 times its size is refused.
+
+    Raises ``LogError`` for what cannot be opened or read, ``CutOffError`` where it breaks off.
     """
     raw = _raw(source, stdin, progress)
     first = next(raw, b"")
     while 0 < len(first) < len(_BOM) and (more := next(raw, b"")):
         first += more  # a pipe may hand over a single byte
-    for magic, tool in _OTHER.items():
-        if first.startswith(magic):
-            name = show(source, 200)
-            raise LogError(
-                f"{name} is compressed: unpack it, as in '{tool} {name} | hashring ... -'",
-                source=source,
-            )
+    if first.startswith(_ZIP):
+        name = show(source, 200)
+        raise LogError(
+            f"{name} is a zip archive: unpack it, as in 'unzip -p {name} | hashring ... -'",
+            source=source,
+        )
     pieces = _chained(first, raw)
-    if first.startswith(_GZIP):
-        pieces = _inflate(pieces)
+    unpack = next((each for magic, each in _UNPACKERS.items() if first.startswith(magic)), None)
+    if unpack is not None:
+        pieces = _bounded(pieces, unpack, source)
         first = next(pieces, b"")
         pieces = _chained(first, pieces)
     if first.startswith(_BOM):
@@ -129,6 +133,95 @@ def _inflate(raw: Iterator[bytes]) -> Iterator[bytes]:
         ) from error
     if not inflater.eof:
         raise CutOffError("the gzip data ends too early; what came before the end is counted")
+
+
+def _bounded(
+    packed: Iterator[bytes], unpack: Callable[[Iterator[bytes]], Iterator[bytes]], source: str
+) -> Iterator[bytes]:
+    """What ``unpack`` makes of ``packed``, up to the stated limit."""
+    taken = given = 0
+
+    def counted() -> Iterator[bytes]:
+        nonlocal taken
+        for piece in packed:
+            taken += len(piece)
+            yield piece
+
+    for plain in unpack(counted()):
+        given += len(plain)
+        if given > _BOMB_BYTES and given > _BOMB_RATIO * taken:
+            raise LogError(
+                f"{show(source, 200)} unpacks to more than {_BOMB_RATIO} times its size "
+                f"({given >> 20:,} MiB so far): unpack it yourself if that is right",
+                source=source,
+            )
+        yield plain
+
+
+def _decompressed(
+    kind: str, make: Callable[[], Any], failures: tuple[type[Exception], ...]
+) -> Callable[[Iterator[bytes]], Iterator[bytes]]:
+    """An unpacker of the streams of one file, at most ``CHUNK`` bytes at a time."""
+
+    def unpack(raw: Iterator[bytes]) -> Iterator[bytes]:
+        decompressor = make()
+        fed = False
+        try:
+            for piece in raw:
+                data = piece
+                while data or not (decompressor.eof or decompressor.needs_input):
+                    if decompressor.eof:
+                        decompressor = make()
+                    if plain := decompressor.decompress(data, CHUNK):
+                        yield plain
+                    fed = True
+                    data = decompressor.unused_data if decompressor.eof else b""
+        except failures as error:
+            raise CutOffError(
+                f"the {kind} data is damaged; what came before the damage is counted"
+            ) from error
+        if fed and not decompressor.eof:
+            raise CutOffError(
+                f"the {kind} data ends too early; what came before the end is counted"
+            )
+
+    return unpack
+
+
+def _zstd(raw: Iterator[bytes]) -> Iterator[bytes]:
+    with requires_extra("zstd", "zstd files"):
+        zstandard = import_module("zstandard")
+    decompressor = zstandard.ZstdDecompressor(max_window_size=1 << 27)
+    try:
+        for piece in decompressor.read_to_iter(_Pieces(raw), write_size=CHUNK):
+            yield bytes(piece)
+    except zstandard.ZstdError as error:
+        raise CutOffError(
+            "the zstd data is damaged; what came before the damage is counted"
+        ) from error
+
+
+class _Pieces:
+    """Pieces as a stream with ``read``."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._left = b""
+
+    def read(self, size: int) -> bytes:
+        data = self._left or next(self._pieces, b"")
+        self._left = data[size:]
+        return data[:size]
+
+
+_UNPACKERS: dict[bytes, Callable[[Iterator[bytes]], Iterator[bytes]]] = {
+    _GZIP: _inflate,
+    b"BZh": _decompressed("bzip2", bz2.BZ2Decompressor, (OSError, ValueError, EOFError)),
+    b"\xfd7zXZ\x00": _decompressed(
+        "xz", lambda: lzma.LZMADecompressor(memlimit=_LZMA_MEMORY), (lzma.LZMAError, EOFError)
+    ),
+    b"\x28\xb5\x2f\xfd": _zstd,
+}
 
 
 def blocks(pieces: Iterator[bytes]) -> Iterator[bytes]:

@@ -18,8 +18,8 @@ class BadLines:
     """The unreadable lines of one kind: how many, and the first, which is a line of ``source``.
 
     The kinds: ``empty``, ``too long`` (over 1 MiB), ``cut off`` (by the end of damaged gzip),
-    ``zero bytes``, ``not UTF-8``, ``another format``, ``malformed``, and in JSON lines ``without
-    the key`` and ``unusable key``.
+    ``zero bytes``, ``not UTF-8``, ``another format``, ``malformed``, ``directive`` (a line with #
+    in a W3C log), and in JSON lines ``without the key`` and ``unusable key``.
     """
 
     kind: str
@@ -78,6 +78,8 @@ def fault(line: bytes, format: str, key: str | None = None) -> str:
         text = line.decode()
     except UnicodeDecodeError:
         return "not UTF-8"
+    if line.startswith(b"#") and format == "w3c":
+        return "directive"
     return _in_json(text, key or "") if format == "jsonl" else _in_text(text)
 
 

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import ipaddress
+import json
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, BinaryIO
 
-from hashring.analysis._formats import FORMATS, Reader, json_fields, reader, show
+from hashring.analysis._formats import (
+    FORMATS,
+    LineReader,
+    check_client,
+    closest_format,
+    column_names,
+    json_fields,
+    json_format,
+    line_reader,
+    reader,
+    separator_of,
+    show,
+    text_format,
+)
 from hashring.analysis._sources import (
     CUT_OFF,
     TOO_LONG,
@@ -20,10 +36,18 @@ from hashring.analysis._sources import (
     peek,
 )
 from hashring.analysis.bad_lines import BadLines, Faults
+from hashring.analysis.layouts import JSON_PRESETS, LAYOUTS, PREFIXES
 from hashring.errors import ConfigError
+from hashring.text import suggestion
 
-_SAMPLE = 1000  # lines that decide the format: enough to see through a few broken ones
+SAMPLE = 1000  # lines that decide the format: enough to see through a few broken ones
+_MANY = 100  # lines from which "as many clients as lines" is no accident
+_PROXIES = 4  # private addresses: so few are more likely proxies than users
+_SOME = 10  # lines from which one client in all of them is no accident
 _ENOUGH = 0.9  # of them must read; a log of another format reads almost none
+
+_KEYED = ("jsonl", "csv", "tsv", "parquet")
+_HASHED = re.compile(rb"[0-9a-f]{8}")
 
 
 @dataclass(frozen=True)
@@ -33,7 +57,8 @@ class Clients:
     ``counts`` maps the bytes of a client to its requests. ``used + unreadable == lines``; each
     used line is one request. ``first_unreadable`` is a line number, from 1, in the source
     ``first_unreadable_in``, and ``kinds`` does so for each kind of unreadable line. ``warnings``
-    name the sources that ended early.
+    name the sources that ended early, and clients that look wrong. ``served`` are the requests that
+    each host served, where the log has it (the gateway's own).
 
     >>> Clients({b"ann": 3, b"bob": 1}, "ids", lines=4, used=4).to_dict()["clients"]
     2
@@ -49,6 +74,7 @@ class Clients:
     sources: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     kinds: tuple[BadLines, ...] = ()
+    served: Mapping[str, int] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """What was read, without the clients themselves."""
@@ -64,6 +90,7 @@ class Clients:
             "kinds": [asdict(bad) for bad in self.kinds],
             "sources": list(self.sources),
             "warnings": list(self.warnings),
+            **({"served": dict(self.served)} if self.served else {}),
         }
 
 
@@ -72,15 +99,21 @@ def read_clients(
     *,
     format: str = "auto",
     key: str | None = None,
+    pattern: str | None = None,
+    client: str = "ip",
     stdin: BinaryIO | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Clients:
     """Count the requests of each client over all ``sources``; ``-`` is standard input.
 
-    ``format`` is ``combined`` (the common format too; the client is the first field), ``jsonl``
-    (the client is the field ``key``, dots go deeper), ``ids`` (a line is a client) or ``auto``,
-    which looks at the first 1,000 lines. gzip is known by its first bytes. ``progress`` is given
-    the number of bytes read. Cost: one pass, about 1 us a line; memory for the distinct clients.
+    ``format`` is a layout of ``hashring.analysis.layouts.PRESETS``, ``jsonl`` (the client is the
+    field ``key``, dots go deeper, numbers into lists), ``csv`` or ``tsv`` (``key`` is a column),
+    ``parquet``, ``ids`` (a line is a client) or ``auto``, which looks at the first 1,000 lines.
+    ``pattern`` is a regular expression with the group ``client`` instead. ``client`` selects the
+    client in a combined log: ``ip``, ``ip+agent``, ``xff`` (the first address of an
+    X-Forwarded-For field that ends the line) or ``cookie:NAME`` (of a Cookie field that does).
+    Compression is recognised by the first bytes. ``progress`` is given the number of bytes read.
+    Cost: one pass, about 1 us a line; memory for the distinct clients.
 
     Raises ``LogError`` for a source that is missing, empty, binary or without a readable line,
     ``ConfigError`` for options that do not fit together.
@@ -91,49 +124,99 @@ def read_clients(
     {b'ann': 2, b'bob': 1}
     """
     names = [os.fspath(source) for source in sources]
-    _check(names, format, key)
-    counts = _Tally(format, key)
+    check_log_options(names, format, key, pattern, client)
+    if _is_parquet(names, format):
+        from hashring.analysis._parquet import count_clients
+
+        return count_clients(names, key)
+    counts = _Tally(LogOptions(format, key, None, pattern, client))
     for name in names:
         counts.read(name, blocks(open_log(name, stdin, progress)))
     return counts.clients(tuple(names))
 
 
-def _check(names: list[str], format: str, key: str | None) -> None:
+@dataclass(frozen=True)
+class LogOptions:
+    """How the lines of a log are read: as ``read_clients`` has them, and the field of the time."""
+
+    format: str = "auto"
+    key: str | None = None
+    time: str | None = None
+    pattern: str | None = None
+    client: str = "ip"
+
+    def reader(self, sample: bytes, name: str) -> LineReader:
+        """The reader for a source that begins with ``sample``. Raises ``LogError``."""
+        name_of_format = self.format
+        text = sample.replace(TOO_LONG, b"").replace(CUT_OFF, b"").strip()
+        if self.pattern is None and text:
+            if name_of_format == "auto":
+                name_of_format = _detect(sample, self.key, name)
+            elif name_of_format in PREFIXES or name_of_format == "docker-json":
+                name_of_format = _detect_inside(name_of_format, sample, name)
+            else:
+                _refuse_other(name_of_format, sample, self.key, name)
+        return line_reader(
+            name_of_format,
+            self.key,
+            self.time,
+            sample=sample,
+            pattern=self.pattern,
+            client=self.client,
+        )
+
+
+def check_log_options(
+    names: list[str], format: str, key: str | None, pattern: str | None, client: str
+) -> None:
+    """Raise ``ConfigError`` for options that do not fit together."""
     if not names:
         raise ConfigError("there is no log to read: name a file, or - for standard input")
     if names.count("-") > 1:
         raise ConfigError("standard input (-) can be read only once")
     if format not in FORMATS:
         raise ConfigError(
-            f"there is no log format {format!r}; the formats are {', '.join(FORMATS)}",
-            option="format",
+            f"there is no log format {format!r}: {suggestion(format, FORMATS)}", option="format"
         )
-    if format == "jsonl" and not key:
+    if format in _KEYED and not key:
         raise ConfigError(
-            "the format jsonl needs --key FIELD: which field is the client", option="key"
+            f"the format {format} needs --key FIELD: which field is the client", option="key"
         )
-    if key is not None and format not in ("auto", "jsonl"):
-        raise ConfigError(f"--key is for the format jsonl, not for {format}", option="key")
+    if key is not None and format not in ("auto", *_KEYED, *JSON_PRESETS):
+        raise ConfigError(f"--key is for {', '.join(_KEYED)}, not for {format}", option="key")
+    if pattern is not None:
+        if key is not None or format != "auto":
+            raise ConfigError("give --pattern, or --format and --key", option="pattern")
+        line_reader("pattern", pattern=pattern)
+    if check_client(client) != "ip" and (key is not None or pattern is not None):
+        raise ConfigError("give --client, or --key or --pattern", option="client")
+
+
+def _is_parquet(names: list[str], format: str) -> bool:
+    return format == "parquet" or (
+        format == "auto" and bool(names) and all(name.endswith(".parquet") for name in names)
+    )
 
 
 class _Tally:
     """What was counted so far; the only thing here that changes."""
 
-    def __init__(self, format: str, key: str | None) -> None:
-        self.format = format
-        self.key = key
+    def __init__(self, options: LogOptions) -> None:
+        self.options = options
+        self.format = options.format
         self.counts: Counter[bytes] = Counter()
+        self.served: Counter[str] = Counter()
         self.lines = self.used = 0
         self.bad_lines = Faults()
         self.warnings: list[str] = []
 
     def read(self, name: str, lines: Iterator[bytes]) -> None:
         """Count one source."""
-        sample, lines = peek(lines, _SAMPLE)
-        if self.format == "auto" and sample.replace(TOO_LONG, b"").replace(CUT_OFF, b"").strip():
-            self.format = _detect(sample, self.key, name)
-        read = reader(self.format, self.key)
-        _refuse_binary(sample, read, name)
+        sample, lines = peek(lines, SAMPLE)
+        read = self.options.reader(sample, name)
+        if sample.strip():
+            self.format = read.name
+        _refuse_binary(sample, read.clients, name)
         lines_before, used_before = self.lines, self.used
         broken = ""
         try:
@@ -147,11 +230,14 @@ class _Tally:
                 _nothing(name, self.lines - lines_before, self.format, broken), source=name
             )
 
-    def _count(self, block: bytes, read: Reader, offset: int, name: str) -> None:
-        clients = read(block)
+    def _count(self, block: bytes, read: LineReader, offset: int, name: str) -> None:
+        clients = read.clients(block)
         lines = count_lines(block)
         if len(clients) != lines:
-            self.bad_lines.look(block, read, self.lines - offset, name, self.format, self.key)
+            before = self.lines - offset
+            self.bad_lines.look(block, read.clients, before, name, read.name, self.options.key)
+        if read.name.endswith(("gateway", "gateway-json")):
+            self.served.update(served_hosts(block, read.name))
         self.counts.update(clients)
         self.lines += lines
         self.used += len(clients)
@@ -160,6 +246,10 @@ class _Tally:
         """The result, frozen."""
         kinds = self.bad_lines.kinds()
         line, source = (kinds[0].first, kinds[0].source) if kinds else (None, None)
+        warnings = [*self.warnings, *doubts(self.counts, self.used, self.format, self.options)]
+        if self.served:
+            hosts = ", ".join(f"{show(host)} {n:,}" for host, n in sorted(self.served.items()))
+            warnings.append(f"the log shows which host served each request: {hosts}")
         return Clients(
             counts=dict(self.counts),
             format=self.format,
@@ -169,38 +259,149 @@ class _Tally:
             first_unreadable=line,
             first_unreadable_in=source,
             sources=sources,
-            warnings=tuple(self.warnings),
+            warnings=tuple(warnings),
             kinds=kinds,
+            served=dict(self.served),
         )
+
+
+def served_hosts(block: bytes, format: str) -> Iterator[str]:
+    """The host of each line of the gateway's own log."""
+    if format.endswith("gateway"):
+        for found in LAYOUTS["gateway"].pattern.finditer(block):
+            if found["host"] != b"-":
+                yield found["host"].decode("utf-8", "replace")
+        return
+    for line in block.split(b"\n"):
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(record, dict) and isinstance(record.get("host"), str):
+            yield record["host"]
+
+
+def doubts(
+    counts: Mapping[bytes, int], used: int, format: str, options: LogOptions
+) -> Iterator[str]:
+    """What looks wrong about the clients of a log, with what to do."""
+    if not counts:
+        return
+    if format.endswith(("gateway", "gateway-json")):
+        if all(_HASHED.fullmatch(client) for client in counts):
+            yield (
+                "the clients of this log are keyed hashes: their hosts by a placement differ from "
+                "those that served them"
+            )
+    elif len(counts) == 1 and used >= _SOME:
+        yield (
+            f"one client, {show(next(iter(counts)))}, in all {used:,} lines: behind a proxy, give "
+            "--client xff or cookie:NAME"
+        )
+    elif len(counts) == used and used >= _MANY:
+        yield (
+            f"as many clients as lines ({used:,}): the client may be a request ID or a time; give "
+            "--key, --pattern or --client"
+        )
+    elif (
+        options.client == "ip"
+        and options.key is None
+        and used >= _MANY
+        and len(counts) <= _PROXIES
+        and all(_is_private(client) for client in counts)
+    ):
+        yield (
+            f"all {len(counts)} clients are private addresses, perhaps of proxies: give "
+            "--client xff or cookie:NAME"
+        )
+
+
+def _is_private(client: bytes) -> bool:
+    try:
+        return ipaddress.ip_address(client.decode("ascii", "replace")).is_private
+    except ValueError:
+        return False
 
 
 def _detect(sample: bytes, key: str | None, name: str) -> str:
     lines = count_lines(sample)
     enough = _ENOUGH * lines
-    if key is None and len(reader("combined")(sample)) >= enough:
-        return "combined"
-    if key is not None and len(reader("jsonl", key)(sample)) >= enough:
-        return "jsonl"
+    objects, fields = json_fields(sample)
+    if key is None or (key == "log" and objects >= enough):
+        found = text_format(sample, lines, enough) or json_format(sample, enough)
+        if found is not None:
+            return found
+    if key is not None:
+        if len(reader("jsonl", key)(sample)) >= enough:
+            return "jsonl"
+        separated = separator_of(sample)
+        if separated is not None and key in column_names(sample, separated):
+            return separated
     if b"\0" in sample:
         raise LogError(_binary(name), source=name)
-    objects, fields = json_fields(sample)
     if objects >= enough:
         known = ", ".join(show(field, 20) for field in fields[:8]) or "no field"
         raise LogError(
-            f"{show(name)} holds JSON lines: say with --key FIELD which field is the client"
+            f"{show(name)} holds JSON lines: give the field of the client as --key FIELD"
             + (f"; {show(key)!r} is in too few of them" if key else "")
             + f" (line 1 has {known})",
             source=name,
         )
+    separated = separator_of(sample)
+    if separated is not None:
+        columns = ", ".join(show(column, 20) for column in column_names(sample, separated)[:8])
+        raise LogError(
+            f"{show(name)} is {separated.upper()}: give the column of the client as --key COLUMN "
+            f"(line 1 has {columns})",
+            source=name,
+        )
     if key is None and _only_ids(sample) and len(reader("ids")(sample)) >= enough:
         return "ids"
+    raise LogError(_unknown(sample, name), source=name)
+
+
+def _unknown(sample: bytes, name: str) -> str:
     line = sample.split(b"\n", 1)[0]
     first = "longer than 1 MiB" if line + b"\n" == TOO_LONG else f"'{show(line)}'"
-    raise LogError(
-        f"cannot tell the format of {show(name)}, whose line 1 is {first}: say it with "
-        f"--format {', '.join(FORMATS[1:-1])} or {FORMATS[-1]}",
-        source=name,
+    near = closest_format(sample)
+    hint = f"; some lines read as {near}" if near else ""
+    return (
+        f"cannot tell the format of {show(name)}, whose line 1 is {first}{hint}: give it with "
+        "--format, or --pattern REGEX with the group (?P<client>...)"
     )
+
+
+def _detect_inside(prefix: str, sample: bytes, name: str) -> str:
+    lines = count_lines(sample)
+    found = text_format(sample, lines, _ENOUGH * lines) or json_format(sample, _ENOUGH * lines)
+    if found is None or not found.startswith(f"{prefix}+"):
+        raise LogError(
+            f"{show(name)}: no known layout follows the prefix of {prefix}; "
+            + _unknown(sample, name),
+            source=name,
+        )
+    return found
+
+
+def _refuse_other(format: str, sample: bytes, key: str | None, name: str) -> None:
+    """Whole lines of another layout are no client IDs."""
+    lines = count_lines(sample)
+    if key == "log" and format == "jsonl":
+        found = json_format(sample, _ENOUGH * lines)
+        if found is not None and found.startswith("docker-json"):
+            raise LogError(
+                f"{show(name)}: the field log has whole lines: use --format docker-json",
+                source=name,
+            )
+    if format != "ids":
+        return
+    found = text_format(sample, lines, _ENOUGH * lines)
+    if found is not None:
+        raise LogError(
+            f"{show(name)} has lines of the format {found}, not IDs: use --format "
+            f"{found.partition('+')[0]}",
+            source=name,
+        )
 
 
 def _only_ids(sample: bytes) -> bool:
@@ -211,14 +412,14 @@ def _only_ids(sample: bytes) -> bool:
     return b" " not in sample
 
 
-def _refuse_binary(sample: bytes, read: Reader, name: str) -> None:
+def _refuse_binary(sample: bytes, read: Callable[[bytes], list[bytes]], name: str) -> None:
     # zeros alone prove nothing: a log that was truncated under its writer begins with them
     if b"\0" in sample and 2 * len(read(sample)) < count_lines(sample):
         raise LogError(_binary(name), source=name)
 
 
 def _binary(name: str) -> str:
-    return f"{show(name)} is binary (it holds zero bytes): give a text log, plain or gzip"
+    return f"{show(name)} is binary (it holds zero bytes): give a text log, plain or compressed"
 
 
 def _nothing(name: str, lines: int, format: str, broken: str) -> str:
@@ -228,8 +429,8 @@ def _nothing(name: str, lines: int, format: str, broken: str) -> str:
     if format == "auto":
         return (
             f"cannot tell the format of {show(name)}, which begins with lines that are empty or "
-            f"longer than 1 MiB{why}: say it with --format"
+            f"longer than 1 MiB{why}: give it with --format"
         )
     some = "its only line" if lines == 1 else f"none of its {lines:,} lines"
     verb = "does not read" if lines == 1 else "reads"
-    return f"{show(name)}: {some} {verb} as {format}{why}: say another format with --format"
+    return f"{show(name)}: {some} {verb} as {format}{why}: give another format with --format"

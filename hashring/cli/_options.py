@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from hashring.analysis import Change, Clients, Membership
 
 Function: TypeAlias = Callable[..., Any]
-_FORMATS = ("auto", "combined", "jsonl", "ids")  # as analysis has them, whose import is slow
 
 
 @dataclass(frozen=True)
@@ -168,17 +167,83 @@ def _value(text: str) -> Any:
     return text
 
 
+class LogFormat(click.ParamType):  # type: ignore[type-arg]  # generic only in new versions of click
+    """The name of a log format; the names are imported when one is given."""
+
+    name = "format"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """``value`` if it is a format."""
+        from hashring.analysis._formats import FORMATS
+        from hashring.text import suggestion
+
+        if value not in FORMATS:
+            self.fail(f"there is no log format {value!r}: {suggestion(value, FORMATS)}", param, ctx)
+        return value
+
+
+@dataclass(frozen=True)
+class LogOptions:
+    """How logs are read: the arguments of ``read_clients`` and ``read_arrivals``."""
+
+    format: str = "auto"
+    key: str | None = None
+    time: str | None = None
+    pattern: str | None = None
+    client: str = "ip"
+
+    def given(self) -> dict[str, Any]:
+        """All of them but the time, by name."""
+        return {
+            "format": self.format,
+            "key": self.key,
+            "pattern": self.pattern,
+            "client": self.client,
+        }
+
+
+_LOG_OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("--key", {"metavar": "FIELD", "help": "Field of the client in JSON lines (a.b) or CSV."}),
+    ("--time", {"metavar": "FIELD", "help": "Field of the time in JSON lines or CSV."}),
+    ("--pattern", {"metavar": "REGEX", "help": "Lines by (?P<client>...) and (?P<time>...)."}),
+    (
+        "--client",
+        {
+            "metavar": "WHAT",
+            "default": "ip",
+            "show_default": True,
+            "help": "Client of a combined log: ip, ip+agent, xff, cookie:NAME.",
+        },
+    ),
+)
+
+
+def reading_options(function: Function) -> Function:
+    """How a log is read, without its format; ``function`` gets them as one ``reading``."""
+
+    @wraps(function)
+    def with_reading(*args: Any, log_format: str = "auto", **kwargs: Any) -> Any:
+        given = {flag[2:]: kwargs.pop(flag[2:]) for flag, _ in _LOG_OPTIONS}
+        return function(*args, reading=LogOptions(log_format, **given), **kwargs)
+
+    decorated: Function = with_reading
+    for flag, settings in reversed(_LOG_OPTIONS):
+        decorated = click.option(flag, **settings)(decorated)
+    return decorated
+
+
 def log_options(function: Function) -> Function:
-    """The logs and their format; ``function`` gets ``logs``, ``log_format`` and ``key``."""
+    """The logs and how they are read; ``function`` gets ``logs`` and ``reading``."""
+    function = reading_options(function)
     for decorate in (
-        click.option("--key", metavar="FIELD", help="Field of the client in JSON lines (a.b)."),
         click.option(
             "--format",
             "log_format",
-            type=click.Choice(_FORMATS),
+            type=LogFormat(),
             default="auto",
             show_default=True,
-            help="Format of the logs.",
+            metavar="NAME",
+            help="Format of the logs: combined, jsonl, csv, haproxy, ...",
         ),
         click.argument("logs", nargs=-1, required=True, metavar="LOG..."),
     ):
@@ -229,15 +294,15 @@ def json_option(function: Function) -> Function:
     )
 
 
-def read_logs(logs: tuple[str, ...], log_format: str, key: str | None) -> Clients:
+def read_logs(logs: tuple[str, ...], reading: LogOptions) -> Clients:
     """The clients of the logs, with a progress bar on a terminal and warnings on stderr."""
     from hashring.analysis import read_clients
-    from hashring.cli._progress import reading
+    from hashring.cli import _progress
     from hashring.errors import ConfigError
 
-    with reading(logs) as progress:
+    with _progress.reading(logs) as progress:
         try:
-            clients = read_clients(logs, format=log_format, key=key, progress=progress)
+            clients = read_clients(logs, progress=progress, **reading.given())
         except ConfigError as error:
             raise click.UsageError(str(error), click.get_current_context()) from error
     for warning in clients.warnings:

@@ -9,12 +9,14 @@ from typing import Any
 import click
 
 from hashring.cli._json import emit
-from hashring.cli._options import Function, PoolOptions, names, usage
+from hashring.cli._options import Function, LogFormat, PoolOptions, names, usage
 from hashring.cli._pictures import Pictures
 from hashring.text import plural
 
 # as analysis has them, whose import is slow
 FORMATS = ("mooncake", "bailian", "burstgpt", "azure", "jsonl")
+# jsonl is a log unless policies are given, or --format trace
+_TRACES = ("trace", *(name for name in FORMATS if name != "jsonl"))
 _COSTS = ("tokens", "bytes", "noisy", "none")
 _SCENARIOS = ("none", "grow", "loss", "return", "slow", "stall")
 
@@ -24,6 +26,7 @@ class TraceOptions:
     """The options of a trace; ``policies`` empty for the usual ones."""
 
     format: str | None
+    log_format: str
     session: str | None
     policies: tuple[str, ...]
     engine: dict[str, Any]
@@ -35,14 +38,23 @@ class TraceOptions:
         return self.format is not None or bool(self.policies)
 
 
+class _Format(LogFormat):
+    """A format of logs or of traces."""
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """``value`` if it is a format."""
+        return value if value in _TRACES else super().convert(value, param, ctx)
+
+
 def trace_options(function: Function) -> Function:
     """``function`` gets them as one ``trace``."""
 
     @click.option(
         "--format",
         "format",
-        type=click.Choice(("combined", "trace", *FORMATS)),
-        help="combined: a log. trace: any known trace. Or one of the traces.",
+        type=_Format(),
+        metavar="NAME",
+        help="A log format; mooncake, bailian, burstgpt, azure; or trace: any of these.",
     )
     @click.option(
         "--policy", "policy", multiple=True, metavar="P,...", help="Trace: policies to compare."
@@ -95,7 +107,8 @@ def trace_options(function: Function) -> Function:
         engine = {"prefill": prefill, "decode": decode, "blocks": blocks, "lanes": lanes}
         engine |= {"chunk": chunk}
         trace = TraceOptions(
-            None if format == "combined" else format,
+            format if format in _TRACES else None,
+            "auto" if format is None else format,
             session,
             names(policy),
             {name: value for name, value in engine.items() if value is not None},
@@ -121,7 +134,8 @@ def run(
     from hashring.analysis.traces import read_trace
     from hashring.cli._progress import counting
 
-    kind = "auto" if trace.format in (None, "trace") else str(trace.format)
+    kind = trace.format or trace.log_format
+    kind = kind if kind in FORMATS else "auto"
     hosts: Any = pool.hosts
     if len(hosts) == 1 and hosts[0].name.isdecimal():
         hosts = int(hosts[0].name)

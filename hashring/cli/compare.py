@@ -8,6 +8,7 @@ import click
 
 from hashring.cli._json import emit
 from hashring.cli._options import (
+    LogOptions,
     change_of,
     change_options,
     hosts_option,
@@ -40,8 +41,7 @@ from hashring.text import plural, printable
 @json_option
 def command(
     logs: tuple[str, ...],
-    log_format: str,
-    key: str | None,
+    reading: LogOptions,
     hosts: tuple[str, ...],
     placements: tuple[str, ...],
     add: tuple[str, ...],
@@ -67,7 +67,7 @@ def command(
     with usage():
         # with no client at all: invalid options are reported before the log is read
         compare({}, found, change, placements=wanted[:1], lose=lose)
-    clients = read_logs(logs, log_format, key)
+    clients = read_logs(logs, reading)
     report = compare(clients.counts, found, change, placements=wanted, lose=lose)
     title = f"Placements compared: {printable(report.change or 'no change', 200)}"
     count = plural(len(found), "host")

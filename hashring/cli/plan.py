@@ -8,6 +8,7 @@ import click
 
 from hashring.cli._json import emit
 from hashring.cli._options import (
+    LogOptions,
     PoolOptions,
     change_of,
     change_options,
@@ -42,8 +43,7 @@ _FLOWS = 12  # most that are shown: a terminal is 24 lines high; --json has them
 @json_option
 def command(
     logs: tuple[str, ...],
-    log_format: str,
-    key: str | None,
+    reading: LogOptions,
     pool: PoolOptions,
     add: tuple[str, ...],
     remove: tuple[str, ...],
@@ -77,7 +77,7 @@ def command(
     with usage():
         after = pool.membership(change.apply(pool.hosts), **secret)
     before = pool.membership()
-    clients = read_logs(logs, log_format, key)
+    clients = read_logs(logs, reading)
     if one_by_one:
         report = plan(clients.counts, before, steps=steps)
     else:

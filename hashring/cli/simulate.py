@@ -9,12 +9,14 @@ import click
 
 from hashring.cli._json import emit
 from hashring.cli._options import (
+    LogOptions,
     PoolOptions,
     change_of,
     change_options,
     json_option,
     names,
     pool_options,
+    reading_options,
     usage,
 )
 from hashring.cli._pictures import Pictures, picture_options
@@ -88,6 +90,7 @@ def _time(text: str, *, part: bool = False) -> tuple[float, bool]:
     metavar="1,8,...",
     help="Values of load_floor, one scenario each.  [default: 1,8,32]",
 )
+@reading_options
 @trace_options
 @picture_options
 @json_option
@@ -103,6 +106,7 @@ def command(
     drain: float,
     load_factor: float,
     load_floors: tuple[str, ...],
+    reading: LogOptions,
     trace: TraceOptions,
     draw: Pictures,
     as_json: bool,
@@ -110,7 +114,7 @@ def command(
     """Replay a log and count the sessions that a change breaks.
 
     Each scenario has a balancer of its own: the placement alone, remembered clients, drained
-    hosts, bounded loads. LOG is in the combined format, which has times.
+    hosts, bounded loads. LOG has a time in each line, as the combined format does.
 
     With --format or --policy LOG is a trace of LLM serving, and routing policies are compared by
     time to first token, cache reuse and moved sessions; --hosts takes a number of hosts too.
@@ -131,7 +135,7 @@ def command(
         if not session_gap:
             raise ConfigError("session_gap is above 0 seconds", option="session_gap")
     membership = pool.membership()
-    arrivals = _arrivals(logs)
+    arrivals = _arrivals(logs, reading, trace)
     when = at[0] * arrivals.seconds if at[1] else at[0]
     if change is not None and when > arrivals.seconds:
         raise click.UsageError(
@@ -175,12 +179,16 @@ def _floors(given: tuple[str, ...]) -> tuple[int, ...]:
     return tuple(floors) or (1, 8, 32)
 
 
-def _arrivals(logs: tuple[str, ...]) -> Arrivals:
+def _arrivals(logs: tuple[str, ...], options: LogOptions, trace: TraceOptions) -> Arrivals:
     from hashring.analysis import read_arrivals
     from hashring.cli._progress import reading
 
     with reading(logs) as progress, usage(ConfigError):
-        arrivals = read_arrivals(logs, progress=progress)
+        arrivals = read_arrivals(
+            logs,
+            progress=progress,
+            **{**options.given(), "format": trace.log_format, "time": options.time},
+        )
     for warning in arrivals.log.warnings if arrivals.log is not None else ():
         click.echo(f"hashring: {warning}", err=True)
     return arrivals

@@ -8,6 +8,7 @@ import click
 
 from hashring.cli._json import emit
 from hashring.cli._options import (
+    LogOptions,
     PoolOptions,
     json_option,
     log_options,
@@ -31,8 +32,7 @@ if TYPE_CHECKING:
 @json_option
 def command(
     logs: tuple[str, ...],
-    log_format: str,
-    key: str | None,
+    reading: LogOptions,
     pool: PoolOptions,
     draw: Pictures,
     as_json: bool,
@@ -46,7 +46,7 @@ def command(
 
     draw.check()
     membership = pool.membership()
-    clients = read_logs(logs, log_format, key)
+    clients = read_logs(logs, reading)
     report = spread(clients.counts, membership)
     hosts, title = plural(len(pool.hosts), "host"), "Spread of clients and requests"
     about = facts(pool, hosts, clients)
