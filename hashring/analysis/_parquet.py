@@ -6,13 +6,15 @@ from typing import Any
 
 from hashring.analysis._formats import show
 from hashring.analysis._sources import LogError
-from hashring.analysis.logs import Clients
 from hashring.errors import ConfigError, InvalidKeyError, requires_extra
 from hashring.keys import key_bytes
 
 
-def count_clients(names: list[str], key: str | None) -> Clients:
-    """The requests of each value of the column ``key``. Raises ``LogError``, ``ConfigError``."""
+def count_clients(names: list[str], key: str | None) -> tuple[dict[bytes, int], int, int]:
+    """The requests of each value of the column ``key``, all rows, and the rows that count.
+
+    Raises ``LogError``, ``ConfigError``.
+    """
     counts: dict[bytes, int] = {}
     lines = used = 0
     for name in names:
@@ -29,7 +31,7 @@ def count_clients(names: list[str], key: str | None) -> Clients:
                 f"{show(name)}: none of its {rows:,} rows has a client in {show(key or '')}",
                 source=name,
             )
-    return Clients(counts, "parquet", lines, used, lines - used, sources=tuple(names))
+    return counts, lines, used
 
 
 def _client(value: Any) -> bytes | None:

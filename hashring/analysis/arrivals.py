@@ -179,7 +179,7 @@ def _nothing(name: str, lines: int, format: str, broken: str) -> str:
     why = f" ({broken.partition(';')[0]})" if broken else ""
     if not lines:
         return f"{show(name)} is empty{why}: there is no request to replay"
-    some = "its only line has" if lines == 1 else f"none of its {lines:,} lines has"
+    some = "its only line lacks" if lines == 1 else f"none of its {lines:,} lines has"
     return (
         f"{show(name)}: {some} a client and a time as {format}{why}: replay a log with "
         "times, such as the combined format, or give the field of the time as --time FIELD"

@@ -84,7 +84,8 @@ LAYOUTS: dict[str, Layout] = {
         Layout(
             "nlb",
             _layout(
-                rb"tls \d\.\d (?P<time>", _RFC3339, rb") \S++ \S++ ", _PORT, rb" \S++ [\d-]++ [\d-]++ ", _REST
+                rb"tls \d\.\d (?P<time>", _RFC3339, rb") \S++ \S++ ", _PORT,
+                rb" \S++ [\d-]++ [\d-]++ ", _REST,
             ),
             "AWS Network Load Balancer",
         ),

@@ -41,9 +41,9 @@ from hashring.errors import ConfigError
 from hashring.text import suggestion
 
 SAMPLE = 1000  # lines that decide the format: enough to see through a few broken ones
-_MANY = 100  # lines from which "as many clients as lines" is no accident
+_MANY = 100  # lines from which "as many clients as lines" is more than chance
 _PROXIES = 4  # private addresses: so few are more likely proxies than users
-_SOME = 10  # lines from which one client in all of them is no accident
+_SOME = 10  # lines from which one client in all of them is more than chance
 _ENOUGH = 0.9  # of them must read; a log of another format reads almost none
 
 _KEYED = ("jsonl", "csv", "tsv", "parquet")
@@ -128,7 +128,8 @@ def read_clients(
     if _is_parquet(names, format):
         from hashring.analysis._parquet import count_clients
 
-        return count_clients(names, key)
+        found, rows, used = count_clients(names, key)
+        return Clients(found, "parquet", rows, used, rows - used, sources=tuple(names))
     counts = _Tally(LogOptions(format, key, None, pattern, client))
     for name in names:
         counts.read(name, blocks(open_log(name, stdin, progress)))
@@ -384,7 +385,7 @@ def _detect_inside(prefix: str, sample: bytes, name: str) -> str:
 
 
 def _refuse_other(format: str, sample: bytes, key: str | None, name: str) -> None:
-    """Whole lines of another layout are no client IDs."""
+    """Refuse whole lines of another layout, which are not IDs."""
     lines = count_lines(sample)
     if key == "log" and format == "jsonl":
         found = json_format(sample, _ENOUGH * lines)

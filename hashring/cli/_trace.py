@@ -11,7 +11,7 @@ import click
 from hashring.cli._json import emit
 from hashring.cli._options import Function, LogFormat, PoolOptions, names, usage
 from hashring.cli._pictures import Pictures
-from hashring.text import plural
+from hashring.text import plural, suggestion
 
 # as analysis has them, whose import is slow
 FORMATS = ("mooncake", "bailian", "burstgpt", "azure", "jsonl")
@@ -43,7 +43,12 @@ class _Format(LogFormat):
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """``value`` if it is a format."""
-        return value if value in _TRACES else super().convert(value, param, ctx)
+        from hashring.analysis._formats import FORMATS as LOG_FORMATS
+
+        known = (*_TRACES, *LOG_FORMATS)
+        if value not in known:
+            self.fail(f"there is no format {value!r}: {suggestion(value, known)}", param, ctx)
+        return value
 
 
 def trace_options(function: Function) -> Function:

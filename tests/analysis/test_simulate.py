@@ -175,7 +175,7 @@ def test_a_line_with_a_time_that_never_was_is_unreadable(stamp: bytes) -> None:
 def test_a_log_without_times_is_refused() -> None:
     with pytest.raises(LogError, match="combined format"):
         read(b"ann\nbob\n")
-    with pytest.raises(LogError, match="its only line is not in the combined format"):
+    with pytest.raises(LogError, match="its only line lacks a client and a time as ids"):
         read(b"ann\n")
     with pytest.raises(LogError, match="is empty: there is no request"):
         read(b"")

@@ -220,4 +220,4 @@ def test_a_change_after_the_end_of_the_log_is_refused(run: Run, log: str, at: st
 def test_a_log_without_times_cannot_be_replayed(run: Run) -> None:
     done = run("simulate", "-", *HOSTS, stdin=b"ann\nbob\n")
     assert done.exit_code == 1
-    assert "whose times say when each request came" in done.stderr
+    assert "replay a log with times" in done.stderr

@@ -67,7 +67,7 @@ def test_pictures_and_a_page_are_written(run: Run, trace: str, tmp_path: Path) -
         (["--policy", "rign"], "there is no policy 'rign': did you mean 'ring'?"),
         (["--policy", "ring", "--rate", "0"], "rate must be"),
         (["--policy", "ring", "--chunk", "9", "--lanes", "2"], "exclude each other"),
-        (["--format", "moncake"], "is not one of"),
+        (["--format", "moncake"], "did you mean 'mooncake'"),
     ],
 )
 def test_bad_options_are_usage_errors(
