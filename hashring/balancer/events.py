@@ -133,8 +133,9 @@ class EventBus:
         if not tickets:
             self._queue.popleft()
             return None
+        callback = self._subscribers.get(tickets[0])
         try:
-            callback = self._subscribers.get(tickets.popleft())
+            tickets.popleft()
             if callback is not None:
                 callback(event)
         except Exception:  # a subscriber's error must not undo a published change

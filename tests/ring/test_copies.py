@@ -38,3 +38,5 @@ def test_every_copy_of_the_search_finds_the_same_host(hosts: int, vnodes: int, m
             assert index.labels[index.find(position(key))] == wanted
             assert ring.lookup(key) == ring.table.lookup(key) == circle.lookup(key) == wanted
             assert plain.pick(key).name == pinned.pick(key).name == wanted
+            with plain.lease(key) as lease:
+                assert lease.host.name == wanted
