@@ -24,8 +24,6 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from hashring.forks import watch
-
 _log = logging.getLogger("hashring")
 
 
@@ -51,10 +49,9 @@ class Guard:
     def __init__(self) -> None:
         self.deferred: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self.after_fork()
-        watch(self)
 
     def after_fork(self) -> None:
-        """In a child process: a lock that no thread holds."""
+        """In a child process: a lock that no thread holds. The owner calls it."""
         self.lock = threading.RLock()
         # private, but what threading.Condition uses; the public way would cost a second attribute
         self.is_held = self.lock._is_owned  # type: ignore[attr-defined]

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
+from hashring.affinity import PinTable
 from hashring.balancer import Event, LoadBalancer
 from hashring.pool import Edited, Members
 from hashring.strategies import create
@@ -165,3 +166,21 @@ def test_leases_in_flight_at_the_fork_are_the_parents() -> None:
         assert in_children(1, answer) == ["[0, 1, 0]"]
         assert lb.load(name).in_flight == 1
     assert lb.load(name).in_flight == 0
+
+
+def test_a_child_knows_the_locks_that_it_holds() -> None:
+    lb = LoadBalancer(["a", "b"], pins=PinTable())
+    lb.pick("x")
+
+    def answer() -> str:
+        pins = lb._flow.store
+        assert isinstance(pins, PinTable)
+        with lb._tracker.lock:
+            lb.mark_down("a", "from a signal handler")
+            before = lb.state("a")
+        with pins._lock:
+            lb.forget("x")
+        with lb.lease("y"):
+            return f"{before} {lb.state('a')} {pins.get('x')}"
+
+    assert in_children(1, answer) == ["up down None"]
