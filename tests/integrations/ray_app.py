@@ -134,7 +134,7 @@ def main(router: str, options: dict[str, Any]) -> dict[str, Any]:
 if __name__ == "__main__":
     name, text = sys.argv[1:]
     ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, configure_logging=False)
-    serve.start()
+    serve.start(proxy_location="Disabled")  # only handles are used
     try:
         found = main(name, json.loads(text))
     finally:

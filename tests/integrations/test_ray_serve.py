@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +23,17 @@ def run(options: dict[str, Any]) -> dict[str, Any]:
     """What 400 sessions saw on 4 replicas, on 5, and after one of them was killed."""
     command = [sys.executable, str(ROOT / "tests/integrations/ray_app.py"), ROUTER]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_USAGE_STATS_ENABLED": "0"}
-    done = subprocess.run(
-        [*command, json.dumps(options)],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    with (Path(tempfile.gettempdir()) / "hashring-tests-ray.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # one cluster at a time: each has a dozen processes
+        done = subprocess.run(
+            [*command, json.dumps(options)],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
     lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
     assert lines, done.stdout[-3000:] + done.stderr[-3000:]
     found: dict[str, Any] = json.loads(lines[0].removeprefix("RESULT "))
