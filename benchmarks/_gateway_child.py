@@ -10,8 +10,8 @@ from typing import Any
 from hashring import LoadBalancer
 from hashring.affinity import TokenAffinity, Tokens, cookie, first_of, header
 from hashring.gateway import AccessLog, Gateway, Limits, Timeouts
-from hashring.gateway.aiohttp_upstream import AiohttpUpstream
 from hashring.gateway.asgi import Receive, Scope, Send
+from hashring.gateway.http.client import HostClient
 from hashring.gateway.server import _server
 from hashring.health import HealthMonitor
 
@@ -55,7 +55,7 @@ class _Bare(Gateway):
 
 def bare(addresses: list[str]) -> Gateway:
     """The least that is a gateway."""
-    return _Bare(LoadBalancer(addresses), upstream=AiohttpUpstream(Timeouts(), Limits()))
+    return _Bare(LoadBalancer(addresses), upstream=HostClient(Timeouts(), Limits()))
 
 
 def full(addresses: list[str]) -> Gateway:

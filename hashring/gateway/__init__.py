@@ -1,7 +1,7 @@
 """The router as a server: ``Gateway``, an ASGI application, and ``run``.
 
 ``proxy.py`` is one HTTP request and ``websocket.py`` one WebSocket; ``upstream.py`` is the client
-of the hosts, which ``aiohttp_upstream.py`` implements. ``strict.py`` is the HTTP parser of our
+of the hosts, which ``http/`` implements. ``strict.py`` is the HTTP parser of our
 server, ``server.py`` runs it, ``admin.py`` and ``api.py`` are the admin listener.
 
 >>> from hashring import LoadBalancer

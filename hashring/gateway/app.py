@@ -68,7 +68,7 @@ class Gateway:
     each may be left out. ``trusted`` are the proxies whose forwarding headers and request IDs are
     accepted. With ``keep_host`` a host gets the client's ``Host``, else its own address.
     ``access_log`` gets an entry for each request. ``upstream`` is the client of the hosts; None is
-    aiohttp. ``placement`` has the name and the options of the placement of ``lb``, without a
+    our own. ``placement`` has the name and the options of the placement of ``lb``, without a
     secret, for ``/state``. ``from_settings`` makes one that can be reloaded.
 
     Mounted in another application it forwards the path below its mount point. Such an application

@@ -9,9 +9,8 @@ from hashring.affinity import PinTable, Source, TokenAffinity, TrustedProxies
 from hashring.balancer import LoadBalancer
 from hashring.config.settings import Limits, Timeouts
 from hashring.discovery import Discovery
-from hashring.errors import ConfigError
+from hashring.errors import ConfigError, requires_extra
 from hashring.gateway.access import AccessLog
-from hashring.gateway.aiohttp_upstream import AiohttpUpstream
 from hashring.gateway.asgi import Scope
 from hashring.gateway.budget import RetryBudget
 from hashring.gateway.request_cost import RequestCost
@@ -52,7 +51,7 @@ class Generation:
         self.health, self.discovery = health, discovery
         self.timeouts, self.limits, self.keep_host = timeouts, limits, keep_host
         self.access_log = access_log
-        self.upstream: Upstream = upstream or AiohttpUpstream(timeouts, limits)
+        self.upstream: Upstream = upstream or _host_client(timeouts, limits)
         self.placement = placement
         self.rounds = TimerWheel(timeouts)
         self.budget = RetryBudget(limits.retry_share, limits.retry_rate)
@@ -104,3 +103,9 @@ class Generation:
         if self._trusted is not None:
             return self._trusted.tls(scope)
         return scope.get("scheme") in ("https", "wss")
+
+
+def _host_client(timeouts: Timeouts, limits: Limits) -> Upstream:
+    with requires_extra("gateway", "requests to hosts", option="upstream"):
+        from hashring.gateway.http.client import HostClient
+    return HostClient(timeouts, limits)

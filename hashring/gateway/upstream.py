@@ -1,4 +1,4 @@
-"""The client of the hosts: a small interface, so that another one can replace aiohttp."""
+"""The interface of the client of the hosts."""
 
 from __future__ import annotations
 

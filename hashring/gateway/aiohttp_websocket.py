@@ -1,15 +1,20 @@
-"""The client of the hosts by aiohttp, without its redirects, cookies, retries and decoding."""
+"""WebSockets to hosts by aiohttp, without its redirects, cookies, retries and headers."""
 
 from __future__ import annotations
 
 import errno
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import aiohttp
+from aiohttp import hdrs
+from multidict import CIMultiDict
+from yarl import URL
 
 from hashring.config.settings import Limits, Timeouts
-from hashring.errors import ConfigError, requires_extra
+from hashring.errors import ConfigError
+from hashring.gateway.http.connections import MAX_FIELDS
 from hashring.gateway.upstream import (
     ConnectError,
     ConnectionLost,
@@ -22,82 +27,84 @@ from hashring.gateway.upstream import (
     WebSocketClosed,
 )
 
-if TYPE_CHECKING:
-    import aiohttp
-    from yarl import URL
-
 _OWN_FAULTS = frozenset(
     {errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM}
 )
 _NO_CODE, _GONE = 1005, 1006
+_MAX_HEADER = 32 * 1024  # bytes of one header of a response
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_SKIPPED = CIMultiDict[None]({hdrs.CONTENT_TYPE: None})
 
 
-class AiohttpUpstream:
-    """Sends requests by aiohttp. Make it anywhere; its session begins with the first request.
+class _Request(aiohttp.ClientRequest):
+    """A request with the headers that it is given, and none of aiohttp's own."""
 
-    Raises ``ConfigError`` when aiohttp is missing, or is one whose own retries cannot be ended.
+    def update_headers(self, headers: Any) -> None:
+        """Take ``headers`` as they are; the host's own address where they name no ``Host``."""
+        if hdrs.HOST not in headers:
+            own = CIMultiDict[str]({hdrs.HOST: self.url.host_port_subcomponent or ""})
+            own.extend(headers)
+            headers = own
+        self.headers = headers
+
+    def update_auto_headers(self, skip_auto_headers: Iterable[str] | None) -> None:
+        """Add none, and no type of a body later."""
+        self._skip_auto_headers = _SKIPPED
+
+
+async def _refuse_redirect(
+    request: aiohttp.ClientRequest, ask: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """End a handshake at the host's first answer: aiohttp would go where a redirect leads.
+
+    Raises what ``ws_connect`` does for any other answer that opens no WebSocket.
+    """
+    response = await ask(request)
+    if response.status in _REDIRECTS:
+        response.close()
+        raise aiohttp.WSServerHandshakeError(
+            response.request_info, (), status=response.status, headers=response.headers
+        )
+    return response
+
+
+class WebSocketClient:
+    """Opens WebSockets by aiohttp. Make it anywhere; its session begins with the first one.
+
+    Raises ``ConfigError`` for an aiohttp whose own retries cannot be ended.
     """
 
     def __init__(self, timeouts: Timeouts, limits: Limits) -> None:
-        self._lib = _library()
         self._timeouts = timeouts
         self._limits = limits
         self._session: aiohttp.ClientSession | None = None
-        self._idle = timeouts.idle if timeouts.idle != timeouts.first_byte else None
-        self._endless = timeouts.idle is None and timeouts.first_byte is not None
 
     def _opened(self) -> aiohttp.ClientSession:
-        from hashring.gateway import aiohttp_request as ours
-
-        lib, timeouts = self._lib, self._timeouts
-        self._ask = ours.ask
-        self._limit = lib.ClientTimeout(
-            total=None, connect=timeouts.connect, sock_read=timeouts.first_byte
-        )
-        session: aiohttp.ClientSession = lib.ClientSession(
+        timeouts = self._timeouts
+        session: aiohttp.ClientSession = aiohttp.ClientSession(
             # its limit of 100 connections would let requests wait in silence
-            connector=lib.TCPConnector(limit=0, keepalive_timeout=timeouts.keep_alive),
-            timeout=self._limit,
-            cookie_jar=lib.DummyCookieJar(),
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=timeouts.keep_alive),
+            timeout=aiohttp.ClientTimeout(
+                total=None, connect=timeouts.connect, sock_read=timeouts.first_byte
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             trust_env=False,
-            request_class=ours.Request,
-            middlewares=(ours.no_redirect,),  # only what opens WebSockets goes by them
-            max_line_size=ours.MOST_HEADER,
-            max_field_size=ours.MOST_HEADER,
-            max_headers=ours.MOST_HEADERS,
+            request_class=_Request,
+            middlewares=(_refuse_redirect,),
+            max_line_size=_MAX_HEADER,
+            max_field_size=_MAX_HEADER,
+            max_headers=MAX_FIELDS,
         )
         if not hasattr(session, "_retry_connection"):
             raise ConfigError(
-                f"aiohttp {lib.__version__} has no switch for its own retries: install another, "
-                "3.14 is known to work",
+                f"aiohttp {aiohttp.__version__} has no switch for its own retries: install 3.14",
                 option="upstream",
             )
         # a WebSocket's second try by itself would be outside the budget, and on the same host
         session._retry_connection = False
         self._session = session
         return session
-
-    async def request(
-        self,
-        address: str,
-        method: str,
-        target: str,
-        headers: Headers,
-        body: bytes | AsyncIterator[bytes] | None,
-    ) -> UpstreamResponse:
-        """Send one request; its answer's head. Raises ``UpstreamError``."""
-        session = self._session or self._opened()
-        try:
-            response = await self._ask(
-                session, method, _url(address, target), headers, body, self._limit
-            )
-        except (OSError, ValueError, self._lib.ClientError) as error:
-            raise self._translated(error) from error
-        answer = _Answer(response, self._translated)
-        if (self._idle is not None or self._endless) and not answer.ended:
-            _read_within(response, self._idle)
-        return answer
 
     async def connect(
         self, address: str, target: str, headers: Headers, subprotocols: Sequence[str]
@@ -112,13 +119,13 @@ class AiohttpUpstream:
                 max_msg_size=self._limits.message,
                 autoclose=False,
             )
-        except self._lib.WSServerHandshakeError as error:
+        except aiohttp.WSServerHandshakeError as error:
             if error.status == 101:
                 raise InvalidResponse(error.message) from error
             return _Refusal(error.status, error.headers)
-        except (OSError, ValueError, self._lib.ClientError) as error:
+        except (OSError, ValueError, aiohttp.ClientError) as error:
             raise self._translated(error) from error
-        return _Socket(socket, self._lib, self._translated)
+        return _Socket(socket, self._translated)
 
     async def aclose(self) -> None:
         """Close all connections; a later request opens a new session."""
@@ -128,43 +135,15 @@ class AiohttpUpstream:
 
     def _translated(self, error: BaseException) -> UpstreamError:
         """What ``error`` means. Order matters: aiohttp's classes are each other's children."""
-        lib = self._lib
         why = f"{type(error).__name__}: {error}"
-        if isinstance(error, (lib.ClientConnectorError, lib.ConnectionTimeoutError)):
+        if isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)):
             number = getattr(error, "errno", None)
             return ConnectError(why, own=number in _OWN_FAULTS)
         if isinstance(error, TimeoutError):
             return UpstreamTimeout(why)
-        if isinstance(error, (OSError, lib.ClientConnectionError, lib.ClientPayloadError)):
+        if isinstance(error, (OSError, aiohttp.ClientConnectionError, aiohttp.ClientPayloadError)):
             return ConnectionLost(why)
         return InvalidResponse(why)
-
-
-class _Answer:
-    """An answer of aiohttp."""
-
-    __slots__ = ("_content", "_response", "_translated", "headers", "status")
-
-    def __init__(self, response: aiohttp.ClientResponse, told: Any) -> None:
-        self._response = response
-        self._content = response.content
-        self._translated = told
-        self.status = response.status
-        self.headers = response.raw_headers
-
-    @property
-    def ended(self) -> bool:
-        return self._content.at_eof()
-
-    async def read(self) -> bytes:
-        try:
-            return await self._content.readany()
-        except Exception as error:  # its parsers raise many classes
-            raise self._translated(error) from error
-
-    def close(self) -> None:
-        if self._response.connection is not None:  # else it is in the pool, since the end
-            self._response.close()
 
 
 class _Refusal:
@@ -191,10 +170,10 @@ class _Refusal:
 class _Socket:
     """A WebSocket of aiohttp."""
 
-    def __init__(self, socket: Any, lib: Any, told: Any) -> None:
+    def __init__(self, socket: Any, translate: Any) -> None:
         self._socket = socket
-        self._types = lib.WSMsgType
-        self._translated = told
+        self._types = aiohttp.WSMsgType
+        self._translated = translate
         self.subprotocol: str | None = socket.protocol
         self.headers: Sequence[tuple[bytes, bytes]] = socket._response.raw_headers
 
@@ -213,14 +192,8 @@ class _Socket:
                 await self._socket.send_str(message)
             else:
                 await self._socket.send_bytes(message)
-        except (OSError, self._socket_error) as error:
+        except (OSError, aiohttp.ClientError) as error:
             raise self._translated(error) from error
-
-    @property
-    def _socket_error(self) -> type[Exception]:
-        from aiohttp import ClientError
-
-        return ClientError
 
     async def close(self, code: int, reason: str) -> None:
         if code == _GONE:
@@ -232,15 +205,6 @@ class _Socket:
             self._socket._response.close()
             return
         await self._socket.close(code=code, message=reason.encode())
-
-
-def _read_within(response: aiohttp.ClientResponse, seconds: float | None) -> None:
-    """From now on each read may take so long; until now it was the time to the first byte."""
-    connection = response.connection
-    protocol = None if connection is None else connection.protocol
-    if protocol is not None:
-        protocol.read_timeout = seconds
-        protocol.start_timeout()
 
 
 @lru_cache(4096)
@@ -256,13 +220,5 @@ def _origin(address: str) -> tuple[str, str]:
 
 def _url(address: str, target: str) -> URL:
     """A URL whose path is the whole target, so that it is not parsed, decoded or normalized."""
-    from yarl import URL
-
     scheme, authority = _origin(address)
     return URL.build(scheme=scheme, authority=authority, path=target, encoded=True)
-
-
-def _library() -> ModuleType:
-    with requires_extra("gateway", "requests to hosts", option="upstream"):
-        import aiohttp
-    return aiohttp
