@@ -26,6 +26,7 @@ from hashring.balancer.state import BalancerState
 from hashring.hosts import Host, HostLike, HostsLike, as_host, as_hosts, as_names, as_weight
 from hashring.keys import Key
 from hashring.load import Load, LoadTracker, Outcome
+from hashring.placement import check_order
 from hashring.pool import Edited, Pool, Snapshot
 from hashring.strategies import LeastOutstanding, Rng
 from hashring.validators import COUNT, SECONDS, SECONDS_OR_ZERO, WHOLE
@@ -119,6 +120,7 @@ class LoadBalancer:
             asks_store=pins is not None,
             prefers_strategy=prefers_strategy,
         )
+        check_order(placement, hosts)
         self._state.apply(changes.reconciled, as_hosts(hosts))
         options.check_ring_options(hosts, self.snapshot.table)
         # last, so that a refused host list leaves a strategy object free
@@ -508,6 +510,7 @@ class LoadBalancer:
         >>> [(host.name, host.weight) for host in lb.hosts], lb.snapshot.epoch
         ([('b', 2.0), ('c', 1.0)], 2)
         """
+        check_order(self._given["placement"], hosts)
         options.check_ring_options(hosts, self.snapshot.table)
         self.apply(changes.reconciled, as_hosts(hosts))
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hashring import placement
+from hashring import LoadBalancer, placement
 from hashring.errors import ConfigError
 from hashring.hosts import Host
 from hashring.placement import create, module, names
@@ -151,3 +151,14 @@ def test_a_set_of_hosts_is_refused_where_order_counts(name: str) -> None:
     else:
         with pytest.raises(ConfigError, match="a set has none: give a list"):
             create(name, frozenset(hosts))
+
+
+def test_a_balancer_refuses_a_set_where_order_counts() -> None:
+    hosts = {"10.0.0.1:80", "10.0.0.2:80"}
+    assert len(LoadBalancer(hosts).hosts) == 2
+    with pytest.raises(ConfigError, match="give a list"):
+        LoadBalancer(hosts, placement="nginx-hash")
+    lb = LoadBalancer(sorted(hosts), placement="nginx-hash")
+    with pytest.raises(ConfigError, match="give a list"):
+        lb.set_hosts(hosts)
+    assert lb.snapshot.epoch == 1
