@@ -56,7 +56,9 @@ POLICIES: Final = (
 """The policies that are compared by default, the upper mark last."""
 
 COSTS: Final = ("tokens", "bytes", "noisy", "none")
-SCENARIOS: Final = ("none", "grow", "loss", "return", "slow", "stall")
+SCENARIOS: Final = (
+    "none", "grow", "loss", "return", "death", "slow", "stall", "weights", "hidden"
+)  # fmt: skip
 
 _STRATEGIES: Final = ("round-robin", "least-connections", "fewest-sessions", "least-outstanding")
 _BOUND: Final = 1.25  # load factor of +bounded, with a floor of 8, as in the guide
@@ -68,6 +70,7 @@ _SESSIONS_IDLE: Final = 600.0  # seconds: sessions that are counted as a load mu
 _ROUNDING: Final = 1e-6  # tokens: two floats that mean one moment
 _WINDOW_AFTER: Final = 300.0  # seconds of a stall
 _STALLED: Final = 0.05  # of its speed
+_SLOWED: Final = 0.5  # of its speed, where no router knows
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +139,7 @@ class Serving(Report):
     rate: float
     spread: float
     routers: int
+    sync: float
     scenario: str
     cost: str
     limit: float
@@ -197,6 +201,7 @@ def serve(
     rate: float = 1.0,
     spread: float = 0.0,
     routers: int = 1,
+    sync: float = 0.0,
     scenario: str = "none",
     cost: str = "tokens",
     limit: float = 2.0,
@@ -217,8 +222,11 @@ def serve(
     rate: how many times faster than recorded the requests arrive.
     spread: seconds over which arrivals are spread at random, for traces with rounded times.
     routers: routers that each see only their own requests, and share the pins.
+    sync: seconds between two exchanges of outstanding work among the routers; 0 is never.
     scenario: one of ``SCENARIOS``, in the middle of the trace: one host joins, is lost, is lost and
-        returns, is four times slower, or stalls for 300 s.
+        returns after 300 s (``return`` or ``death``), is four times slower, or stalls for 300 s.
+        From the start: every second host has twice the weight (``weights``), or one has half the
+        speed, which no router knows (``hidden``).
     cost: what a router knows of a request's work: exact tokens, body bytes, a noisy estimate, none.
     limit: seconds to the first token within which a request counts for goodput.
     seed: of the spread, the noise and the choice of a router.
@@ -238,6 +246,7 @@ def serve(
     SECONDS(rate, "rate")
     SECONDS_OR_ZERO(spread, "spread")
     SECONDS(limit, "limit")
+    SECONDS_OR_ZERO(sync, "sync")
     COUNT(routers, "routers")
     COUNT(bins, "bins")
     for option, value, known in (("scenario", scenario, SCENARIOS), ("cost", cost, COSTS)):
@@ -247,11 +256,18 @@ def serve(
             )
     if isinstance(hosts, int):
         hosts = [Host(f"gpu{number}") for number in range(COUNT(hosts, "hosts"))]
-    if scenario in ("loss", "return") and len(hosts) < 2:
+    if scenario in ("loss", "return", "death") and len(hosts) < 2:
         raise ConfigError("the loss of a host needs at least two", option="hosts")
+    exchanges = bool(sync) and routers > 1
+    if exchanges and any(plan.patience or plan.group for plan in plans):
+        raise ConfigError(
+            "sync is modelled without +patience and +group: leave them out", option="sync"
+        )
+    if scenario == "weights":
+        hosts = [host.with_weight(1.0 + number % 2) for number, host in enumerate(hosts)]
     settings = _Settings(
         trace, tuple(hosts), engine or Engine(), rate, spread, routers, scenario, cost, limit,
-        seed, bins,
+        seed, bins, sync if exchanges else 0.0,
     )  # fmt: skip
     results = tuple(_Run(settings, plan).result(progress) for plan in plans)
     return Serving(
@@ -262,6 +278,7 @@ def serve(
         rate=rate,
         spread=spread,
         routers=routers,
+        sync=sync,
         scenario=scenario,
         cost=cost,
         limit=limit,
@@ -344,7 +361,7 @@ class _Policy:
             options["patience"] = _PATIENCE
         return LoadBalancer(hosts, **options)
 
-    def strategy(self, pins: PinTable | None) -> Strategy | None:
+    def strategy(self, pins: PinTable | None, *, exchanges: bool = False) -> Strategy | None:
         """A strategy object for one balancer; None for the ring."""
         if self.base == "ring":
             return None
@@ -353,7 +370,7 @@ class _Policy:
         if self.base == "least-connections":
             return LeastConnections()
         if self.base == "least-outstanding":
-            return LeastOutstanding()
+            return _SharedOutstanding() if exchanges else LeastOutstanding()
         if self.base == "fewest-sessions":
             assert pins is not None
             return _FewestSessions(pins)
@@ -374,6 +391,29 @@ class _FewestSessions(Strategy):
         turn = next(self._turns) % len(view.hosts)
         hosts = view.hosts[turn:] + view.hosts[:turn]
         return min(hosts, key=lambda host: self._pins.count(host.name) / host.weight)
+
+
+class _SharedOutstanding(Strategy):
+    """Least outstanding work, with what the other routers last reported of theirs."""
+
+    USES_WEIGHT = True
+    REASON = "least"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.others: dict[str, float] = {}
+        self._chosen: dict[str, int] = {}
+        self._turns = count()
+
+    def choose(self, view: View) -> Host:
+        def level(host: Host) -> tuple[float, float, int]:
+            work = view.outstanding(host) + self.others.get(host.name, 0.0)
+            few = view.in_flight(host) / host.weight
+            return (work + 1) / host.weight, few, self._chosen.get(host.name, -1)
+
+        host = min(view.hosts, key=level)
+        self._chosen[host.name] = next(self._turns)
+        return host
 
 
 class _CacheAware(Strategy):
@@ -415,6 +455,7 @@ class _Settings:
     limit: float
     seed: int
     bins: int
+    sync: float = 0.0
 
     @property
     def bin_seconds(self) -> float:
@@ -563,7 +604,10 @@ class _Run:
         rng = random.Random(settings.seed)
         late = self._late_host()
         members = [host for host in settings.hosts if host is not late]
-        self._strategies = [policy.strategy(pins) for _ in range(settings.routers)]
+        exchanges = bool(settings.sync)
+        self._strategies = [
+            policy.strategy(pins, exchanges=exchanges) for _ in range(settings.routers)
+        ]
         self._balancers = [
             policy.balancer(members, pins, strategy, self._clock, rng.randrange(1 << 32))
             for strategy in self._strategies
@@ -574,6 +618,8 @@ class _Run:
         }
         self._turns = self._arrivals(rng)
         self._schedule_scenario(late)
+        if any(isinstance(each, _SharedOutstanding) for each in self._strategies):
+            self._schedule(settings.sync, "sync", None)
         self._counts: Counter[str] = Counter()
         self._moves: Counter[str] = Counter()
         self._homes: dict[int, str] = {}
@@ -608,9 +654,11 @@ class _Run:
         scenario, victim = self._settings.scenario, self._settings.hosts[0].name
         if late is not None:
             self._schedule(middle, "join", late)
-        elif scenario in ("loss", "return"):
+        elif scenario == "hidden":
+            self._models[victim].speed *= _SLOWED
+        elif scenario in ("loss", "return", "death"):
             self._schedule(middle, "down", victim)
-            if scenario == "return":
+            if scenario != "loss":
                 self._schedule(middle + _WINDOW_AFTER, "up", victim)
         elif scenario == "slow":
             self._schedule(middle, "speed", (victim, 0.25))
@@ -633,6 +681,9 @@ class _Run:
                 model = self._models[name]
                 if version == model.version:
                     self._wake(model)
+            elif what == "sync":
+                if placed < len(self._turns) or self._events:
+                    self._exchange()
             else:
                 self._change(what, about)
         if progress is not None:
@@ -656,6 +707,21 @@ class _Run:
         model.advance(self._now)
         model.queue.append(turn)
         self._touch(model)
+
+    def _exchange(self) -> None:
+        """Each router learns the outstanding work of all others, as it is now."""
+        own = [
+            {host.name: balancer.load(host.name).outstanding for host in balancer.hosts}
+            for balancer in self._balancers
+        ]
+        total: Counter[str] = Counter()
+        for loads in own:
+            for name, work in loads.items():
+                total[name] += work  # type: ignore[assignment]  # a Counter of floats
+        for strategy, loads in zip(self._strategies, own, strict=True):
+            assert isinstance(strategy, _SharedOutstanding)
+            strategy.others = {name: total[name] - loads.get(name, 0.0) for name in total}
+        self._schedule(self._now + self._settings.sync, "sync", None)
 
     def _note_home(self, turn: _Turn, name: str) -> None:
         session = turn.request.session

@@ -18,7 +18,9 @@ FORMATS = ("mooncake", "bailian", "burstgpt", "azure", "jsonl")
 # jsonl is a log unless policies are given, or --format trace
 _TRACES = ("trace", *(name for name in FORMATS if name != "jsonl"))
 _COSTS = ("tokens", "bytes", "noisy", "none")
-_SCENARIOS = ("none", "grow", "loss", "return", "slow", "stall")
+_SCENARIOS = (
+    "none", "grow", "loss", "return", "death", "slow", "stall", "weights", "hidden"
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ def trace_options(function: Function) -> Function:
     @click.option("--rate", default=1.0, show_default=True, help="Trace: times faster.")
     @click.option("--spread", default=0.0, help="Trace: seconds to spread arrivals over.")
     @click.option("--routers", default=1, show_default=True, help="Trace: number of routers.")
+    @click.option("--sync", default=0.0, help="Trace: seconds between exchanges of loads.")
     @click.option(
         "--scenario",
         type=click.Choice(_SCENARIOS),
@@ -99,6 +102,7 @@ def trace_options(function: Function) -> Function:
         rate: float,
         spread: float,
         routers: int,
+        sync: float,
         scenario: str,
         cost: str,
         limit: float,
@@ -121,6 +125,7 @@ def trace_options(function: Function) -> Function:
                 "rate": rate,
                 "spread": spread,
                 "routers": routers,
+                "sync": sync,
                 "scenario": scenario,
                 "cost": cost,
                 "limit": limit,

@@ -7,10 +7,12 @@ import click
 from hashring.cli._json import emit
 from hashring.cli._options import json_option, usage
 from hashring.cli._pictures import Pictures, picture_options
+from hashring.errors import ConfigError
 from hashring.text import plural
 
 
 @click.command("advise")
+@click.argument("logs", nargs=-1, metavar="[TRACE]...")
 @click.option(
     "--hosts", type=click.IntRange(min=1), required=True, metavar="N", help="Number of hosts."
 )
@@ -26,14 +28,39 @@ from hashring.text import plural
     type=click.Choice(["envoy", "haproxy", "nginx"]),  # as advise has them, whose import is slow
     help="Proxy that the placement must be exportable to.",
 )
+@click.option(
+    "--format",
+    "log_format",
+    metavar="NAME",
+    default="auto",
+    show_default=True,
+    help="Format of TRACE: a log with times, or mooncake, bailian, burstgpt, azure.",
+)
+@click.option("--rate", type=float, default=1.0, show_default=True, help="TRACE: times faster.")
+@click.option("--spread", type=float, default=0.0, help="TRACE: seconds to spread arrivals over.")
 @picture_options
 @json_option
-def command(hosts: int, peak: float, export: str | None, draw: Pictures, as_json: bool) -> None:
+def command(
+    logs: tuple[str, ...],
+    hosts: int,
+    peak: float,
+    export: str | None,
+    log_format: str,
+    rate: float,
+    spread: float,
+    draw: Pictures,
+    as_json: bool,
+) -> None:
     """Recommend a placement and a number of vnodes.
+
+    With a TRACE of LLM requests or a log with times, recommend a way of being sticky instead: by
+    hash, by memory, or by memory and placed by load. Each is replayed on the trace.
 
     The peak is that of all possible keys; clients with many requests add to it (see spread). The
     keys that move when a host is added are measured on 10,000 keys.
     """
+    if logs:
+        return _advise_trace(logs, hosts, log_format, rate, spread, draw, as_json)
     from hashring.analysis import advise
 
     draw.check()
@@ -41,6 +68,45 @@ def command(hosts: int, peak: float, export: str | None, draw: Pictures, as_json
         report = advise(peak, hosts, export=export)
     title = f"Advice for {plural(hosts, 'host')} and a peak/mean of {peak:g}"
     facts = [f"can be exported to {export}" if export else "not limited to what a proxy can do"]
+    draw.write(report, title=title, facts=facts)
+    if as_json:
+        return emit("advise", None, report.to_dict())
+    from hashring.cli._render import print_report
+
+    print_report(title, facts, report)
+    return None
+
+
+def _advise_trace(
+    logs: tuple[str, ...],
+    hosts: int,
+    log_format: str,
+    rate: float,
+    spread: float,
+    draw: Pictures,
+    as_json: bool,
+) -> None:
+    from hashring.analysis import LogError, read_arrivals
+    from hashring.analysis.advise_trace import WAYS, WORKERS, advise_trace, trace_of_log
+    from hashring.analysis.traces import FORMATS, read_trace
+    from hashring.cli._progress import counting
+
+    draw.check()
+    engine = None
+    with usage(ConfigError):
+        try:
+            trace = read_trace(logs, log_format if log_format in FORMATS else "auto")
+        except LogError:
+            if log_format in FORMATS:
+                raise
+            trace = trace_of_log(read_arrivals(logs, format=log_format))
+            engine = WORKERS
+    with usage(), counting("simulating", 2 * len(WAYS) * len(trace.requests)) as progress:
+        report = advise_trace(
+            trace, hosts, engine=engine, rate=rate, spread=spread, progress=progress
+        )
+    title = f"Advice for {plural(len(trace.requests), 'request')} on {plural(hosts, 'host')}"
+    facts = [f"{plural(trace.sessions, 'session')}, {trace.seconds:,.0f} s, {trace.format}"]
     draw.write(report, title=title, facts=facts)
     if as_json:
         return emit("advise", None, report.to_dict())

@@ -183,3 +183,14 @@ def test_the_report_has_tables_a_sentence_and_plain_dicts() -> None:
     policy = report.to_dict()["policies"][0]
     assert set(policy["ttft"]) == {"mean", "p50", "p90", "p99"}
     assert "times" not in policy
+
+
+def test_routers_that_exchange_loads_are_between_blind_and_one() -> None:
+    trace, engine = chats(600, 4, seed=6), Engine(12_000.0, 40.0, blocks=200)
+    policy = "least-outstanding+pins"
+    alone = run(trace, 4, policy, engine=engine).policies[0].ttft["mean"]
+    blind = run(trace, 4, policy, engine=engine, routers=4).policies[0].ttft["mean"]
+    informed = run(trace, 4, policy, engine=engine, routers=4, sync=0.05)
+    assert alone < informed.policies[0].ttft["mean"] < blind
+    with pytest.raises(ConfigError, match="without \\+patience"):
+        run(trace, 4, f"{policy}+patience", routers=4, sync=0.05)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hashring.analysis.advise import Advice
+from hashring.analysis.advise_trace import TraceAdvice
 from hashring.analysis.comparison import Comparison
 from hashring.analysis.outcomes import Simulation
 from hashring.analysis.planned import Plan
@@ -95,6 +96,8 @@ def _own(report: Report) -> Iterator[Picture]:
         height = 3.4 + 0.12 * len(report.policies)
         yield Picture("Time to first token", lambda ax: first_tokens(ax, report), height)
         yield Picture("Work over time", lambda ax: work_over_time(ax, report), height)
+    elif isinstance(report, TraceAdvice):
+        yield from _own(report.steady)
     elif isinstance(report, Advice):
         yield Picture(
             "Peak/mean and vnodes",
