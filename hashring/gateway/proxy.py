@@ -145,6 +145,8 @@ class ProxyRequest:
             entry.status = status
             await send({"type": "http.response.start", "status": status, "headers": headers})
             ended = answer.ended
+            if ended:
+                await send({"type": "http.response.body", "body": b""})
             while not ended:
                 chunk = await answer.read()
                 ended = answer.ended
@@ -152,8 +154,6 @@ class ProxyRequest:
                     lease.started()
                 entry.given += len(chunk)
                 await send({"type": "http.response.body", "body": chunk, "more_body": not ended})
-            if not entry.given:
-                await send({"type": "http.response.body", "body": b""})
         finally:
             answer.close()
         if status in _FAILED:

@@ -128,6 +128,11 @@ class StrictProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         if not self.parser.should_upgrade():
             scope[CUT] = partial(_cut, self.cycle)
+            if (
+                scope["http_version"] == "1.0"
+            ):  # it knows no chunks: the connection's end is the end
+                self.cycle.chunked_encoding = False
+                self.cycle.expected_content_length = _UntilClose()
 
     def on_body(self, body: bytes) -> None:
         """Some of a body."""
@@ -256,6 +261,16 @@ class StrictProtocol(HttpToolsProtocol):
             self._expect_head()  # a part of the next head, while an answer is on its way
         elif not self.transport.is_closing():
             self._refuse(408, f"no whole head came in {self.head_seconds:g} s")
+
+
+class _UntilClose(int):
+    """The length of a body that ends with the connection, from which uvicorn takes each part."""
+
+    def __lt__(self, other: int) -> bool:
+        return False
+
+    def __sub__(self, other: int) -> _UntilClose:
+        return self
 
 
 def _cut(cycle: Any, at_once: bool) -> None:

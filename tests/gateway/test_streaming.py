@@ -195,3 +195,45 @@ def test_a_connection_may_be_idle_for_longer_than_a_head_may_take() -> None:
                 await hang_up(writer)
 
     asyncio.run(main())
+
+
+def test_an_empty_body_that_ends_late_keeps_the_connection() -> None:
+    async def late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await head_of(reader)
+            writer.write(CHUNKED + b"\r\n")
+            await writer.drain()
+            await asyncio.sleep(0.05)
+            writer.write(b"0\r\n\r\n")
+
+    async def main() -> None:
+        async with scripted(late) as host, served(gateway_to(host)) as front:
+            reader, writer = await opened(front)
+            for _ in range(3):
+                writer.write(get("/"))
+                found = await response(reader)
+                assert (found.status, found.body, found.whole) == (200, b"", True)
+            await hang_up(writer)
+
+    asyncio.run(main())
+
+
+def test_a_client_of_http_1_0_gets_no_chunks() -> None:
+    async def chunks(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await head_of(reader)
+        writer.write(CHUNKED + b"\r\n5\r\nhello\r\n")
+        await writer.drain()
+        await asyncio.sleep(0.05)
+        writer.write(b"6\r\n world\r\n0\r\n\r\n")
+
+    async def main() -> None:
+        async with scripted(chunks) as host, served(gateway_to(host)) as front:
+            reader, writer = await opened(front)
+            writer.write(b"GET / HTTP/1.0\r\nHost: test\r\n\r\n")
+            async with asyncio.timeout(LIMIT):
+                head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+            assert b"transfer-encoding" not in head
+            assert body == b"hello world"
+            await hang_up(writer)
+
+    asyncio.run(main())
