@@ -77,7 +77,7 @@ def view(ring: Any) -> dict[str, Any]:
     return seen
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", OPTIONS, ids=lambda options: "+".join(options) or "default")
 @settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])  # two rings an example
 @given(nodes=NODES, changes=st.lists(st.tuples(NAMES, st.none() | CONFS), max_size=6))
 def test_it_is_uhashring_after_any_changes(
