@@ -93,7 +93,7 @@ def compared(ours: Ours, running: Running) -> Compared:
     usable = table.without(away) if table is not None and away else table
     keys = _keys(ours)
     return Compared(
-        tuple(found), _moved(keys, table, ours.table), _moved(keys, usable, ours.usable)
+        tuple(found), _count_moves(keys, table, ours.table), _count_moves(keys, usable, ours.usable)
     )
 
 
@@ -161,7 +161,7 @@ def _keys(ours: Ours) -> list[str]:
     return [f"session-{number}" for number in range(_SAMPLE)]
 
 
-def _moved(keys: list[str], one: Table | None, other: Table | None) -> float:
+def _count_moves(keys: list[str], one: Table | None, other: Table | None) -> float:
     def owner(table: Table | None, key: str) -> str | None:
         return None if table is None else table.lookup(key)
 

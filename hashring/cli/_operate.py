@@ -148,7 +148,7 @@ def _notes(host: dict[str, Any]) -> Iterator[str]:
 @_gateway
 def where(gateway: AdminClient, client_id: str | None, cookie: str | None, as_json: bool) -> None:
     """Show the host of a client."""
-    found = _located(gateway, client_id, cookie)
+    found = _locate(gateway, client_id, cookie)
     if as_json:
         return _emit(found)
     click.echo("(fallback)" if found["host"] is None else printable(found["host"]))
@@ -161,7 +161,7 @@ def where(gateway: AdminClient, client_id: str | None, cookie: str | None, as_js
 @_gateway
 def explain(gateway: AdminClient, client_id: str | None, cookie: str | None, as_json: bool) -> None:
     """Explain why a client has its host."""
-    found = _located(gateway, client_id, cookie)
+    found = _locate(gateway, client_id, cookie)
     if as_json:
         return _emit(found)
     host = "(fallback)" if found["host"] is None else found["host"]
@@ -181,7 +181,7 @@ def explain(gateway: AdminClient, client_id: str | None, cookie: str | None, as_
     return None
 
 
-def _located(gateway: AdminClient, client_id: str | None, cookie: str | None) -> Any:
+def _locate(gateway: AdminClient, client_id: str | None, cookie: str | None) -> Any:
     if (client_id is None) == (cookie is None):
         raise click.UsageError("give CLIENT_ID or --cookie VALUE", click.get_current_context())
     given = {"id": client_id} if cookie is None else {"cookie": cookie}
@@ -339,7 +339,7 @@ def weight_of(
 def assign(gateway: AdminClient, client_id: str, host: str, as_json: bool) -> None:
     """Assign a client to a host."""
     found = gateway.post("/v1/sessions/assign", {"client_id": client_id, "host": host})
-    _changed(found, f"{printable(client_id)} -> {printable(host)}", as_json)
+    _print_change(found, f"{printable(client_id)} -> {printable(host)}", as_json)
 
 
 @click.command("forget")
@@ -348,10 +348,10 @@ def assign(gateway: AdminClient, client_id: str, host: str, as_json: bool) -> No
 def forget(gateway: AdminClient, client_id: str, as_json: bool) -> None:
     """Forget the session of a client."""
     found = gateway.post("/v1/sessions/forget", {"client_id": client_id})
-    _changed(found, f"{printable(client_id)} is a new client", as_json)
+    _print_change(found, f"{printable(client_id)} is a new client", as_json)
 
 
-def _changed(found: Any, words: str, as_json: bool) -> None:
+def _print_change(found: Any, words: str, as_json: bool) -> None:
     if as_json:
         _emit(found)
     else:

@@ -144,15 +144,15 @@ def differences(before: Membership | None, after: Membership) -> Iterator[str]:
     >>> list(differences(old, new))
     ['- a', '~ b 10.0.0.2:80 weight 1 draining']
     """
-    old = _described(before) if before is not None else {}
-    new = _described(after)
+    old = _describe(before) if before is not None else {}
+    new = _describe(after)
     yield from (f"- {name}" for name in old if name not in new)
     for name, line in new.items():
         if old.get(name) != line:
             yield f"{'~' if name in old else '+'} {line}"
 
 
-def _described(membership: Membership) -> dict[str, str]:
+def _describe(membership: Membership) -> dict[str, str]:
     lines = {}
     for host in membership.hosts:
         drains = " draining" if host.name in membership.draining else ""

@@ -94,7 +94,7 @@ def command(
         _nothing_else(given)
         routing = routing_of(_settings(file), without_tokens=without_tokens, **further)
     else:
-        routing = _typed(given, further)
+        routing = _read_typed(given, further)
     _write(export(proxy, routing), out)
 
 
@@ -113,7 +113,7 @@ def _nothing_else(given: dict[str, Any]) -> None:
         )
 
 
-def _typed(given: dict[str, Any], further: dict[str, Any]) -> Routing:
+def _read_typed(given: dict[str, Any], further: dict[str, Any]) -> Routing:
     """A routing from the command line alone; the rest is at its default."""
     from hashring.export import Routing
 

@@ -33,7 +33,7 @@ def command(keys: tuple[str, ...], pool: PoolOptions, explain: bool, as_json: bo
     KEY is a client ID, or - to read one from each line of standard input.
     """
     membership = pool.membership()
-    routes = _routes(list(_given(keys)), membership)
+    routes = _routes(list(_parse_given(keys)), membership)
     fingerprint = membership.table.fingerprint
     if as_json:
         emit("route", pool, {"fingerprint": fingerprint, "keys": routes})
@@ -45,7 +45,7 @@ def command(keys: tuple[str, ...], pool: PoolOptions, explain: bool, as_json: bo
         click.echo(f"fingerprint {fingerprint}", err=True)  # scripts cut the lines on stdout
 
 
-def _given(keys: Iterable[str]) -> Iterator[bytes]:
+def _parse_given(keys: Iterable[str]) -> Iterator[bytes]:
     for key in keys:
         if key == "-":
             lines = (line.rstrip(b"\r\n") for line in sys.stdin.buffer)

@@ -119,7 +119,7 @@ def _serve(settings: Settings, read: Callable[[], Settings], file: str | None) -
             "no token secret is set (tokens.secret_file), so one is made for this run: all tokens "
             "end with it, and other gateways do not accept them"
         )
-    live = Gateway.from_settings(settings, read, _watched(settings, file))
+    live = Gateway.from_settings(settings, read, _watch(settings, file))
     try:
         run(
             live,
@@ -130,13 +130,13 @@ def _serve(settings: Settings, read: Callable[[], Settings], file: str | None) -
             linger=gateway.linger,
             grace=gateway.shutdown_grace,
             reload=live.reload,
-            started=lambda listen, admin: _started(live, listen, admin),
+            started=lambda listen, admin: _print_addresses(live, listen, admin),
         )
     except OSError as error:
         raise click.ClickException(error.strerror or str(error)) from None
 
 
-def _watched(settings: Settings, file: str | None) -> list[str]:
+def _watch(settings: Settings, file: str | None) -> list[str]:
     """The file and the files of secrets: a new secret is a change too."""
     if file is None or not settings.gateway.watch:
         return []
@@ -145,7 +145,7 @@ def _watched(settings: Settings, file: str | None) -> list[str]:
     return [each for each in named if each]
 
 
-def _started(live: Gateway, listen: str, admin: str | None) -> None:
+def _print_addresses(live: Gateway, listen: str, admin: str | None) -> None:
     log = logging.getLogger("hashring")
     log.info(
         "serving %s at http://%s (%s)", plural(len(live.lb), "host"), listen, live.lb.fingerprint

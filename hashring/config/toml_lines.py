@@ -76,7 +76,7 @@ class _Scanner:
         many = self._text.startswith("[[", self._at)
         line = self._line_now()
         self._at += 2 if many else 1
-        keys = self._dotted()
+        keys = self._join_dots()
         self._at += 2 if many else 1
         path: Path = ()
         for key in keys[:-1]:
@@ -97,14 +97,14 @@ class _Scanner:
 
     def _pair(self, here: Path) -> None:
         line = self._line_now()
-        for key in self._dotted():
+        for key in self._join_dots():
             here = (*here, key)
             self._note(here, line)
         self._at += 1  # the sign
         self._skip(_SPACE)
         self._value(here)
 
-    def _dotted(self) -> list[str]:
+    def _join_dots(self) -> list[str]:
         keys = []
         while True:
             self._skip(_SPACE)

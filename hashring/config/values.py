@@ -115,11 +115,11 @@ class _File:
             elif key in tables:
                 self._problem(at, f"is a table: write [{'.'.join(at)}] on a line of its own")
             elif key in plain or name in _OPEN:
-                self.values[f"{name}.{key}"] = self._found(at, value)
+                self.values[f"{name}.{key}"] = self._find(at, value)
             else:
                 self._problem(at, _unknown(name, key, [*plain, *tables]))
 
-    def _found(self, at: tuple[str, ...], value: Any) -> Found:
+    def _find(self, at: tuple[str, ...], value: Any) -> Found:
         inner = {
             path[len(at) :]: line for path, line in self.lines.items() if path[: len(at)] == at
         }
@@ -168,11 +168,11 @@ def from_environment(environ: Mapping[str, str]) -> Values:
             known.append(variable)
     if (hosts := environ.get(known[0])) is not None:
         values["pool.hosts"] = Found(_parts(hosts), f"environment {known[0]}")
-    values.problems += _misspelled(environ, known)
+    values.problems += _find_misspelled(environ, known)
     return values
 
 
-def _misspelled(environ: Mapping[str, str], known: list[str]) -> Iterator[Problem]:
+def _find_misspelled(environ: Mapping[str, str], known: list[str]) -> Iterator[Problem]:
     from difflib import get_close_matches
 
     for variable in environ:

@@ -23,7 +23,7 @@ def haproxy_cookie(host: HostLike, key: str) -> str:
     >>> haproxy_cookie("127.0.0.1:9001", "bridge")
     '09e55bd7a7d18fa8'
     """
-    address, port = _resolved(host)
+    address, port = _resolve(host)
     data = text_bytes(key) + ip_address(address).packed + port.to_bytes(4, "big")
     return f"{xxhash_module().xxh64_intdigest(data):016x}"
 
@@ -37,11 +37,11 @@ def nginx_cookie(host: HostLike) -> str:
     >>> nginx_cookie("127.0.0.1:9001")
     '422db4e6da7b4bba46bd476612df0469'
     """
-    address, port = _resolved(host)
+    address, port = _resolve(host)
     return md5(join_address(address, port).encode(), usedforsecurity=False).hexdigest()
 
 
-def _resolved(host: HostLike) -> tuple[str, int]:
+def _resolve(host: HostLike) -> tuple[str, int]:
     one = as_host(host)
     address, port = endpoint(one.address, f"host {one.name!r}")
     try:

@@ -112,7 +112,7 @@ def _instead(proxy: str, module: _Proxy, routing: Routing) -> str:
     keys = _sample(routing)
     ours = [routing.table.lookup(key) for key in keys]
     choices = [
-        f"{name} ({_moved(name, routing, keys, ours)})"
+        f"{name} ({_count_moves(name, routing, keys, ours)})"
         for name in placements.names()
         if proxy in getattr(placements.module(name), "EXPORTS", ())
     ]
@@ -126,7 +126,7 @@ def _sample(routing: Routing) -> list[str]:
     return [f"session-{number}" for number in range(_SAMPLE)]
 
 
-def _moved(name: str, routing: Routing, keys: list[str], ours: list[str | None]) -> str:
+def _count_moves(name: str, routing: Routing, keys: list[str], ours: list[str | None]) -> str:
     try:
         other = placements.create(name, routing.pool)
     except HashringError as error:
@@ -149,7 +149,7 @@ def _check_identity(module: _Proxy, routing: Routing) -> None:
         if kind not in module.READS or not _names(kind, name):
             raise ConfigError(
                 f"{module.TITLE} cannot read a client ID from {place!r}; it reads "
-                + ", ".join(_spelled(kind) for kind in sorted(module.READS))
+                + ", ".join(_spell(kind) for kind in sorted(module.READS))
                 + _HINTS.get(kind, ""),
                 option="identity",
             )
@@ -162,5 +162,5 @@ def _names(kind: str, name: str) -> bool:
     return (kind == "address") != bool(name)
 
 
-def _spelled(kind: str) -> str:
+def _spell(kind: str) -> str:
     return {"address": "address", "path": "path:NUMBER"}.get(kind, f"{kind}:NAME")

@@ -29,10 +29,10 @@ def dumped(value: Any) -> str:
       - "y"
     e: {}
     """
-    return "".join(f"{line}\n" for whole in _lines(value) for line in _wrapped(whole))
+    return "".join(f"{line}\n" for whole in _lines(value) for line in _wrap(whole))
 
 
-def _wrapped(line: str) -> list[str]:
+def _wrap(line: str) -> list[str]:
     indent, sign, words = line.partition("# ")
     if not sign or indent.strip():
         return [line]

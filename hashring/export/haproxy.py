@@ -46,14 +46,14 @@ def notes(routing: Routing) -> Iterator[str]:
     since = _SINCE.get(str(routing.option("hash_key")))
     if since:
         yield f"hash-key {routing.option('hash_key')} needs HAProxy {since} or later."
-    if _bound(routing):
+    if _bind(routing):
         yield (
             "Each HAProxy counts its own requests, and by another bound than Python's: which "
             "requests overflow differs, where they go does not."
         )
 
 
-def _bound(routing: Routing) -> float | None:
+def _bind(routing: Routing) -> float | None:
     hashed = routing.bridge is None and routing.placement == "haproxy-consistent"
     return routing.load_factor if hashed else None
 
@@ -97,7 +97,7 @@ def _backend(routing: Routing) -> Iterator[str]:
         yield from _bridge(routing.bridge)
     else:
         yield from _balance(routing)
-    factor = _bound(routing)
+    factor = _bind(routing)
     if factor:
         # HAProxy refuses 100, at which no server may have more than its share
         yield f"  hash-balance-factor {max(101, round(100 * factor))}"

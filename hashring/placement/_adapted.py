@@ -52,7 +52,7 @@ class AdaptedTable:
         data, gone = key_bytes(key), self._away.union(unavailable)
         name = self._lookup(data)
         if name is None or name not in gone:
-            return None if name is None else self._known(name)
+            return None if name is None else self._find_known(name)
         return next((name for name in self._names(data) if name not in gone), None)
 
     def walk(self, key: Key) -> Iterator[str]:
@@ -71,15 +71,15 @@ class AdaptedTable:
 
     def _names(self, data: bytes) -> Iterator[str]:
         if self._walk is not None:
-            yield from map(self._known, self._walk(data))
+            yield from map(self._find_known, self._walk(data))
             return
         owner = self._lookup(data)
         if owner is not None:
-            yield self._known(owner)
+            yield self._find_known(owner)
         rest = [name for name in self._all if name != owner]
         yield from sorted(rest, key=lambda name: _rank(name, data), reverse=True)
 
-    def _known(self, name: Any) -> str:
+    def _find_known(self, name: Any) -> str:
         if name not in self._all:
             raise ConfigError(
                 f"the placement returned {name!r}, which is not one of its hosts",

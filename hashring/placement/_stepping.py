@@ -75,10 +75,10 @@ class SteppedTable(CircleTable):
             yield from (name for name in members[first] if name not in self._down)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restored, (self._make, self._hosts, self._down)
+        return _restore, (self._make, self._hosts, self._down)
 
 
-def _restored(make: Make, hosts: tuple[Host, ...], down: frozenset[str]) -> object:
+def _restore(make: Make, hosts: tuple[Host, ...], down: frozenset[str]) -> object:
     return make(hosts).without(down)
 
 

@@ -198,14 +198,14 @@ def _key_number(
         number = xxhash_module().xxh32_intdigest
     if balance == "source":
         number = _of_address
-    return _avalanched(number) if avalanche else number
+    return _avalanche(number) if avalanche else number
 
 
 def _of_address(text: bytes) -> int:
     return source_hash(packed_address(text) or b"")
 
 
-def _avalanched(number: HashFunction) -> HashFunction:
+def _avalanche(number: HashFunction) -> HashFunction:
     return lambda data: full_hash(number(data))
 
 
@@ -242,10 +242,10 @@ def with_ids(hosts: Iterable[Host]) -> tuple[Host, ...]:
                 option="id",
             )
         taken[host.id] = host.name
-    return tuple(_numbered(hosts, taken))
+    return tuple(_number(hosts, taken))
 
 
-def _numbered(hosts: Iterable[Host], taken: Mapping[int, str]) -> Iterable[Host]:
+def _number(hosts: Iterable[Host], taken: Mapping[int, str]) -> Iterable[Host]:
     used = set(taken)
     number = 1  # check_config_validity() of cfgparse.c counts on from the last id it gave
     for host in hosts:
@@ -269,7 +269,7 @@ def _by_id32(host: Host) -> int:
 
 def _by_address(host: Host) -> int:
     address, _ = _address_of(host, "addr")
-    return _mixed(address, 0)
+    return _mix(address, 0)
 
 
 def _by_address_and_port(host: Host) -> int:
@@ -280,7 +280,7 @@ def _by_address_and_port(host: Host) -> int:
             f"got address {host.address!r}",
             option="address",
         )
-    return _mixed(address, full_hash(port))
+    return _mix(address, full_hash(port))
 
 
 def _by_guid(host: Host) -> int:
@@ -291,7 +291,7 @@ def _by_guid(host: Host) -> int:
     return xxh32(text_bytes(host.guid))
 
 
-def _mixed(address: bytes, seed: int) -> int:
+def _mix(address: bytes, seed: int) -> int:
     if len(address) == 4:
         return full_hash((seed + int.from_bytes(address, "little")) & _MASK)
     return xxh32(address, seed)

@@ -58,7 +58,7 @@ def build(
     """
     number = hash_named(key_hash)
     if hash_tag is not None:
-        number = _tagged(number, *_tag_bytes(hash_tag))
+        number = _tag(number, *_tag_bytes(hash_tag))
     suffix = ""
     if strip_port is not None:
         suffix = f":{int_between(1, 65535)(strip_port, 'strip_port')}"
@@ -88,14 +88,14 @@ def point_groups(weights: Sequence[int]) -> Iterator[int]:
     >>> list(point_groups([1] * 25))[0], next(point_groups([1] + [100] * 200))
     (39, 0)
     """
-    total, hosts = _rounded(sum(weights)), float(len(weights))
+    total, hosts = _round_points(sum(weights)), float(len(weights))
     for weight in weights:
-        share = _rounded(_rounded(weight) / total)
-        wanted = _rounded(_rounded(_rounded(share * 160) / 4) * hosts)
-        yield math.floor(_rounded(wanted + 1e-10))
+        share = _round_points(_round_points(weight) / total)
+        wanted = _round_points(_round_points(_round_points(share * 160) / 4) * hosts)
+        yield math.floor(_round_points(wanted + 1e-10))
 
 
-def _rounded(number: float) -> float:
+def _round_points(number: float) -> float:
     """The nearest 32-bit float. A double result of one operation on such floats rounds as in C."""
     nearest: float = _float32.unpack(_float32.pack(number))[0]
     return nearest
@@ -124,7 +124,7 @@ def _tag_bytes(hash_tag: object) -> tuple[bytes, bytes]:
     return tag[:1], tag[1:]
 
 
-def _tagged(number: HashFunction, opening: bytes, closing: bytes) -> HashFunction:
+def _tag(number: HashFunction, opening: bytes, closing: bytes) -> HashFunction:
     def of_tag(data: bytes) -> int:
         start = data.find(opening)
         if start >= 0:

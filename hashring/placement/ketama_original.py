@@ -21,7 +21,7 @@ EXPORTS: tuple[str, ...] = ()
 _float32 = Struct("<f")
 
 
-def _rounded(number: float) -> float:
+def _round_points(number: float) -> float:
     """``number`` as C's ``float`` holds it."""
     single: float = _float32.unpack(_float32.pack(number))[0]
     return single
@@ -33,9 +33,9 @@ def _groups(weights: tuple[int, ...]) -> list[int]:
     ``float pct = (float)w / (float)total; floorf(pct * 40.0 * (float)hosts)``: the product is a
     double, and becomes a float before it is rounded down.
     """
-    total = _rounded(sum(weights))
-    shares = [_rounded(_rounded(weight) / total) for weight in weights]
-    return [floor(_rounded(share * 40.0 * len(weights))) for share in shares]
+    total = _round_points(sum(weights))
+    shares = [_round_points(_round_points(weight) / total) for weight in weights]
+    return [floor(_round_points(share * 40.0 * len(weights))) for share in shares]
 
 
 def build(hosts: tuple[Host, ...]) -> CircleTable:

@@ -33,7 +33,7 @@ _TRIES = 32
 _FACTOR, _MASK = 0xC6A4A7935BD1E995, (1 << 64) - 1
 
 
-def _mixed(word: int) -> int:
+def _mix(word: int) -> int:
     word = word * _FACTOR & _MASK
     return (word ^ (word >> 47)) * _FACTOR & _MASK
 
@@ -47,7 +47,7 @@ def murmur64a(data: bytes) -> int:
     whole = len(data) & ~7
     h = _SEED ^ (len(data) * _FACTOR & _MASK)
     for at in range(0, whole, 8):
-        h = (h ^ _mixed(int.from_bytes(data[at : at + 8], "little"))) * _FACTOR & _MASK
+        h = (h ^ _mix(int.from_bytes(data[at : at + 8], "little"))) * _FACTOR & _MASK
     if whole < len(data):
         h = (h ^ int.from_bytes(data[whole:], "little")) * _FACTOR & _MASK
     h = (h ^ (h >> 47)) * _FACTOR & _MASK
