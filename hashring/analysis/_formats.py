@@ -32,6 +32,7 @@ Row: TypeAlias = tuple[float | None, bytes]
 Reader: TypeAlias = Callable[[bytes], list[bytes]]
 """The client of each readable line of a block, in order. An empty line is never readable."""
 
+_DASH = re.compile(rb"^- ", re.MULTILINE)
 _SEPARATORS = {"csv": ",", "tsv": "\t"}
 _LAST_QUOTED = re.compile(rb'"([^"\\\n]*+(?:\\.[^"\\\n]*+)*+)"\s*+$')
 _LONGEST_PATTERN = 10_000  # characters of --pattern
@@ -359,6 +360,10 @@ def text_format(sample: bytes, lines: int, enough: float) -> str | None:
             return name
     if w3c_layout(sample) is not None:
         return "w3c"
+    # requests without a client are unreadable lines of a combined log, however many they are
+    combined = LAYOUTS["combined"].pattern
+    if combined.search(sample) and len(combined.findall(_DASH.sub(b"0.0.0.0 ", sample))) >= enough:
+        return "combined"
     for prefix in PREFIXES:
         inner = unwrapped(prefix, sample)
         if inner and inner.count(b"\n") >= enough:

@@ -94,7 +94,7 @@ def test_a_line_of_one_layout_reads_as_no_other() -> None:
         assert len(hits) <= 1, name
 
 
-@pytest.mark.parametrize("format", ["combined", "common"])
+@pytest.mark.parametrize("format", ["auto", "combined", "common"])
 def test_a_dash_is_not_a_client(format: str) -> None:
     lines = "".join(("- " if s % 2 else "192.0.2.1 ") + CLF.format(s) for s in range(20))
     found = read(lines, format=format)
