@@ -168,8 +168,8 @@ def test_a_source_that_keeps_the_contract_passes() -> None:
         (Deaf, "no_lost_change"),
         (Stammering, "no_lost_change"),
         (Backwards, "order"),
-        (Leaking, "cancelled"),
-        (Stubborn, "cancelled"),
+        (Leaking, "cancel"),
+        (Stubborn, "cancel"),
         (Blind, "recovery"),
     ],
 )
