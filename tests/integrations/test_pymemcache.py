@@ -33,7 +33,7 @@ assert Hasher in init.__defaults__
 @pytest.mark.parametrize(
     ("placement", "options"), [("ring", {"vnodes": 64}), ("ketama", {}), ("pymemcache", {})]
 )
-def test_a_client_sends_each_key_where_the_table_says(
+def test_a_client_sends_each_key_by_the_table(
     memcached_backends: Backends, placement: str, options: dict[str, Any]
 ) -> None:
     addresses = memcached_backends.addresses
