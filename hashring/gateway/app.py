@@ -234,6 +234,7 @@ class Gateway:
         self._stopped = True
         for task in self._tasks:
             task.cancel()
+        self._generation.stopping = True
         self._generation.stop()
 
     async def aclose(self) -> None:

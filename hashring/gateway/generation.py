@@ -62,6 +62,8 @@ class Generation:
         self.body_limit = max(limits_of_bodies, default=0)
         self.stats = {"requests": 0, "websockets": 0, "retries": 0, "retries_refused": 0}
         self.in_flight = 0
+        self.stopping = False
+        """Whether the server stops: each response is then the last of its connection."""
         self._trusted = trusted
         self._open = False
 

@@ -128,20 +128,7 @@ class ProxyRequest:
             status = answer.status
             if not 200 <= status < 600:
                 raise InvalidResponse(f"status {status}")
-            headers = response_headers(
-                answer.headers, bodiless=status in _BODILESS, token_name=self._gateway.token_name
-            )
-            cookie = caller.set_cookie(lease.host, retry=entry.tries > 1)
-            if cookie is not None:
-                headers.append((b"set-cookie", cookie.encode("latin-1")))
-                if _is_shared(headers):
-                    # else a shared cache would give one client's token to all
-                    headers.append((b"cache-control", b'no-cache="set-cookie"'))
-            headers.append((b"x-request-id", entry.request_id.encode()))
-            shown = self._gateway.decision_header
-            if shown is not None:
-                headers = [pair for pair in headers if pair[0] != shown]
-                headers.append((shown, caller.decision(lease)))
+            headers = self._response_headers(answer, caller, lease)
             entry.status = status
             await send({"type": "http.response.start", "status": status, "headers": headers})
             ended = answer.ended
@@ -160,6 +147,28 @@ class ProxyRequest:
             lease.failed(f"status {status}")
         elif not _is_stream(headers):
             lease.ok()
+
+    def _response_headers(
+        self, answer: UpstreamResponse, caller: ForwardedRequest, lease: Lease
+    ) -> list[tuple[bytes, bytes]]:
+        """The headers for the client: those of the host, and the gateway's own."""
+        headers = response_headers(
+            answer.headers, bodiless=answer.status in _BODILESS, token_name=self._gateway.token_name
+        )
+        cookie = caller.set_cookie(lease.host, retry=self._entry.tries > 1)
+        if cookie is not None:
+            headers.append((b"set-cookie", cookie.encode("latin-1")))
+            if _is_shared(headers):
+                # else a shared cache would give one client's token to all
+                headers.append((b"cache-control", b'no-cache="set-cookie"'))
+        headers.append((b"x-request-id", self._entry.request_id.encode()))
+        shown = self._gateway.decision_header
+        if shown is not None:
+            headers = [pair for pair in headers if pair[0] != shown]
+            headers.append((shown, caller.decision(lease)))
+        if self._gateway.stopping and self._scope.get("http_version") in ("1.0", "1.1"):
+            headers.append((b"connection", b"close"))  # else the next request would be lost
+        return headers
 
     async def _refuse(self, problem: ErrorResponse, why: str = "") -> None:
         entry, watch = self._entry, self._watch

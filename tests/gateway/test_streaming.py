@@ -6,7 +6,7 @@ import asyncio
 import resource
 
 from hashring.gateway import Timeouts
-from tests.gateway.hosts import head_of, length_of, scripted
+from tests.gateway.hosts import OK, answering, head_of, length_of, scripted
 from tests.gateway.running import LIMIT, gateway_to, get, hang_up, opened, response, served
 
 MIB = 1 << 20
@@ -235,5 +235,22 @@ def test_a_client_of_http_1_0_gets_no_chunks() -> None:
             assert b"transfer-encoding" not in head
             assert body == b"hello world"
             await hang_up(writer)
+
+    asyncio.run(main())
+
+
+def test_a_response_while_stopping_ends_its_connection() -> None:
+    async def main() -> None:
+        async with scripted(answering(OK)) as host:
+            gateway = gateway_to(host)
+            async with served(gateway) as front:
+                reader, writer = await opened(front)
+                writer.write(get("/"))
+                assert (await response(reader)).header(b"connection") is None
+                gateway.stop()
+                writer.write(get("/"))
+                assert (await response(reader)).header(b"connection") == b"close"
+                assert await reader.read() == b""
+                await hang_up(writer)
 
     asyncio.run(main())
