@@ -127,6 +127,18 @@ def read_trace(
     return Trace(tuple(_requests(rows)), _block(found), found, unreadable)
 
 
+def sample_trace() -> Trace:
+    """The first 3,000 requests of the Mooncake conversation trace, which the package contains.
+
+    Source: kvcache-ai/Mooncake, FAST25-release/traces; Apache-2.0, see ``data/LICENSE``.
+
+    >>> trace = sample_trace()
+    >>> len(trace.requests), trace.format
+    (3000, 'mooncake')
+    """
+    return read_trace(Path(__file__).parent / "data" / "mooncake_3000.jsonl.gz", "mooncake")
+
+
 def derive_sessions(block_lists: Iterable[Sequence[int]]) -> Iterator[int]:
     """A session number for each request, from the prefix blocks alone. Cost: O(blocks).
 

@@ -12,8 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hashring import ConfigError
-from hashring.analysis import LogError
-from hashring.analysis.traces import FORMATS, TraceRequest, derive_sessions, read_trace
+from hashring.analysis import LogError, traces
+from hashring.analysis.traces import (
+    FORMATS,
+    TraceRequest,
+    derive_sessions,
+    read_trace,
+    sample_trace,
+)
 
 MOONCAKE = """\
 {"timestamp": 0, "input_length": 1100, "output_length": 5, "hash_ids": [0, 1, 2]}
@@ -148,3 +154,11 @@ def test_a_json_line_of_great_depth_is_one_bad_line(tmp_path: Path) -> None:
     path = tmp_path / "trace"
     path.write_text(MOONCAKE + "[" * 100_000 + "\n" + json.dumps({"timestamp": []}) + "\n")
     assert read_trace(path).unreadable == 2
+
+
+def test_the_shipped_slice_is_small_and_whole() -> None:
+    trace = sample_trace()
+    assert (len(trace.requests), trace.unreadable) == (3000, 0)
+    folder = Path(str(traces.__file__)).parent / "data"
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 300_000
+    assert "Apache License" in (folder / "LICENSE").read_text(encoding="utf-8")
