@@ -39,6 +39,23 @@ PAUSE = 0.5
 a dead one takes a tenth of one caller's time, while a hiccup leaves pinned clients to the ring
 for half a second only."""
 
+# what a client's connections are made with: where to, who, and how replies are decoded
+_TAKEN = frozenset(
+    {
+        "client_name",
+        "credential_provider",
+        "db",
+        "decode_responses",
+        "encoding",
+        "encoding_errors",
+        "host",
+        "password",
+        "path",
+        "port",
+        "username",
+    }
+)
+
 _CONNECTIONS = 64  # at 0.2 ms a round trip they carry 300,000 requests a second
 
 # replies with the host that holds the client; an empty ARGV[2] forgets it
@@ -202,9 +219,10 @@ class RedisPins(_Shared):
 class BlockingRedisPins(_Shared):
     """Pins in Redis for ``lb.pick(...)`` and ``with lb.lease(...)``: the calling thread waits.
 
-    As ``RedisPins``; ``client`` is a URL or a ``redis.Redis``. A client given so keeps its own
-    socket timeouts and retries, which are then the deadline: one without a timeout is a
-    ``ConfigError``.
+    As ``RedisPins``; ``client`` is a URL or a ``redis.Redis``. Of a client its settings are taken
+    for connections of our own, because its own timeouts and retries, by default several seconds,
+    would be the deadline. A client whose pool makes connections in another way (Sentinel) is used
+    as it is, and is a ``ConfigError`` without a ``socket_timeout``.
 
     >>> BlockingRedisPins("redis://127.0.0.1:6379/0", prefix="shop:")
     <BlockingRedisPins 'shop:'>
@@ -229,6 +247,18 @@ class BlockingRedisPins(_Shared):
             self._client = self._module.Redis.from_pool(pool)
         elif not isinstance(client, self._module.Redis):
             raise _wrong_client(client, "redis.Redis", "RedisPins")
+        elif type(client.connection_pool).__name__ in ("ConnectionPool", "BlockingConnectionPool"):
+            theirs = client.connection_pool
+            options = {
+                name: value
+                for name, value in theirs.connection_kwargs.items()
+                if name in _TAKEN or name.startswith("ssl_")
+            }
+            options |= self._options(_retry("redis.retry"))
+            options["connection_class"] = theirs.connection_class
+            self._client = self._module.Redis.from_pool(
+                self._module.BlockingConnectionPool(**options)
+            )
         elif client.connection_pool.connection_kwargs.get("socket_timeout") is None:
             raise ConfigError(
                 "this redis.Redis waits forever: give it a socket_timeout, or give the URL",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
 import threading
 import time
@@ -160,6 +161,19 @@ def test_what_stands_in_redis_is_a_name_under_a_key(
     assert pins.stats["failures"] == 1
 
 
+def test_a_silent_server_is_given_up_after_the_deadline_whatever_the_client() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts and never answers
+        port = silent.getsockname()[1]
+        for client in (redis.Redis(port=port), redis.Redis(port=port, socket_timeout=30)):
+            pins = BlockingRedisPins(client, deadline=0.01, pause=1000)
+            kwargs = pins._client.connection_pool.connection_kwargs
+            assert (kwargs["socket_timeout"], kwargs["socket_connect_timeout"]) == (0.01, 0.01)
+            lb = LoadBalancer(["a", "b"], pins=pins)
+            assert {lb.pick(f"client-{number}").name for number in range(50)} == {"a", "b"}
+            assert pins.stats["failures"] <= 2  # of the first pick; then it is not asked
+            pins.close()
+
+
 def test_clients_of_one_s_own(server: RedisServer) -> None:
     async def all_of_it(stack: AsyncExitStack) -> None:
         async with redis.asyncio.Redis(port=server.port, decode_responses=True) as client:
@@ -172,11 +186,8 @@ def test_clients_of_one_s_own(server: RedisServer) -> None:
             assert BlockingRedisPins(plain).get("x") == "web1"
             with pytest.raises(ConfigError, match="BlockingRedisPins"):
                 RedisPins(plain)
-        with (
-            redis.Redis(port=server.port, socket_timeout=None) as forever,
-            pytest.raises(ConfigError, match="socket_timeout"),
-        ):
-            BlockingRedisPins(forever)
+        with redis.Redis(port=server.port, decode_responses=True) as patient:
+            assert BlockingRedisPins(patient).get("x") == "web1"
 
     run(all_of_it)
 
