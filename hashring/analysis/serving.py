@@ -378,7 +378,7 @@ class _Policy:
 
 
 class _FewestSessions(Strategy):
-    """The host with the fewest pinned sessions per weight; equals in rotation."""
+    """The host with the fewest pinned sessions per weight; of equals the fewest in flight."""
 
     USES_WEIGHT = True
 
@@ -390,7 +390,13 @@ class _FewestSessions(Strategy):
     def choose(self, view: View) -> Host:
         turn = next(self._turns) % len(view.hosts)
         hosts = view.hosts[turn:] + view.hosts[:turn]
-        return min(hosts, key=lambda host: self._pins.count(host.name) / host.weight)
+        return min(
+            hosts,
+            key=lambda host: (
+                self._pins.count(host.name) / host.weight,
+                view.in_flight(host) / host.weight,
+            ),
+        )
 
 
 class _SharedOutstanding(Strategy):
