@@ -153,11 +153,40 @@ def _haproxy(peak: float, hosts: int, vnodes: int) -> list[PlacementOption]:
     ]
 
 
+def _caddy(peak: float, hosts: int, vnodes: int) -> list[PlacementOption]:
+    return [
+        PlacementOption(
+            "caddy-hrw",
+            {},
+            0,
+            1.0,
+            f"Even but for chance, no table, no weights; {hosts:,} hashes a look-up.",
+            cost=hosts,
+        )
+    ]
+
+
+def _traefik(peak: float, hosts: int, vnodes: int) -> list[PlacementOption]:
+    return [
+        PlacementOption(
+            "traefik-hrw",
+            {},
+            0,
+            1.0,
+            f"Any weights, no table; {hosts:,} hashes a look-up. Uneven for hosts whose "
+            "URLs differ only at the end.",
+            cost=hosts,
+        )
+    ]
+
+
 DRAFTERS: dict[str | None, Drafter] = {
     None: _ours,
+    "caddy": _caddy,
     "envoy": _envoy,
     "haproxy": _haproxy,
     "nginx": _nginx,
+    "traefik": _traefik,
 }
 
 EXPORTS = tuple(sorted(proxy for proxy in DRAFTERS if proxy is not None))

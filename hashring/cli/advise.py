@@ -25,7 +25,8 @@ from hashring.text import plural
 )
 @click.option(
     "--export",
-    type=click.Choice(["envoy", "haproxy", "nginx"]),  # as advise has them, whose import is slow
+    # as advise has them, whose import is slow
+    type=click.Choice(["caddy", "envoy", "haproxy", "nginx", "traefik"]),
     help="Proxy that the placement must be exportable to.",
 )
 @click.option(

@@ -145,7 +145,7 @@ def test_a_terminal_sees_how_far_the_reading_is(tmp_path: Path) -> None:
     big = tmp_path / "ids"
     with big.open("wb") as ids:
         for _ in range(20):
-            ids.write(b"some-client-id\n" * 70_000)
+            ids.write(b"some-client-id\nanother-client\n" * 35_000)
     assert "reading" in on_a_terminal("spread", str(big), "--hosts", "a")
     piped = run("spread", str(big), "--hosts", "a")
     assert piped.stderr == b""
