@@ -124,6 +124,11 @@ def look(lb: LoadBalancer) -> Any:
     return [(repr(host), lb.state(host)) for host in lb.hosts], snapshot.away
 
 
+# From 3.12 on a comprehension runs in the frame of its function, and what a trace function raises
+# inside it passes over the exit of a `with` around it. What a signal handler raises does not.
+@pytest.mark.skipif(
+    sys.version_info >= (3, 12), reason="a trace function cannot stand for a signal"
+)
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(CHANGES))
 def test_an_interrupted_change_takes_place_or_changes_nothing(name: str) -> None:
