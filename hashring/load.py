@@ -6,7 +6,6 @@ this process. All changes happen under the tracker's one short lock.
 
 from __future__ import annotations
 
-import logging
 import math
 import random
 import warnings
@@ -20,12 +19,11 @@ from weakref import WeakSet
 from hashring.forks import watch
 from hashring.hosts import Host, total_weight
 from hashring.keys import Key
+from hashring.listeners import Listeners
 from hashring.locks import Guard
 
 Outcome = Callable[[Host, bool, str | None, float], object]
 """Called at the end of a lease with host, whether it failed, why, and after how many seconds."""
-
-_log = logging.getLogger("hashring")
 
 DECAY = 10.0
 """Seconds in which a latency loses all but 1/e of its weight: Finagle's default for peak EWMA."""
@@ -261,7 +259,7 @@ class LoadTracker:
         self._seen = 0  # requests with a cost
         self._mean = 0.0
         self._groups: OrderedDict[str | bytes, dict[str, float]] = OrderedDict()
-        self._watchers: dict[object, Outcome] = {}
+        self._outcomes: Listeners[Host, bool, str | None, float] = Listeners()
         self.free: list[TrackedRequest] = []  # ended requests, to use again
         self.requests: WeakSet[TrackedRequest] = WeakSet()  # open and ended ones
         self.on_room: Callable[[str | None], None] | None = None  # called while requests wait
@@ -396,8 +394,12 @@ class LoadTracker:
                 self.guard.run_deferred()
         if self.on_room is not None:
             self.on_room(load.host.name)
-        if failed is not None and self._watchers and self.loads.get(load.host.name) is load:
-            self._notify(load.host, failed, why, now - request.began)
+        if (
+            failed is not None
+            and self._outcomes.callbacks
+            and self.loads.get(load.host.name) is load
+        ):
+            self._outcomes.notify(load.host, failed, why, now - request.began)
 
     def _learn(self, load: HostLoad, failed: bool, now: float, seconds: float) -> None:
         if failed:
@@ -449,20 +451,7 @@ class LoadTracker:
         >>> seen
         [(Host('a'), True, 'timeout', 0.0)]
         """
-        ticket = object()
-        self._watchers[ticket] = callback
-
-        def stop() -> None:
-            self._watchers.pop(ticket, None)
-
-        return stop
-
-    def _notify(self, host: Host, failed: bool, why: str | None, seconds: float) -> None:
-        for callback in tuple(self._watchers.values()):
-            try:
-                callback(host, failed, why, seconds)
-            except Exception:  # a callback's error must not become the request's
-                _log.exception("a callback failed on the outcome of a lease on %s", host)
+        return self._outcomes.subscribe(callback)
 
     # -- several routers --------------------------------------------------------------------------
 

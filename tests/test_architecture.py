@@ -27,13 +27,12 @@ LINES = (
     "config | export",
     "integrations",
     "affinity | analysis | discovery | health | metrics",
-    "loops",
     "balancer",
     "pool",
     "placement",
     "load | ring | strategies",
     "hosts | keys",
-    "registry | validators",
+    "listeners | registry | service | validators",
     "net",
     "errors | locks",
     "forks | text",
@@ -45,7 +44,10 @@ NARROWER = {
     "placement": "ring",
 }
 # what every room above them may import
-GROUND = rooms("hosts | keys | registry | validators | net | errors | locks | forks | text")
+GROUND = rooms(
+    "hosts | keys | listeners | registry | service | validators | net | errors | locks"
+    " | forks | text"
+)
 FRONT_DOOR = "the front door"  # hashring/__init__.py: shows what the rooms up to config have
 TESTING = "testing"  # imports what it tests
 OUTSIDE = frozenset({"benchmarks", "notebooks", "tests"})  # the library never imports these

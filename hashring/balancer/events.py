@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from hashring.balancer.reports import Movement
-from hashring.errors import ConfigError
 from hashring.hosts import Host
+from hashring.listeners import Listeners
 from hashring.locks import Guard
 from hashring.pool import HostChange
-
-_log = logging.getLogger("hashring")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +55,16 @@ Callback = Callable[[Event], object]
 
 
 class EventBus:
-    """A queue of events and the subscribers.
+    """A queue of events and their subscribers.
 
     ``post`` may be called under any lock; ``deliver`` is called outside of all. One thread at a
-    time delivers, so order holds. What a callback raises keeps the event from no other subscriber:
-    an ``Exception`` is logged, anything else (``KeyboardInterrupt``) is raised when the queue is
-    empty.
+    time delivers, so order holds. What a subscriber raises is handled as by ``Listeners``: what is
+    not an ``Exception`` is raised when the queue is empty.
     """
 
     def __init__(self, published_epoch: Callable[[], int]) -> None:
         self._published_epoch = published_epoch
-        self._subscribers: dict[object, Callback] = {}
+        self._subscribers: Listeners[Event] = Listeners()
         self._queue: deque[tuple[Event, deque[object]]] = deque()
         self._guard = Guard()
         self._deliverer: tuple[object, int] | None = None  # a call of deliver() and its thread
@@ -84,28 +79,21 @@ class EventBus:
     @property
     def has_subscribers(self) -> bool:
         """Whether an event would reach a subscriber."""
-        return bool(self._subscribers)
+        return bool(self._subscribers.callbacks)
 
     def subscribe(self, callback: Callback) -> Callable[[], None]:
         """Call ``callback`` with each later event; the result ends that, once or twice.
 
         Raises ``ConfigError`` for a callback that cannot be called or must be awaited.
         """
-        check_callback(callback)
-        ticket = object()
-        self._subscribers[ticket] = callback
-
-        def unsubscribe() -> None:
-            self._subscribers.pop(ticket, None)
-
-        return unsubscribe
+        return self._subscribers.subscribe(callback)
 
     def post(self, events: list[Event]) -> None:
-        """Queue the events of one change, for the subscribers of now."""
+        """Queue the events of one change for the present subscribers."""
         published = self._published_epoch()
         while events and self._queue and self._queue[-1][0].epoch > published:
             self._queue.pop()  # of a change that was interrupted before it was published
-        self._queue.extend([(event, deque(self._subscribers)) for event in events])
+        self._queue.extend([(event, deque(self._subscribers.callbacks)) for event in events])
 
     def deliver(self) -> None:
         """Deliver what is queued and published, unless a delivery is under way."""
@@ -133,16 +121,7 @@ class EventBus:
         if not tickets:
             self._queue.popleft()
             return None
-        callback = self._subscribers.get(tickets[0])
-        try:
-            tickets.popleft()
-            if callback is not None:
-                callback(event)
-        except Exception:  # a subscriber's error must not undo a published change
-            _log.exception("a subscriber failed on %s", event)
-        except BaseException as error:
-            return error
-        return None
+        return self._subscribers.call_next(tickets, event)
 
     def _begin(self, me: tuple[object, int]) -> bool:
         if self._guard.is_held():  # a signal handler in the next lines: its thread delivers
@@ -152,20 +131,3 @@ class EventBus:
                 return False
             self._deliverer = me
             return True
-
-
-def check_callback(callback: object) -> None:
-    """Raise ``ConfigError`` unless ``callback`` is a plain callable.
-
-    >>> check_callback("x")
-    Traceback (most recent call last):
-    hashring.errors.ConfigError: a callback must be a function, got 'x'
-    """
-    if not callable(callback):
-        raise ConfigError(f"a callback must be a function, got {callback!r}")
-    is_async = inspect.iscoroutinefunction
-    if is_async(callback) or is_async(getattr(callback, "__call__", None)):  # noqa: B004  # its kind
-        raise ConfigError(
-            f"a callback must be a plain function, and {callback!r} is 'async def': start a task "
-            "in a plain one"
-        )

@@ -14,6 +14,7 @@ from hashring.discovery._backoff import Backoff
 from hashring.discovery._membership import Membership, Source
 from hashring.discovery.change_filter import ChangeFilter, Size
 from hashring.errors import HashringError
+from hashring.listeners import Listeners
 from hashring.pool import Edited, HostChange, Member, Members, reconciled
 
 _log = logging.getLogger("hashring")
@@ -50,33 +51,6 @@ class Notice:
 
     def __str__(self) -> str:
         return f"{self.kind} {self.source}: {self.text}"
-
-
-class Listeners:
-    """Callbacks for notices; what one raises is logged, and the others are still called."""
-
-    def __init__(self) -> None:
-        self._all: dict[object, Callable[[Notice], object]] = {}
-
-    def subscribe(self, callback: Callable[[Notice], object]) -> Callable[[], None]:
-        """Call ``callback`` with each later notice; the answer ends that, once or twice."""
-        ticket = object()
-        self._all[ticket] = callback
-
-        def unsubscribe() -> None:
-            self._all.pop(ticket, None)
-
-        return unsubscribe
-
-    def notify(self, notice: Notice) -> None:
-        """Log it, and call each."""
-        level = logging.WARNING if notice.kind in _WARNINGS else logging.INFO
-        _log.log(level, "discovery: %s", notice)
-        for callback in tuple(self._all.values()):
-            try:
-                callback(notice)
-            except Exception:  # a bug of a listener must not end the watch
-                _log.exception("a listener failed on %s", notice)
 
 
 def apply_membership(members: Members, membership: Membership) -> Edited:
@@ -121,7 +95,7 @@ class Reconciler:
     ) -> None:
         self.source, self._lb, self.changes, self._backoff = source, lb, changes, backoff
         self._clock = clock
-        self.listeners = Listeners()
+        self.listeners: Listeners[Notice] = Listeners()
         self.stats = dict.fromkeys(_COUNTED, 0)
         self.membership: Membership | None = None  # the last that the pool took
         self.last_error: str | None = None  # why the source cannot be read now
@@ -249,7 +223,10 @@ class Reconciler:
     def _report(self, kind: Kind, text: str, membership: Membership | None = None) -> None:
         self.stats[kind] += 1
         revision = membership.revision if membership else ""
-        self.listeners.notify(Notice(kind, str(self.source), text, revision))
+        notice = Notice(kind, str(self.source), text, revision)
+        level = logging.WARNING if kind in _WARNINGS else logging.INFO
+        _log.log(level, "discovery: %s", notice)
+        self.listeners.notify(notice)
 
 
 def _hosts(membership: Membership) -> str:

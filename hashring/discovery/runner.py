@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 import time
-import warnings
 from collections.abc import Callable, Mapping
-from types import MappingProxyType, TracebackType
+from types import MappingProxyType
 
 from hashring.balancer import LoadBalancer
 from hashring.discovery._backoff import Backoff
 from hashring.discovery._membership import Membership, Source
 from hashring.discovery.change_filter import DEBOUNCE, HOLD, ChangeFilter
 from hashring.discovery.reconciler import Notice, Reconciler
-from hashring.errors import ConfigError, HashringError
-from hashring.forks import watch as watch_forks
-from hashring.loops import LoopThread
+from hashring.errors import ConfigError
+from hashring.service import Service
 from hashring.strategies import Rng
 from hashring.validators import SECONDS_OR_ZERO
 
@@ -25,7 +22,7 @@ WAIT = 5.0
 because it was a moment too quick, nor hang because a registry is away."""
 
 
-class Discovery:
+class Discovery(Service):
     """Keeps the pool of ``lb`` equal to ``source``: one snapshot for each change, or none.
 
     ``async with`` follows in the running event loop, ``with`` in a thread of its own. Entering
@@ -48,6 +45,12 @@ class Discovery:
     ...     lb.hosts, lb.state("b"), discovery.stats["changed"]
     ((Host('a'), Host('b')), 'draining', 1)
     """
+
+    TITLE = "discovery"
+    FORK_WARNING = (
+        "a forked child inherits no Discovery, and its pool stays as it is: start a new one in "
+        "the child"
+    )
 
     def __init__(
         self,
@@ -72,11 +75,7 @@ class Discovery:
         self._reconciler = Reconciler(
             source, lb, ChangeFilter(debounce, hold), backoff or Backoff(rng=rng or random), clock
         )
-        self._wait = wait
-        self._task: asyncio.Task[None] | None = None
-        self._thread: LoopThread | None = None
-        self._used = self._deaf = False
-        watch_forks(self)
+        super().__init__(start_timeout=wait)
 
     # -- state ----------------------------------------------------------------------------
 
@@ -114,71 +113,9 @@ class Discovery:
         """Call ``callback(notice)`` with each later notice; the answer ends that.
 
         It is called in the event loop of the discovery: keep it short. What it raises is logged
-        under ``hashring``.
+        under ``hashring``. Raises ``ConfigError`` for a callback that must be awaited.
         """
         return self._reconciler.listeners.subscribe(callback)
 
-    # -- start and stop ---------------------------------------------------------------------------
-
-    async def __aenter__(self) -> Discovery:
-        if self._used:
-            raise HashringError("this discovery has been entered before: make a new one")
-        self._used = True
-        answered = asyncio.Event()
-        self._task = asyncio.create_task(
-            self._reconciler.run(answered.set), name="hashring discovery"
-        )
-        waiting = asyncio.create_task(answered.wait())
-        try:
-            await asyncio.wait(
-                (self._task, waiting), timeout=self._wait, return_when=asyncio.FIRST_COMPLETED
-            )
-        except asyncio.CancelledError:
-            await self._stop()
-            raise
-        finally:
-            waiting.cancel()
-        if self._task is not None and self._task.done():
-            await self._task  # for its error
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self._stop()
-
-    async def _stop(self) -> None:
-        task, self._task = self._task, None
-        if task is not None and not self._deaf:
-            task.cancel()
-            await asyncio.wait((task,))
-            if not task.cancelled():
-                task.result()  # for its error
-
-    def __enter__(self) -> Discovery:
-        self._thread = LoopThread(self, "hashring discovery")
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        thread, self._thread = self._thread, None
-        if thread is not None and not self._deaf:
-            thread.stop()
-
-    def after_fork(self) -> None:
-        """Called in a forked child: it has no thread and no event loop that would follow."""
-        self._deaf = True
-        if self._task is not None or self._thread is not None:
-            warnings.warn(
-                "a forked child inherits no Discovery, and its pool stays as it is: start a new "
-                "one in the child",
-                RuntimeWarning,
-                stacklevel=2,
-            )
+    async def _run(self, started: Callable[[], object]) -> None:
+        await self._reconciler.run(started)

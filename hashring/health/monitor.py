@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 import time
-import warnings
 from collections.abc import Callable, Mapping
-from types import MappingProxyType, TracebackType
+from types import MappingProxyType
 
 from hashring.balancer import LoadBalancer
-from hashring.errors import HashringError
-from hashring.forks import watch as watch_forks
 from hashring.health.outlier import OutlierRules, OutlierState
 from hashring.health.probe_state import HealthChange, ProbeRules, ProbeState
 from hashring.health.probes import Probe, TcpProbe
 from hashring.health.runner import ProbeRunner
 from hashring.health.table import HealthTable, WhenAllDown
 from hashring.hosts import Host
-from hashring.loops import LoopThread
+from hashring.service import Service
 from hashring.strategies import Rng
 
 
-class HealthMonitor:
+class HealthMonitor(Service):
     """Holds hosts down as ``probe`` and ``outlier`` while probes or leases fail.
 
     ``async with`` watches in the running event loop, ``with`` in a thread of its own; both follow
@@ -51,6 +47,12 @@ class HealthMonitor:
     'up'
     """
 
+    TITLE = "health"
+    FORK_WARNING = (
+        "a forked child inherits no HealthMonitor, and the marks of its parent's stay as they "
+        "are: start a new one in the child"
+    )
+
     def __init__(
         self,
         lb: LoadBalancer,
@@ -64,11 +66,8 @@ class HealthMonitor:
         rng: Rng | None = None,
     ) -> None:
         self._table = HealthTable(rules or ProbeRules(), outliers, when_all_down, panic)
-        self._watch = ProbeRunner(lb, probe or TcpProbe(), self._table, clock, rng or random)
-        self._task: asyncio.Task[None] | None = None
-        self._thread: LoopThread | None = None
-        self._used = False
-        watch_forks(self)
+        self._runner = ProbeRunner(lb, probe or TcpProbe(), self._table, clock, rng or random)
+        super().__init__()
 
     # -- what it knows ----------------------------------------------------------------------------
 
@@ -100,74 +99,15 @@ class HealthMonitor:
         """Call ``callback(change)`` after each later change of health; the answer ends that.
 
         It is called in the monitor's event loop, once the pool has the change: keep it short.
-        What it raises is logged under ``hashring``.
+        What it raises is logged under ``hashring``. Raises ``ConfigError`` for a callback that must
+        be awaited.
         """
-        listeners = self._watch.listeners
-        listeners.append(callback)
+        return self._runner.listeners.subscribe(callback)
 
-        def stop() -> None:
-            if callback in listeners:
-                listeners.remove(callback)
-
-        return stop
-
-    # -- its life ---------------------------------------------------------------------------------
-
-    async def __aenter__(self) -> HealthMonitor:
-        self._begin()
-        started = asyncio.Event()
-        self._task = asyncio.create_task(self._watch.run(started.set), name="hashring health")
-        waiting = asyncio.create_task(started.wait())
-        try:
-            await asyncio.wait((self._task, waiting), return_when=asyncio.FIRST_COMPLETED)
-        except asyncio.CancelledError:  # who never came in does not leave either
-            self._task.cancel()
-            raise
-        finally:
-            waiting.cancel()
-        if self._task.done():
-            await self._task  # for its error
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        task, self._task = self._task, None
-        if task is not None and not self._watch.deaf:
-            task.cancel()
-            await asyncio.wait((task,))
-            if not task.cancelled():
-                task.result()  # for its error
-
-    def __enter__(self) -> HealthMonitor:
-        self._thread = LoopThread(self, "hashring health")
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        thread, self._thread = self._thread, None
-        if thread is not None and not self._watch.deaf:
-            thread.stop()
-
-    def _begin(self) -> None:
-        if self._used:
-            raise HashringError("this monitor has been entered before: make a new one")
-        self._used = True
+    async def _run(self, started: Callable[[], object]) -> None:
+        await self._runner.run(started)
 
     def after_fork(self) -> None:
-        """Called in a forked child: it has no thread and no event loop that would watch."""
-        self._watch.deaf = True
-        if self._task is not None or self._thread is not None:
-            warnings.warn(
-                "a forked child inherits no HealthMonitor, and the marks of its parent's stay as "
-                "they are: start a new one in the child",
-                RuntimeWarning,
-                stacklevel=2,
-            )
+        """In a child process: events of its balancer concern no monitor any more."""
+        super().after_fork()
+        self._runner.forked = True

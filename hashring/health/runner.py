@@ -15,6 +15,7 @@ from hashring.health.probe_state import HealthChange
 from hashring.health.probes import Probe, Void, ask
 from hashring.health.table import HealthTable, Marks, apply_marks
 from hashring.hosts import Host
+from hashring.listeners import Listeners
 from hashring.strategies import Rng
 
 _log = logging.getLogger("hashring")
@@ -40,8 +41,8 @@ class ProbeRunner:
     ) -> None:
         self._lb, self._probe, self._table = lb, probe, table
         self._clock, self._rng = clock, rng
-        self.listeners: list[Callable[[HealthChange], object]] = []
-        self.deaf = False  # in a forked child, which has these objects but not this loop
+        self.listeners: Listeners[HealthChange] = Listeners()
+        self.forked = False  # in a child process, which has these objects but not this loop
         self.lock = threading.Lock()  # of the table
         self._hosts: dict[str, Host] = {}  # who is probed, as they are now
         self._probers: dict[str, asyncio.Task[None]] = {}
@@ -52,7 +53,7 @@ class ProbeRunner:
         self._marker = ThreadPoolExecutor(1, "hashring health marks")  # starts no thread yet
 
     async def run(self, started: Callable[[], object]) -> None:
-        """ProbeRunner until cancelled; ``started`` is called when every host has its prober."""
+        """Watch until cancelled; ``started`` is called when every host has its prober."""
         self._loop = asyncio.get_running_loop()
         self._news = asyncio.Event()
         ends = [self._lb.subscribe(self._on_change), self._lb.on_outcome(self._heard)]
@@ -76,7 +77,7 @@ class ProbeRunner:
     # -- what is heard from outside, by any thread ------------------------------------------------
 
     def _on_change(self, event: Event) -> None:
-        if self.deaf:
+        if self.forked:
             return
         if event.kind in _RENEWING:
             self._renewed.append(event.host.name)
@@ -84,7 +85,7 @@ class ProbeRunner:
 
     def _heard(self, host: Host, failed: bool, why: str | None, took: float) -> None:
         table = self._table
-        if self.deaf or not (failed or host.name in table.suspects):
+        if self.forked or not (failed or host.name in table.suspects):
             return  # the way of nearly every request
         now = self._clock()
         with self.lock:
@@ -188,11 +189,7 @@ class ProbeRunner:
     def _notify(self, change: HealthChange) -> None:
         level = logging.WARNING if change.kind in _BAD_NEWS else logging.INFO
         _log.log(level, "health: %s", change)
-        for listener in tuple(self.listeners):
-            try:
-                listener(change)
-            except Exception:  # a listener's fault must not end the watch
-                _log.exception("a listener failed on %s", change)
+        self.listeners.notify(change)
 
     async def _stop(self) -> None:
         """End the probers and release every host that this monitor holds down."""

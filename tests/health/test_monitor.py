@@ -345,7 +345,7 @@ def test_a_listener_that_fails_stops_no_other(caplog: pytest.LogCaptureFixture) 
         wait_for(lambda: seen, "the change")
         stop()
         stop()
-    assert "a listener failed on down a" in caplog.text
+    assert "a subscriber failed on down a" in caplog.text
     assert "health: down a: the probe returned False" in caplog.text
 
 
