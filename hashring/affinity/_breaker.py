@@ -7,8 +7,6 @@ from collections.abc import Callable
 
 from hashring.forks import watch
 
-__all__ = ["Breaker"]
-
 
 class Breaker:
     """Closed while the store answers; open for ``pause`` seconds after each failure.

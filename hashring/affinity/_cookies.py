@@ -7,8 +7,6 @@ from functools import lru_cache
 
 from hashring.errors import ConfigError
 
-__all__ = ["check_bare_name", "check_name", "cookie_values", "set_cookie"]
-
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110, section 5.6.2
 _PREFIXES = ("__host-", "__secure-")  # browsers give these prefixes a meaning, in any letter case
 

@@ -8,8 +8,6 @@ from types import MappingProxyType
 
 from hashring.forks import watch
 
-__all__ = ["Counters"]
-
 
 class Counters:
     """Counts of fixed names, all from 0; ``stats`` is their live, read-only mapping.

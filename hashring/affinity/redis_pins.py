@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     import redis
     import redis.asyncio
 
-__all__ = ["DEADLINE", "PAUSE", "PREFIX", "BlockingRedisPins", "RedisPins"]
-
 PREFIX = "hashring:pin:"
 
 DEADLINE = 0.05

@@ -15,8 +15,6 @@ from hashring.errors import ConfigError, TokenError
 from hashring.hosts import Host
 from hashring.keys import Key
 
-__all__ = ["Answer", "TokenAffinity", "Visit"]
-
 _MOST_TRIED = 64
 """Cookies of one name whose signatures are checked: others can be planted by a sibling domain, and
 one check costs 8 us. A cookie of another length than a token's costs nothing and is not counted."""

@@ -27,8 +27,6 @@ from hashring.validators import SECONDS, WHOLE
 if TYPE_CHECKING:
     from itsdangerous import Signer
 
-__all__ = ["Token", "Tokens"]
-
 _CLIENT = 16
 """128 random bits: among 10^12 clients two are equal with a chance of one in 10^15."""
 

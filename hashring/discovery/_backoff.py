@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from hashring.strategies import Rng
 
-__all__ = ["Backoff"]
-
 BASE = 0.1
 """Seconds: a server that restarts is back in some; the first retries may come quicker."""
 

@@ -16,8 +16,6 @@ from hashring.errors import DiscoveryError
 if TYPE_CHECKING:
     import httpx2
 
-__all__ = ["ConsulClient", "ConsulResponse"]
-
 _JITTER = 1 / 16  # of the wait, which Consul adds so that queries do not end in one moment
 
 

@@ -15,8 +15,6 @@ from hashring.errors import DiscoveryError
 if TYPE_CHECKING:
     import httpx2
 
-__all__ = ["EtcdClient", "Login", "Ranged", "State"]
-
 _UNAUTHENTICATED = 16  # the gRPC code of a token that is missing, unknown or has run out
 
 

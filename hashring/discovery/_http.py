@@ -16,8 +16,6 @@ from hashring.errors import ConfigError, DiscoveryError, requires_extra
 if TYPE_CHECKING:
     import httpx2
 
-__all__ = ["client", "clock_findings", "library", "tls_context", "told"]
-
 LARGEST = 64 << 20
 """Bytes of a response: 100,000 hosts of 600 bytes."""
 

@@ -17,8 +17,6 @@ from hashring.discovery import _http
 from hashring.discovery._url import SourceUrl, with_port
 from hashring.errors import ConfigError, DiscoveryError, requires_extra
 
-__all__ = ["OPTIONS", "Access", "from_kubeconfig", "in_cluster", "of_url", "usual"]
-
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where Kubernetes mounts a pod's account: "Accessing the Kubernetes API from a Pod"."""
 

@@ -14,8 +14,6 @@ from hashring.errors import DiscoveryError
 if TYPE_CHECKING:
     import httpx2
 
-__all__ = ["ExpiredError", "KubeClient", "Slices"]
-
 _PAGE = 500
 """Slices in one page, as kubectl asks for: with 100 endpoints each, one page nearly always."""
 

@@ -10,8 +10,6 @@ from typing import Literal, NamedTuple, Protocol, runtime_checkable
 from hashring.errors import ConfigError, HashringError
 from hashring.hosts import Host, as_host
 
-__all__ = ["Entry", "Finding", "Membership", "Source", "gather", "weight_from"]
-
 
 @dataclass(frozen=True, slots=True)
 class Membership:

@@ -10,8 +10,6 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from hashring.errors import ConfigError
 from hashring.net import join_address, parse_address
 
-__all__ = ["SourceUrl", "with_port"]
-
 _WORDS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 

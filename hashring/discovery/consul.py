@@ -14,8 +14,6 @@ from hashring.discovery._url import SourceUrl, with_port
 from hashring.errors import ConfigError, DiscoveryError
 from hashring.validators import ABOVE_0, SECONDS
 
-__all__ = ["ConsulSource", "from_url", "parse"]
-
 WAIT = 10.0
 """Seconds a query blocks while nothing changes. Consul's own is 300, but an agent that froze looks
 the same for as long; a query each ten seconds is a negligible load."""

@@ -17,8 +17,6 @@ from hashring.validators import ABOVE_0, PORT, SECONDS
 if TYPE_CHECKING:
     import dns.asyncresolver
 
-__all__ = ["DnsSource", "from_url", "parse"]
-
 WEIGHT_UNIT = 100
 """The SRV weight that counts as 1: weights are ratios from 0 to 65,535, and a fixed unit lets one
 host's weight change without a change of the others'."""

@@ -18,8 +18,6 @@ from hashring.errors import ConfigError, DiscoveryError
 from hashring.strategies import Rng
 from hashring.validators import FLAG, SECONDS
 
-__all__ = ["EtcdSource", "from_url", "parse"]
-
 HEARTBEAT = 2.0
 """Seconds of silence after which etcd is asked whether it lives: a lease rarely lasts under 10."""
 

@@ -18,8 +18,6 @@ from hashring.discovery._url import SourceUrl
 from hashring.errors import ConfigError, DiscoveryError
 from hashring.validators import FLAG, SECONDS
 
-__all__ = ["FileSource", "Format", "from_url", "parse"]
-
 Format = Literal["toml", "json", "lines"]
 
 INTERVAL = 0.5

@@ -16,8 +16,6 @@ from hashring.discovery._url import SourceUrl
 from hashring.errors import ConfigError, DiscoveryError
 from hashring.validators import SECONDS
 
-__all__ = ["Access", "KubernetesSource", "from_url", "parse"]
-
 LASTING = 30.0
 """Seconds of one watch. An API that froze is noticed after as many; each end costs one request,
 less than a pod's own probes do."""

@@ -10,8 +10,6 @@ from hashring.discovery._url import SourceUrl
 from hashring.errors import ConfigError
 from hashring.hosts import HostLike, as_host
 
-__all__ = ["StaticSource", "from_url", "parse"]
-
 
 def parse(payload: str) -> Membership:
     """The hosts of ``name[=weight][@address],...``; weight 0 is a drain. Raises ``ConfigError``.

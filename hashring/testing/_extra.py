@@ -6,7 +6,5 @@ from importlib.util import find_spec
 
 from hashring.errors import ConfigError, missing_extra
 
-__all__: list[str] = []
-
 if find_spec("hypothesis") is None:
     raise ConfigError(missing_extra("testing", "contract tests", "hypothesis"), option="testing")

@@ -12,8 +12,6 @@ from hypothesis.errors import Flaky, Unsatisfiable
 
 from hashring.errors import ConfigError
 
-__all__ = ["Broken", "Refusals", "drawn", "hunt"]
-
 Drawn = TypeVar("Drawn")
 
 

@@ -11,8 +11,6 @@ from hypothesis import strategies as st
 from hashring.hosts import Host
 from hashring.testing._subject import Case, Subject
 
-__all__ = ["CONTRACT", "GUARANTEES", "SENTENCES", "Law"]
-
 Law: TypeAlias = Callable[[Case], None]
 
 

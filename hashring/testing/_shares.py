@@ -27,8 +27,6 @@ from hashring.testing._hunt import drawn
 from hashring.testing._subject import Factory, Text, broken
 from hashring.testing.rng import seeded_rng
 
-__all__ = ["check_weighted"]
-
 POOLS = 64
 QUANTILE = 7.0
 """Student's t with 63 degrees of freedom is beyond it in 2 of 10^9 seeds."""

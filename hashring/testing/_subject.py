@@ -13,8 +13,6 @@ from hashring.hosts import Host, as_hosts
 from hashring.testing._hunt import Broken, Refusals
 from hashring.testing.inputs import histories
 
-__all__ = ["KEYS", "Case", "Factory", "Placed", "Subject"]
-
 Text: TypeAlias = str | bytes
 
 KEYS = tuple(f"key-{i}" for i in range(100))

@@ -13,8 +13,6 @@ from typing import Any, NoReturn, Protocol
 from hashring.discovery import Membership, Source
 from hashring.hosts import Host
 
-__all__ = ["Trial", "World", "described", "descriptors", "settle", "watching"]
-
 _LOOK = 0.005  # seconds between two looks at what is waited for
 _DESCRIPTORS = Path("/proc/self/fd")  # Linux; elsewhere sockets are not counted
 

@@ -6,8 +6,6 @@ import math
 
 from hashring.errors import ConfigError
 
-__all__ = ["FakeClock"]
-
 
 class FakeClock:
     """A monotonic clock that stands still until ``advance``; call it as ``time.monotonic``.

@@ -10,8 +10,6 @@ from hashring.discovery import Discovery, Notice, Source
 from hashring.errors import DiscoveryError
 from hashring.testing._world import Trial, World, described, descriptors, settle, watching
 
-__all__ = ["World", "check_discovery"]
-
 WITHIN = 15.0
 """Seconds that a law may wait for what must come: more than any source's silence, heartbeat and
 backoff together. A law that holds is quicker; nothing is judged by how quick."""

@@ -9,8 +9,6 @@ from hypothesis import strategies as st
 
 from hashring.hosts import Host
 
-__all__ = ["histories", "host_names", "hosts", "keys", "weights"]
-
 _LARGEST = 6  # hosts: a law that seven hosts break and no six do has not been met yet
 _HEAVIEST = 8  # above it only tables grow: a program with 160 points a unit has 7,680 for six hosts
 

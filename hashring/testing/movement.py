@@ -11,8 +11,6 @@ from hashring.errors import ConfigError
 from hashring.hosts import as_names
 from hashring.keys import Key
 
-__all__ = ["Moves", "assert_bounded_movement", "moves"]
-
 _SHOWN = 5  # enough to recognise a pattern, short enough for one screen
 
 

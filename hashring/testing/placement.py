@@ -18,8 +18,6 @@ from hashring.testing._laws import CONTRACT, GUARANTEES, SENTENCES, Law
 from hashring.testing._shares import check_weighted
 from hashring.testing._subject import KEYS, Case, Factory, Text
 
-__all__ = ["check_placement"]
-
 
 def check_placement(
     factory: Factory,

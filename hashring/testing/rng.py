@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import random
 
-__all__ = ["seeded_rng"]
-
 
 def seeded_rng(seed: int = 0) -> random.Random:
     """A generator of its own with the same numbers in every run, for ``rng=`` anywhere here.

@@ -17,8 +17,6 @@ from hashring.testing._subject import broken
 from hashring.testing.rng import seeded_rng
 from hashring.testing.view import FakeView
 
-__all__ = ["check_strategy"]
-
 StrategyFactory: TypeAlias = Callable[[], Any]
 
 REQUESTS = 6000

@@ -7,8 +7,6 @@ from types import MappingProxyType
 
 from hashring.hosts import Host, HostsLike, as_hosts, as_names
 
-__all__ = ["FakeView"]
-
 
 class FakeView:
     """A ``View`` over plain numbers by name; what is not given is 0. Immutable.

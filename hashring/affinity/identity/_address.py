@@ -12,8 +12,6 @@ from hashring.affinity.identity._request import Fields, Request, fields_of
 from hashring.affinity.identity._source import Source, Unusable
 from hashring.errors import ConfigError
 
-__all__ = ["Believed", "TrustedProxies", "client_address", "forwarded_for", "node_address"]
-
 Believed: TypeAlias = Literal["both", "forwarded", "x-forwarded-for"]
 Network: TypeAlias = IPv4Network | IPv6Network
 

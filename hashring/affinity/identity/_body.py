@@ -11,8 +11,6 @@ from hashring.affinity.identity._source import Source, Unusable
 from hashring.errors import ConfigError
 from hashring.validators import BYTES, COUNT, is_int
 
-__all__ = ["json_field", "prompt_prefix"]
-
 _FIELD_LIMIT = 64 * 1024
 """64 KiB: an API call, parsed in well under a millisecond; a file that is uploaded is not."""
 

@@ -12,8 +12,6 @@ from hashring.errors import ConfigError
 from hashring.keys import text_bytes
 from hashring.validators import is_int
 
-__all__ = ["cookie", "header", "path_part", "query"]
-
 _BROKEN = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 

@@ -12,8 +12,6 @@ from typing import Any, TypeAlias
 from hashring.errors import ConfigError
 from hashring.keys import text_bytes
 
-__all__ = ["Fields", "Request", "fields_of"]
-
 Request: TypeAlias = Mapping[str, Any]
 """An ASGI scope, a WSGI environ, or a mapping with some of an HTTP scope's keys.
 

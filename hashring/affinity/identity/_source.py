@@ -10,8 +10,6 @@ from hashring.affinity._counters import Counters
 from hashring.affinity.identity._request import Fields, Request, fields_of
 from hashring.errors import ConfigError
 
-__all__ = ["MOST_BYTES", "Source", "Unusable", "first_of"]
-
 MOST_BYTES = 256
 """An ID is a name, not a document: four times a SHA-256 in hex; more would be logged and pinned."""
 
