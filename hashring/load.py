@@ -67,10 +67,10 @@ class Load:
     outstanding: float = 0.0
 
 
-def decayed(latency: float, age: float, decay: float = DECAY) -> float:
+def decay_latency(latency: float, age: float, decay: float = DECAY) -> float:
     """A latency measured ``age`` seconds ago, on its way to 0: an unused host gets tried again.
 
-    >>> decayed(1.0, 0.0), round(decayed(1.0, 10.0), 3)
+    >>> decay_latency(1.0, 0.0), round(decay_latency(1.0, 10.0), 3)
     (1.0, 0.368)
     """
     return latency * math.exp(-age / decay) if age > 0 else latency
@@ -575,7 +575,7 @@ class LoadTracker:
     def read(self, load: HostLoad) -> Load:
         """One host's load as it is now."""
         with self.lock:
-            latency = decayed(load.latency, self.clock() - load.stamp)
+            latency = decay_latency(load.latency, self.clock() - load.stamp)
             return Load(
                 load.in_flight,
                 load.ok,
@@ -626,7 +626,7 @@ class LoadView:
     def latency(self, host: Host) -> float:
         """The host's peak EWMA latency in seconds, decayed to now; 0.0 before the first answer."""
         load = self._loads[host.name]
-        return decayed(load.latency, self._tracker.clock() - load.stamp)
+        return decay_latency(load.latency, self._tracker.clock() - load.stamp)
 
     def least_loaded(self) -> Host:
         """The host with the least in flight per weight; equals in rotation. Cost: O(log n)."""

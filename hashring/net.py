@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from hashring.errors import ConfigError
-from hashring.text import shown
+from hashring.text import bounded_repr
 
 _ADDRESS = re.compile(
     r"(?:\[(?P<v6>[0-9A-Fa-f:.]+(?:%[^\[\]\s]+)?)\]|(?P<name>[^\[\]:\s/@]+))"
@@ -57,7 +57,7 @@ def parse_address(
     port = default_port if port is None else port
     if not host or port is None or not (port or any_port):
         shape = "ADDRESS:PORT" if default_port is None else "ADDRESS or ADDRESS:PORT"
-        words = f"must be {shape}, such as '127.0.0.1:8080', got {shown(text)}"
+        words = f"must be {shape}, such as '127.0.0.1:8080', got {bounded_repr(text)}"
         raise ConfigError(f"{what or option} {words}".lstrip(), option=option or None)
     return host, port
 

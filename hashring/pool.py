@@ -127,7 +127,7 @@ class Pool:
 
     >>> from hashring.placement import recipe
     >>> pool = Pool(recipe("ring"), capacity=None)
-    >>> members, _ = registered({}, Host("a"))
+    >>> members, _ = add_member({}, Host("a"))
     >>> one = pool.advance(pool.empty(), members)
     >>> one.epoch, one.table.hosts
     (1, ('a',))
@@ -217,10 +217,10 @@ def _put(members: Members, new: Member, kind: str, *said: str) -> Edited:
     return {**members, new.host.name: new}, [HostChange(kind, new.host, *said)]
 
 
-def registered(members: Members, host: Host) -> Edited:
+def add_member(members: Members, host: Host) -> Edited:
     """Add ``host``. Raises ``DuplicateHostError``.
 
-    >>> list(registered({}, Host("a"))[0])
+    >>> list(add_member({}, Host("a"))[0])
     ['a']
     """
     if host.name in members:
@@ -228,20 +228,20 @@ def registered(members: Members, host: Host) -> Edited:
     return _put(members, Member(host), "register")
 
 
-def unregistered(members: Members, name: str) -> Edited:
+def remove_member(members: Members, name: str) -> Edited:
     """Remove the host ``name``. Raises ``UnknownHostError``."""
     gone = member(members, name)
     left = {known: kept for known, kept in members.items() if known != name}
     return left, [HostChange("unregister", gone.host)]
 
 
-def reweighted(members: Members, name: str, weight: float) -> Edited:
+def set_member_weight(members: Members, name: str, weight: float) -> Edited:
     """The host gets another weight."""
     old = member(members, name)
     return _put(members, replace(old, host=old.host.with_weight(weight)), "set_weight")
 
 
-def replaced(members: Members, name: str, address: str) -> Edited:
+def replace_member(members: Members, name: str, address: str) -> Edited:
     """Another machine takes the name: weight, drain and the marks on the name stay."""
     old = member(members, name)
     if old.host.address == address:
@@ -254,7 +254,7 @@ def _moved_in(old: Member, host: Host) -> Member:
     return Member(host, kept, old.drains)
 
 
-def marked(members: Members, name: str, reason: str, holder: str) -> Edited:
+def add_mark(members: Members, name: str, reason: str, holder: str) -> Edited:
     """``holder`` holds the host down for ``reason``."""
     _check_holder(holder)
     old = member(members, name)
@@ -262,21 +262,21 @@ def marked(members: Members, name: str, reason: str, holder: str) -> Edited:
     return _put(members, new, "mark_down", holder, reason)
 
 
-def unmarked(members: Members, name: str, holder: str) -> Edited:
+def remove_mark(members: Members, name: str, holder: str) -> Edited:
     """``holder`` holds the host down no longer; ``*`` clears every holder's mark."""
     old = member(members, name)
     left = {by: why for by, why in old.down.items() if holder not in (by, EVERY_HOLDER)}
     return _put(members, replace(old, down=left), "mark_up", holder)
 
 
-def drained(members: Members, name: str, deadline: float | None, holder: str) -> Edited:
+def add_drain(members: Members, name: str, deadline: float | None, holder: str) -> Edited:
     """``holder`` drains the host until ``deadline``, a reading of the clock."""
     _check_holder(holder)
     old = member(members, name)
     return _put(members, replace(old, drains={**old.drains, holder: deadline}), "drain", holder)
 
 
-def undrained(members: Members, name: str, holder: str) -> Edited:
+def remove_drain(members: Members, name: str, holder: str) -> Edited:
     """``holder`` drains the host no longer; ``*`` ends every holder's drain."""
     old = member(members, name)
     left = {by: end for by, end in old.drains.items() if holder not in (by, EVERY_HOLDER)}
@@ -290,12 +290,12 @@ def _check_holder(holder: str) -> None:
         )
 
 
-def reconciled(members: Members, hosts: Iterable[Host]) -> Edited:
+def reconcile_members(members: Members, hosts: Iterable[Host]) -> Edited:
     """Make ``hosts`` the members; unchanged ones keep marks and drains.
 
     A new address is a replace.
 
-    >>> after, changes = reconciled({"a": Member(Host("a"))}, [Host("a", 2), Host("b")])
+    >>> after, changes = reconcile_members({"a": Member(Host("a"))}, [Host("a", 2), Host("b")])
     >>> [(change.kind, change.host.name) for change in changes]
     [('set_weight', 'a'), ('register', 'b')]
     """

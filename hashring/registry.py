@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import Any
 
 from hashring.errors import ConfigError
-from hashring.text import closest, shown
+from hashring.text import bounded_repr, closest
 
 
 class Registry:
@@ -63,7 +63,9 @@ class Registry:
         known = self.names()
         near = closest(name, known) if isinstance(name, str) else None
         hint = f"did you mean {near!r}?" if near else f"the {self._plural} are {', '.join(known)}"
-        raise ConfigError(f"there is no {self._kind} {shown(name)}: {hint}", option=self._option)
+        raise ConfigError(
+            f"there is no {self._kind} {bounded_repr(name)}: {hint}", option=self._option
+        )
 
     def _builtins(self) -> set[str]:
         from pkgutil import iter_modules

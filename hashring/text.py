@@ -45,10 +45,10 @@ def suggestion(word: object, known: Iterable[str]) -> str:
     return f"known are {', '.join(words)}" if words else "none are known"
 
 
-def shown(value: object) -> str:
+def bounded_repr(value: object) -> str:
     """The repr of a value from outside, at most 200 characters long.
 
-    >>> shown("a"), len(shown("a" * 1000)), shown(10 ** 5000)
+    >>> bounded_repr("a"), len(bounded_repr("a" * 1000)), bounded_repr(10 ** 5000)
     ("'a'", 200, '<int>')
     """
     try:

@@ -28,7 +28,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from hashring.errors import ConfigError
 from hashring.net import is_loopback, parse_address
-from hashring.text import closest, shown
+from hashring.text import bounded_repr, closest
 
 T = TypeVar("T")
 
@@ -58,7 +58,7 @@ class Validator(Generic[T]):
             raise
         except (ValueError, TypeError, OverflowError) as error:
             hint = f": {error}" if error.args else ""
-            words = f"must be {self.shape}, got {shown(value)}{hint}"
+            words = f"must be {self.shape}, got {bounded_repr(value)}{hint}"
         raise ConfigError(f"{option} {words}".lstrip(), option=option or None)
 
     def __repr__(self) -> str:
@@ -157,7 +157,7 @@ def choice(*words: Any) -> Validator[Any]:
         near = closest(value, known) if isinstance(value, str) else None
         raise ValueError(f"did you mean {near!r}?") if near else ValueError
 
-    return Validator(" or ".join(map(_spelled, words)), convert)
+    return Validator(" or ".join(map(_spell_word, words)), convert)
 
 
 def optional(check: Validator[T], off: Any, meaning: str = "none") -> Validator[T | None]:
@@ -174,10 +174,10 @@ def optional(check: Validator[T], off: Any, meaning: str = "none") -> Validator[
             return None
         return check.convert(value)
 
-    return Validator(f"{check.shape}, or {_spelled(off)} for {meaning}", convert, off)
+    return Validator(f"{check.shape}, or {_spell_word(off)} for {meaning}", convert, off)
 
 
-def _spelled(word: Any) -> str:
+def _spell_word(word: Any) -> str:
     return str(word).lower() if isinstance(word, bool) else repr(word).replace("'", '"')
 
 
@@ -189,7 +189,8 @@ def _flag(value: Any) -> bool:
 
 def _texts(value: Any) -> tuple[str, ...]:
     if isinstance(value, str):
-        raise ValueError(f"did you mean [{shown(value)}]?")  # noqa: TRY004  # becomes a ConfigError
+        hint = f"did you mean [{bounded_repr(value)}]?"
+        raise ValueError(hint)  # noqa: TRY004  # becomes a ConfigError
     if not isinstance(value, (list, tuple)) or not all(isinstance(one, str) for one in value):
         raise ValueError
     return tuple(value)
@@ -270,7 +271,7 @@ def inherit_option(declaration: type, name: str) -> Any:
     raise AttributeError(f"{declaration.__name__} declares no option {name!r}")
 
 
-def inherited(declaration: type[T], source: Any) -> T:
+def inherit_options(declaration: type[T], source: Any) -> T:
     """A ``declaration`` made of the options of ``source`` that have the same names."""
     return declaration(
         **{each.name: getattr(source, each.name) for each in options_of(declaration)}

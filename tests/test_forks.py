@@ -42,7 +42,7 @@ def test_a_breaker_in_a_child_whose_parent_was_turning_it() -> None:
     breaker = Breaker(0.5, lambda: 0.0)
 
     def work() -> bool:
-        breaker.failed()
+        breaker.record_failure()
         return not breaker.admits()
 
     with breaker._lock:

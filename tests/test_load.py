@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hashring.balancer import Lease, LoadBalancer
-from hashring.load import DECAY, decayed, peak_ewma
+from hashring.load import DECAY, decay_latency, peak_ewma
 from hashring.strategies import LeastConnections, PeakEwma, View
 from tests.balancer.rig import FakeClock, balancer, open_lease
 
@@ -161,10 +161,10 @@ def test_a_view_shows_the_load_of_every_lease() -> None:
 
 @given(SECONDS, SECONDS)
 def test_a_latency_decays_to_nothing_and_never_rises(latency: float, age: float) -> None:
-    later = decayed(latency, age)
+    later = decay_latency(latency, age)
     assert later == pytest.approx(latency * math.exp(-age / DECAY))
     assert 0 <= later <= latency
-    assert decayed(latency, -age) == latency  # a clock that stands or errs adds nothing
+    assert decay_latency(latency, -age) == latency  # a clock that stands or errs adds nothing
 
 
 @given(SECONDS, SECONDS, SECONDS)

@@ -20,7 +20,7 @@ A = Host("a")
 
 def pool_of(*names: str, capacity: int | None = None) -> tuple[Pool, Snapshot]:
     pool = Pool(recipe("ring", vnodes=8), capacity)
-    members, _ = changes.reconciled({}, [Host(name) for name in names])
+    members, _ = changes.reconcile_members({}, [Host(name) for name in names])
     return pool, pool.advance(pool.empty(), members)
 
 
@@ -48,8 +48,8 @@ def test_a_members_state_follows_from_its_marks_its_drains_and_the_clock(
 def test_a_snapshot_never_changes() -> None:
     pool, old = pool_of("a", "b", "c")
     before = old.hosts, old.usable, old.fingerprint(0.0), old.states(0.0)
-    members, _ = changes.marked(old.members, "a", "x", "probe")
-    members, _ = changes.unregistered(members, "b")
+    members, _ = changes.add_mark(old.members, "a", "x", "probe")
+    members, _ = changes.remove_member(members, "b")
     new = pool.advance(old, members)
     assert (old.hosts, old.usable, old.fingerprint(0.0), old.states(0.0)) == before
     assert (new.epoch, [host.name for host in new.usable]) == (2, ["c"])
@@ -61,13 +61,13 @@ def test_a_snapshot_never_changes() -> None:
 
 def test_the_table_is_kept_while_the_hosts_are_and_away_costs_only_the_usable_one() -> None:
     pool, one = pool_of("a", "b", "c")
-    two = pool.advance(one, changes.marked(one.members, "a", "x", "probe")[0])
+    two = pool.advance(one, changes.add_mark(one.members, "a", "x", "probe")[0])
     assert one.usable_table is one.table is two.table
     assert two.usable_table is not None
     assert two.usable_table.hosts == ("b", "c")
-    three = pool.advance(two, changes.drained(two.members, "a", None, "operator")[0])
+    three = pool.advance(two, changes.add_drain(two.members, "a", None, "operator")[0])
     assert three.usable_table is two.usable_table
-    moved = changes.replaced(three.members, "b", "new:1")[0]
+    moved = changes.replace_member(three.members, "b", "new:1")[0]
     assert pool.advance(three, moved).table is one.table
 
 
@@ -80,10 +80,10 @@ def test_advancing_to_the_same_members_is_the_same_snapshot() -> None:
 
 def test_a_fork_tries_a_change_that_the_pool_never_sees() -> None:
     pool, one = pool_of("a", "b")
-    tried = pool.fork().advance(one, changes.registered(one.members, Host("c"))[0])
+    tried = pool.fork().advance(one, changes.add_member(one.members, Host("c"))[0])
     assert tried.table is not None
     assert tried.table.hosts == ("a", "b", "c")
-    again = pool.advance(one, changes.registered(one.members, Host("d"))[0])
+    again = pool.advance(one, changes.add_member(one.members, Host("d"))[0])
     assert again.table is not None
     assert again.table.hosts == ("a", "b", "d")
 
@@ -91,20 +91,20 @@ def test_a_fork_tries_a_change_that_the_pool_never_sees() -> None:
 def test_above_the_capacity_there_is_no_snapshot() -> None:
     pool, one = pool_of("a", "b", capacity=2)
     with pytest.raises(PoolFullError, match="at most 2 hosts, and this would be 3"):
-        pool.advance(one, changes.registered(one.members, Host("c"))[0])
+        pool.advance(one, changes.add_member(one.members, Host("c"))[0])
 
 
 def test_a_change_leaves_the_members_it_was_given_alone() -> None:
     _, one = pool_of("a", "b")
     before = dict(one.members)
     edits: list[changes.Edited] = [
-        changes.registered(one.members, Host("c")),
-        changes.unregistered(one.members, "a"),
-        changes.reweighted(one.members, "a", 3.0),
-        changes.replaced(one.members, "a", "new:1"),
-        changes.marked(one.members, "a", "x", "probe"),
-        changes.drained(one.members, "a", 5.0, "operator"),
-        changes.reconciled(one.members, [Host("z")]),
+        changes.add_member(one.members, Host("c")),
+        changes.remove_member(one.members, "a"),
+        changes.set_member_weight(one.members, "a", 3.0),
+        changes.replace_member(one.members, "a", "new:1"),
+        changes.add_mark(one.members, "a", "x", "probe"),
+        changes.add_drain(one.members, "a", 5.0, "operator"),
+        changes.reconcile_members(one.members, [Host("z")]),
     ]
     assert dict(one.members) == before
     assert [len(made) for _, made in edits] == [1, 1, 1, 1, 1, 1, 3]
@@ -114,15 +114,15 @@ def test_a_change_leaves_the_members_it_was_given_alone() -> None:
 def test_a_holder_has_a_name(holder: Any) -> None:
     _, one = pool_of("a")
     with pytest.raises(ConfigError):
-        changes.marked(one.members, "a", "x", holder)
+        changes.add_mark(one.members, "a", "x", holder)
     with pytest.raises(ConfigError):
-        changes.drained(one.members, "a", None, holder)
+        changes.add_drain(one.members, "a", None, holder)
 
 
 @pytest.mark.parametrize(("holder", "kept"), [("probe", False), ("outlier", False), ("x", True)])
 def test_a_new_machine_loses_the_machine_marks_of_the_old_one(holder: str, kept: bool) -> None:
     _, one = pool_of("a")
-    members, _ = changes.marked(one.members, "a", "why", holder)
-    assert (holder in changes.replaced(members, "a", "new:1")[0]["a"].down) == kept
-    moved, _ = changes.reconciled(members, [Host("a", address="new:1")])
+    members, _ = changes.add_mark(one.members, "a", "why", holder)
+    assert (holder in changes.replace_member(members, "a", "new:1")[0]["a"].down) == kept
+    moved, _ = changes.reconcile_members(members, [Host("a", address="new:1")])
     assert (holder in moved["a"].down) == kept

@@ -116,6 +116,6 @@ def test_an_option_is_declared_once_and_checked() -> None:
 def test_an_inherited_option_has_the_same_default_and_validator() -> None:
     (inherited,) = v.options_of(Settings)
     assert inherited == next(v.options_of(Declared))
-    assert v.inherited(Declared, Settings(size=9)) == Declared(9, 7.0)
+    assert v.inherit_options(Declared, Settings(size=9)) == Declared(9, 7.0)
     with pytest.raises(AttributeError, match="declares no option 'other'"):
         v.inherit_option(Declared, "other")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hashring import HashRing
-from hashring.analysis import Change, Membership, plan, sample_log, spread
+from hashring.analysis import Change, PlacedHosts, plan, sample_log, spread
 from hashring.analysis.plots import COLOURS, Picture, circle, flows, save, shares
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def pictures() -> dict[str, Picture]:
     for line in sample_log():
         client = line.split(b" ", 1)[0]
         counts[client] = counts.get(client, 0) + 1
-    now = Membership.of(HOSTS)
+    now = PlacedHosts.of(HOSTS)
     then = now.after(Change(add=["web5"]))
     ring = HashRing(HOSTS[:3], vnodes=8)
     return {

@@ -14,7 +14,7 @@
 from __future__ import annotations
 
 from hashring.affinity.identity import (
-    Source,
+    IdentitySource,
     TrustedProxies,
     Unusable,
     client_address,
@@ -34,9 +34,9 @@ from hashring.balancer.pin_table import PinTable
 __all__ = [
     "Answer",
     "BlockingRedisPins",
+    "IdentitySource",
     "PinTable",
     "RedisPins",
-    "Source",
     "Token",
     "TokenAffinity",
     "Tokens",

@@ -16,10 +16,10 @@ class Breaker:
 
     >>> clock = iter([0.0, 0.1, 0.5, 0.6]).__next__
     >>> breaker = Breaker(0.5, clock)
-    >>> breaker.failed()
+    >>> breaker.record_failure()
     >>> breaker.admits(), breaker.admits(), breaker.admits()
     (False, True, False)
-    >>> breaker.answered(); breaker.admits()
+    >>> breaker.record_success(); breaker.admits()
     True
     """
 
@@ -53,13 +53,13 @@ class Breaker:
                 self._until = now + self._pause
         return True
 
-    def failed(self) -> None:
+    def record_failure(self) -> None:
         """The store did not answer."""
         now = self._clock()
         with self._lock:
             self._until = now + self._pause
 
-    def answered(self) -> None:
+    def record_success(self) -> None:
         """The store answered."""
         if self._until is not None:
             with self._lock:

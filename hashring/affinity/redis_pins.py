@@ -121,13 +121,13 @@ class _Shared:
         why = f"{type(error).__name__}: {error}".rstrip(": ")
         if not self._breaker.is_open:
             _log.warning("pins: Redis does not answer, so the placement does (%s)", why)
-        self._breaker.failed()
+        self._breaker.record_failure()
         return ConnectionError(f"Redis gave no answer within {self._deadline:g} s ({why})")
 
     def _take_answer(self) -> None:
         if self._breaker.is_open:
             _log.warning("pins: Redis answers again")
-        self._breaker.answered()
+        self._breaker.record_success()
 
     def _got(self, reply: Any) -> str | None:
         held = _text(reply)

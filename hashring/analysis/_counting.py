@@ -52,7 +52,7 @@ def step(ways: Totals, first: int, second: int) -> Totals:
     return pairs
 
 
-def moved(ways: Totals, where: Callable[[Path], bool] | None = None) -> Moved:
+def count_moved(ways: Totals, where: Callable[[Path], bool] | None = None) -> Moved:
     """The clients whose host changes anywhere on their way, of those ways that ``where`` takes."""
     movers = [
         numbers

@@ -17,7 +17,7 @@ from hashring.analysis.layouts import (
     PRESETS,
     SAME,
     seconds_of,
-    unwrapped,
+    strip_prefix,
     w3c_layout,
 )
 from hashring.errors import ConfigError, InvalidKeyError
@@ -92,7 +92,7 @@ def line_reader(
     ``sample`` has the first lines, which the formats with a header need. Raises ``ConfigError``.
     """
     if pattern is not None:
-        return _by_own_pattern(_compiled(pattern))
+        return _by_own_pattern(_compile_pattern(pattern))
     prefix, plus, inner = name.partition("+")
     if plus and (prefix in PREFIXES or prefix == "docker-json"):
         strip = _stripper(prefix)
@@ -169,7 +169,7 @@ def check_client(client: str) -> str:
     raise ConfigError(f"--client {client}: {suggestion(client, CLIENTS)}", option="client")
 
 
-def _compiled(pattern: str) -> re.Pattern[bytes]:
+def _compile_pattern(pattern: str) -> re.Pattern[bytes]:
     if len(pattern) > _LONGEST_PATTERN:
         raise ConfigError(f"a pattern has at most {_LONGEST_PATTERN:,} characters",
                           option="pattern")  # fmt: skip
@@ -279,7 +279,7 @@ def json_fields(sample: bytes) -> tuple[int, list[str]]:
 
 def _stripper(prefix: str) -> Callable[[bytes], bytes]:
     if prefix != "docker-json":
-        return lambda block: unwrapped(prefix, block)
+        return lambda block: strip_prefix(prefix, block)
 
     def strip(block: bytes) -> bytes:
         lines = []
@@ -365,7 +365,7 @@ def text_format(sample: bytes, lines: int, enough: float) -> str | None:
     if combined.search(sample) and len(combined.findall(_DASH.sub(b"0.0.0.0 ", sample))) >= enough:
         return "combined"
     for prefix in PREFIXES:
-        inner = unwrapped(prefix, sample)
+        inner = strip_prefix(prefix, sample)
         if inner and inner.count(b"\n") >= enough:
             found = text_format(inner, lines, enough) or json_format(inner, enough)
             if found is not None and "+" not in found:

@@ -18,7 +18,7 @@ def count_clients(names: list[str], key: str | None) -> tuple[dict[bytes, int], 
     counts: dict[bytes, int] = {}
     lines = used = 0
     for name in names:
-        found, rows = _counted(name, key)
+        found, rows = _count_values(name, key)
         before = used
         for value, count in found:
             lines += count
@@ -43,7 +43,7 @@ def _client(value: Any) -> bytes | None:
         return None
 
 
-def _counted(name: str, key: str | None) -> tuple[list[tuple[Any, int]], int]:
+def _count_values(name: str, key: str | None) -> tuple[list[tuple[Any, int]], int]:
     with requires_extra("analysis", "Parquet files"):
         import polars as pl
     try:

@@ -10,7 +10,7 @@ from typing import Any
 
 from hashring.analysis.arrivals import Arrivals
 from hashring.analysis.change import Change
-from hashring.analysis.membership import Membership
+from hashring.analysis.placed_hosts import PlacedHosts
 from hashring.balancer import Lease, LoadBalancer
 
 _TOLD = 1 << 14  # requests between two words to ``progress``: some 0.1 s
@@ -38,7 +38,7 @@ class Replay:
     def __init__(
         self,
         pace: Pace,
-        membership: Membership,
+        membership: PlacedHosts,
         changes: Iterable[tuple[float, Change]],
         settings: dict[str, Any],
     ) -> None:
@@ -142,19 +142,19 @@ def _schedule(
         if drain and change.remove:
             stay = Change(add=change.add, weights=change.weights)
             gone = Change(remove=change.remove)
-            todo.append((at, _drained(replay.balancer, change.remove)))
-            todo.append((at, _applied(replay.balancer, stay)))
-            todo.append((at + drain, _applied(replay.balancer, gone)))
+            todo.append((at, _drain_hosts(replay.balancer, change.remove)))
+            todo.append((at, _apply_change(replay.balancer, stay)))
+            todo.append((at + drain, _apply_change(replay.balancer, gone)))
         else:
-            todo.append((at, _applied(replay.balancer, change)))
+            todo.append((at, _apply_change(replay.balancer, change)))
     return sorted(todo, key=lambda entry: entry[0])
 
 
-def _applied(balancer: LoadBalancer, change: Change) -> Callable[[], None]:
+def _apply_change(balancer: LoadBalancer, change: Change) -> Callable[[], None]:
     return lambda: balancer.set_hosts(change.apply(balancer.hosts))
 
 
-def _drained(balancer: LoadBalancer, names: tuple[str, ...]) -> Callable[[], None]:
+def _drain_hosts(balancer: LoadBalancer, names: tuple[str, ...]) -> Callable[[], None]:
     def drain() -> None:
         for name in names:
             balancer.drain(name)

@@ -64,15 +64,15 @@ def open_log(
             f"{name} is a zip archive: unpack it, as in 'unzip -p {name} | hashring ... -'",
             source=source,
         )
-    pieces = _chained(first, raw)
+    pieces = _chain_chunks(first, raw)
     unpack = next((each for magic, each in _UNPACKERS.items() if first.startswith(magic)), None)
     if unpack is not None:
-        pieces = _bounded(pieces, unpack, source)
+        pieces = _bound_output(pieces, unpack, source)
         first = next(pieces, b"")
-        pieces = _chained(first, pieces)
+        pieces = _chain_chunks(first, pieces)
     if first.startswith(_BOM):
         next(pieces)
-        pieces = _chained(first[len(_BOM) :], pieces)
+        pieces = _chain_chunks(first[len(_BOM) :], pieces)
     yield from pieces
 
 
@@ -104,7 +104,7 @@ def _pieces(stream: BinaryIO, progress: Callable[[int], None] | None) -> Iterato
         yield piece
 
 
-def _chained(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+def _chain_chunks(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
     if first:
         yield first
     yield from rest
@@ -135,7 +135,7 @@ def _inflate(raw: Iterator[bytes]) -> Iterator[bytes]:
         raise CutOffError("the gzip data ends too early; what came before the end is counted")
 
 
-def _bounded(
+def _bound_output(
     packed: Iterator[bytes], unpack: Callable[[Iterator[bytes]], Iterator[bytes]], source: str
 ) -> Iterator[bytes]:
     """What ``unpack`` makes of ``packed``, up to the stated limit."""
@@ -158,7 +158,7 @@ def _bounded(
         yield plain
 
 
-def _decompressed(
+def _make_unpacker(
     kind: str, make: Callable[[], Any], failures: tuple[type[Exception], ...]
 ) -> Callable[[Iterator[bytes]], Iterator[bytes]]:
     """An unpacker of the streams of one file, at most ``CHUNK`` bytes at a time."""
@@ -216,8 +216,8 @@ class _Pieces:
 
 _UNPACKERS: dict[bytes, Callable[[Iterator[bytes]], Iterator[bytes]]] = {
     _GZIP: _inflate,
-    b"BZh": _decompressed("bzip2", bz2.BZ2Decompressor, (OSError, ValueError, EOFError)),
-    b"\xfd7zXZ\x00": _decompressed(
+    b"BZh": _make_unpacker("bzip2", bz2.BZ2Decompressor, (OSError, ValueError, EOFError)),
+    b"\xfd7zXZ\x00": _make_unpacker(
         "xz", lambda: lzma.LZMADecompressor(memlimit=_LZMA_MEMORY), (lzma.LZMAError, EOFError)
     ),
     b"\x28\xb5\x2f\xfd": _zstd,
@@ -240,7 +240,7 @@ def blocks(pieces: Iterator[bytes]) -> Iterator[bytes]:
         for piece in pieces:
             cut = piece.rfind(b"\n") + 1
             if cut:
-                yield _joined(begun, size, piece, cut)
+                yield _join_pieces(begun, size, piece, cut)
                 begun, size = [], 0
             size += len(piece) - cut
             if size > MAX_LINE:
@@ -258,7 +258,7 @@ def blocks(pieces: Iterator[bytes]) -> Iterator[bytes]:
         raise broken
 
 
-def _joined(begun: list[bytes], size: int, piece: bytes, cut: int) -> bytes:
+def _join_pieces(begun: list[bytes], size: int, piece: bytes, cut: int) -> bytes:
     first = piece.index(b"\n")
     if size + first > MAX_LINE:
         return TOO_LONG + piece[first + 1 : cut]

@@ -14,7 +14,7 @@ from typing import Any
 from hashring.analysis._candidates import DRAFTERS, EXPORTS, PlacementOption, vnodes_for
 from hashring.analysis._counting import totals
 from hashring.analysis.change import Change
-from hashring.analysis.membership import Membership
+from hashring.analysis.placed_hosts import PlacedHosts
 from hashring.analysis.plan import between_stayers
 from hashring.analysis.reports import Report
 from hashring.analysis.tables import ReportTable, percent
@@ -124,19 +124,19 @@ def advise(peak: float, hosts: int, *, export: str | None = None) -> Advice:
         )
     vnodes = vnodes_for(peak, hosts)
     candidates = DRAFTERS[export](peak, hosts, vnodes)
-    found = [_measured(candidate, peak, hosts) for candidate in candidates]
+    found = [_measure_choice(candidate, peak, hosts) for candidate in candidates]
     # what reaches the peak first, then what leaves the others alone; sort() is stable, and half a
     # percent is what the measure cannot tell apart
     found.sort(key=lambda choice: (not choice.reaches, round(200 * (choice.collateral or 0.0))))
     return Advice(hosts, float(peak), export, 1 / (hosts + 1), tuple(found))
 
 
-def _measured(candidate: PlacementOption, peak: float, hosts: int) -> Choice:
+def _measure_choice(candidate: PlacementOption, peak: float, hosts: int) -> Choice:
     moved = collateral = None
     if candidate.points <= _MEASURED and 2 * _KEYS * candidate.cost <= _STEPS:
         # names of one length, as of a fleet; what moves does not depend on them but by chance
         fleet = [(f"host-{number:05}", candidate.weight) for number in range(hosts)]
-        before = Membership.of(fleet, candidate.placement, **candidate.options)
+        before = PlacedHosts.of(fleet, candidate.placement, **candidate.options)
         after = before.after(Change(add=[(f"host-{hosts:05}", candidate.weight)]))
         ways = totals({b"key-%d" % i: 1 for i in range(_KEYS)}, [before.table, after.table])
         movers = sum(clients for (old, new), (clients, _) in ways.items() if old != new)

@@ -99,11 +99,13 @@ def advise_trace(
         )
         for scenario in ("none", "grow")
     )  # fmt: skip
-    policy, why = _recommended(steady.policies, {each.name: each for each in grow.policies})
+    policy, why = _recommend_way(steady.policies, {each.name: each for each in grow.policies})
     return TraceAdvice(policy, WAYS[policy], why, steady, grow)
 
 
-def _recommended(steady: Sequence[PolicyResult], grow: dict[str, PolicyResult]) -> tuple[str, str]:
+def _recommend_way(
+    steady: Sequence[PolicyResult], grow: dict[str, PolicyResult]
+) -> tuple[str, str]:
     times = {each.name: each.ttft["mean"] for each in steady}
     best = "ring"
     for name in ("least-outstanding+pins", "least-outstanding+pins+patience"):

@@ -84,19 +84,19 @@ def fault(line: bytes, format: str, key: str | None = None) -> str:
 
 
 def _in_text(text: str) -> str:
-    return "another format" if isinstance(_parsed(text), (dict, list)) else "malformed"
+    return "another format" if isinstance(_parse_json(text), (dict, list)) else "malformed"
 
 
 def _in_json(text: str, key: str) -> str:
     if _COMBINED(text.encode()):
         return "another format"
-    record = _parsed(text)
+    record = _parse_json(text)
     if not isinstance(record, dict):
         return "malformed"
     return "without the key" if json_value(record, key) is None else "unusable key"
 
 
-def _parsed(text: str) -> object:
+def _parse_json(text: str) -> object:
     if not text.startswith(("{", "[")):
         return None
     try:

@@ -54,7 +54,7 @@ class Change:
         for name in self.weights:
             if name in self.remove:
                 raise ConfigError(f"host {name!r} cannot both leave and get a weight")
-        left = tuple(self._weighted(host) for host in now if host.name not in self.remove)
+        left = tuple(self._weigh_host(host) for host in now if host.name not in self.remove)
         if not left + added:
             raise ConfigError("no host would be left: keep or add at least one")
         return left + added
@@ -71,7 +71,7 @@ class Change:
             *(Change(remove=(name,)) for name in self.remove),
         )
 
-    def _weighted(self, host: Host) -> Host:
+    def _weigh_host(self, host: Host) -> Host:
         if host.name not in self.weights:
             return host
         return host.with_weight(as_weight(self.weights[host.name], host.name))
@@ -86,12 +86,12 @@ class Change:
         }
 
     def __str__(self) -> str:
-        parts = [f"add {_named(host)}" for host in as_hosts(self.add)]
+        parts = [f"add {_host_name(host)}" for host in as_hosts(self.add)]
         parts += [f"remove {name}" for name in self.remove]
         parts += [f"weight {name}={weight:g}" for name, weight in self.weights.items()]
         parts += ["new secret"] if self.new_secret else []
         return ", ".join(parts) or "nothing"
 
 
-def _named(host: Host) -> str:
+def _host_name(host: Host) -> str:
     return host.name if host.weight == 1.0 else f"{host.name}={host.weight:g}"

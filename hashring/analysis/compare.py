@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
-from hashring.analysis._counting import Totals, moved, step, sums, totals
+from hashring.analysis._counting import Totals, count_moved, step, sums, totals
 from hashring.analysis.change import Change
 from hashring.analysis.comparison import Candidate, Comparison, Loss
-from hashring.analysis.membership import Membership
+from hashring.analysis.placed_hosts import PlacedHosts
 from hashring.analysis.plan import balance, between_stayers, minimum
 from hashring.errors import ConfigError
 from hashring.hosts import Host, HostsLike, as_hosts
@@ -57,7 +57,7 @@ def compare(
     if not settled:
         raise ConfigError("there is no host to place clients on: name at least one", option="hosts")
     later = None if change is None else change.apply(settled)
-    wanted = [_named(one) for one in placements]
+    wanted = [_split_name(one) for one in placements]
     weights = {host.name: host.weight for host in settled}
     lost = lose if lose is not None else (change.remove[0] if change and change.remove else None)
     if lost is not None and lost not in weights:
@@ -85,7 +85,7 @@ def compare(
     )
 
 
-def _named(placement: Named) -> tuple[str, dict[str, Any]]:
+def _split_name(placement: Named) -> tuple[str, dict[str, Any]]:
     name, options = (placement, {}) if isinstance(placement, str) else placement
     module(name)  # a name that is not there is an error, not a refusal
     return name, dict(options)
@@ -93,11 +93,11 @@ def _named(placement: Named) -> tuple[str, dict[str, Any]]:
 
 def _memberships(
     hosts: tuple[Host, ...], later: tuple[Host, ...] | None, name: str, options: dict[str, Any]
-) -> tuple[Membership, Membership | None] | Candidate:
+) -> tuple[PlacedHosts, PlacedHosts | None] | Candidate:
     """The placement before and after, or the candidate with the reason why there is none."""
     try:
-        before = Membership.of(hosts, name, **options)
-        return before, None if later is None else Membership.of(later, name, **options)
+        before = PlacedHosts.of(hosts, name, **options)
+        return before, None if later is None else PlacedHosts.of(later, name, **options)
     except ConfigError as error:
         return Candidate(name, options, _guarantees(name), refusal=str(error))
 
@@ -108,10 +108,10 @@ def _guarantees(name: str) -> tuple[str, ...]:
 
 def _minimum(hosts: tuple[Host, ...], later: tuple[Host, ...]) -> float:
     # fair shares are of weights alone: any placement has the same minimum
-    return minimum(Membership.of(hosts, "modulo"), Membership.of(later, "modulo"))
+    return minimum(PlacedHosts.of(hosts, "modulo"), PlacedHosts.of(later, "modulo"))
 
 
-def _busiest(counts: Mapping[bytes, int], membership: Membership) -> str | None:
+def _busiest(counts: Mapping[bytes, int], membership: PlacedHosts) -> str | None:
     found = sums(totals(counts, [membership.table]), 0)
     placed = [(requests, host) for host, (_, requests) in found.items() if host is not None]
     return max(placed)[1] if placed else membership.hosts[0].name
@@ -119,8 +119,8 @@ def _busiest(counts: Mapping[bytes, int], membership: Membership) -> str | None:
 
 def _candidate(
     counts: Mapping[bytes, int],
-    before: Membership,
-    after: Membership | None,
+    before: PlacedHosts,
+    after: PlacedHosts | None,
     lost: str | None,
 ) -> Candidate:
     then = before if after is None else after
@@ -135,7 +135,7 @@ def _candidate(
         client_balance=balance(before, now, of=0),
         request_balance=balance(before, now),
         request_balance_after=None if after is None else balance(after, sums(ways, 1)),
-        moved=None if after is None else moved(pairs),
+        moved=None if after is None else count_moved(pairs),
         collateral=None if after is None else between_stayers(pairs, before, after),
         loss=None if alone or lost is None else _loss(step(ways, 0, 2), lost),
         unrouted=now.get(None, (0, 0))[0],
@@ -155,5 +155,5 @@ def _loss(pairs: Totals, lost: str) -> Loss:
         largest_heir=largest,
         largest_heir_share=heirs[largest] / orphaned if largest is not None and orphaned else 0.0,
         surge=has / had if had else None,
-        collateral=moved(pairs, lambda pair: pair[0] != lost),
+        collateral=count_moved(pairs, lambda pair: pair[0] != lost),
     )

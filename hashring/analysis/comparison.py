@@ -9,7 +9,7 @@ from typing import Any
 from hashring.analysis._counting import Moved
 from hashring.analysis.balance import Balance
 from hashring.analysis.reports import Report
-from hashring.analysis.tables import ReportTable, named, percent
+from hashring.analysis.tables import ReportTable, host_label, percent
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ def _loss_sheet(report: Comparison) -> ReportTable:
         (
             one.label,
             f"{one.loss.heirs:,}",
-            named(one.loss.largest_heir, 20) if one.loss.heirs else "(fallback)",
+            host_label(one.loss.largest_heir, 20) if one.loss.heirs else "(fallback)",
             percent(one.loss.largest_heir_share),
             "" if one.loss.surge is None else f"{one.loss.surge:.2f} x",
             percent(one.loss.collateral.client_share),
@@ -155,4 +155,4 @@ def _loss_sheet(report: Comparison) -> ReportTable:
         f"{report.even_surge:.2f} x); others: of the clients, those of other hosts that move too"
     )
     heads = ("placement", "heirs", "largest", "takes", "surge", "others")
-    return ReportTable(f"When {named(report.lost)} dies", heads, rows, note=note)
+    return ReportTable(f"When {host_label(report.lost)} dies", heads, rows, note=note)

@@ -193,10 +193,10 @@ def w3c_layout(sample: bytes) -> re.Pattern[bytes] | None:
     return _layout(rb"(?!#)", *parts, rb"\r?$")
 
 
-def unwrapped(prefix: str, block: bytes) -> bytes:
+def strip_prefix(prefix: str, block: bytes) -> bytes:
     """The lines of ``block`` without a prefix; those that lack it are left out.
 
-    >>> unwrapped("kubectl", b"[pod/web-7d4/nginx] 10.0.0.1 - x\\nother\\n")
+    >>> strip_prefix("kubectl", b"[pod/web-7d4/nginx] 10.0.0.1 - x\\nother\\n")
     b'10.0.0.1 - x\\n'
     """
     lines = PREFIXES[prefix].findall(block)

@@ -358,10 +358,10 @@ def _detect(sample: bytes, key: str | None, name: str) -> str:
         )
     if key is None and _only_ids(sample) and len(reader("ids")(sample)) >= enough:
         return "ids"
-    raise LogError(_unknown(sample, name), source=name)
+    raise LogError(_unknown_format_text(sample, name), source=name)
 
 
-def _unknown(sample: bytes, name: str) -> str:
+def _unknown_format_text(sample: bytes, name: str) -> str:
     line = sample.split(b"\n", 1)[0]
     first = "longer than 1 MiB" if line + b"\n" == TOO_LONG else f"'{show(line)}'"
     near = closest_format(sample)
@@ -378,7 +378,7 @@ def _detect_inside(prefix: str, sample: bytes, name: str) -> str:
     if found is None or not found.startswith(f"{prefix}+"):
         raise LogError(
             f"{show(name)}: no known layout follows the prefix of {prefix}; "
-            + _unknown(sample, name),
+            + _unknown_format_text(sample, name),
             source=name,
         )
     return found

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hashring.analysis.reports import Report
-from hashring.analysis.scenarios import Scenario, Service
+from hashring.analysis.scenarios import Scenario, ServiceTime
 from hashring.analysis.tables import ReportTable, percent
 
 
@@ -54,7 +54,7 @@ class Simulation(Report):
     clients: int
     seconds: float
     session_gap: float
-    service: Service
+    service: ServiceTime
     placement: str
     hosts: tuple[str, ...]
     changes: tuple[tuple[float, str], ...]

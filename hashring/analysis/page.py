@@ -57,8 +57,8 @@ def page(
     ``counts`` and ``ring`` bring the pictures that need them. Equal reports give equal pages.
     Raises ``ConfigError`` without matplotlib. Cost: about a second, most of it for the pictures.
 
-    >>> from hashring.analysis import Membership, spread
-    >>> made = page(spread({b"<script>": 3}, Membership.of(["web1"])), title="Who & where")
+    >>> from hashring.analysis import PlacedHosts, spread
+    >>> made = page(spread({b"<script>": 3}, PlacedHosts.of(["web1"])), title="Who & where")
     >>> "<script>" in made, "Who &amp; where" in made, "://" in made
     (False, True, False)
     """

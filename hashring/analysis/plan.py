@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from hashring.analysis._counting import Moved, Totals, moved, step, sums, totals
+from hashring.analysis._counting import Moved, Totals, count_moved, step, sums, totals
 from hashring.analysis.balance import Balance
 from hashring.analysis.change import Change
-from hashring.analysis.membership import Membership
-from hashring.analysis.planned import Flow, HostPlan, Plan, Step
+from hashring.analysis.placed_hosts import PlacedHosts
+from hashring.analysis.planned import Flow, HostPlan, PlanReport, Step
 from hashring.errors import ConfigError
 from hashring.placement import create
 from hashring.ring import Diff
@@ -17,17 +17,17 @@ from hashring.ring import Diff
 
 def plan(
     counts: Mapping[bytes, int],
-    before: Membership,
-    after: Membership | None = None,
+    before: PlacedHosts,
+    after: PlacedHosts | None = None,
     *,
     steps: Iterable[Change] = (),
-) -> Plan:
+) -> PlanReport:
     """What these clients do when ``before`` becomes ``after``, or changes in ``steps``.
 
     Cost: four look-ups a client, and one more for each step. Raises ``ConfigError`` unless just
     one of ``after`` and ``steps`` is given, and what a step itself raises.
 
-    >>> old, new = Membership.of(["a", "b"]), Membership.of(["a", "b", "c"])
+    >>> old, new = PlacedHosts.of(["a", "b"]), PlacedHosts.of(["a", "b", "c"])
     >>> report = plan({b"%d" % i: 1 for i in range(1000)}, old, new)
     >>> {flow.target for flow in report.flows}, report.moved.clients < 400 < report.modulo.clients
     ({'c'}, True)
@@ -47,17 +47,17 @@ def plan(
 
 def _plan(
     counts: Mapping[bytes, int],
-    stages: list[Membership],
+    stages: list[PlacedHosts],
     ways: Totals,
     steps: tuple[Step, ...],
-) -> Plan:
+) -> PlanReport:
     before, after = stages[0], stages[-1]
     pairs = step(ways, 0, -1)
     diff = _diff(before, after)
-    return Plan(
+    return PlanReport(
         clients=len(counts),
         requests=sum(requests for _, requests in pairs.values()),
-        moved=moved(pairs),
+        moved=count_moved(pairs),
         collateral=between_stayers(pairs, before, after),
         minimum=minimum(before, after),
         arc=None if diff is None else diff.moved,
@@ -70,7 +70,7 @@ def _plan(
     )
 
 
-def _diff(before: Membership, after: Membership) -> Diff | None:
+def _diff(before: PlacedHosts, after: PlacedHosts) -> Diff | None:
     """What moves of all possible keys; None where there is no circle."""
     old, new = before.ring, after.ring
     if old is None or new is None:
@@ -85,28 +85,30 @@ def _diff(before: Membership, after: Membership) -> Diff | None:
     return Diff(sum(flows.values()), flows)
 
 
-def _another_secret(before: Membership, after: Membership) -> bool:
+def _another_secret(before: PlacedHosts, after: PlacedHosts) -> bool:
     checks = {one.ring.key_check for one in (before, after) if one.ring is not None}
     return len(checks) > 1
 
 
-def between_stayers(pairs: Totals, before: Membership, after: Membership) -> Moved:
+def between_stayers(pairs: Totals, before: PlacedHosts, after: PlacedHosts) -> Moved:
     """Who moves between two hosts that are in both memberships with one weight."""
     stay = before.unchanged(after)
-    return moved(pairs, lambda pair: pair[0] in stay and pair[1] in stay)
+    return count_moved(pairs, lambda pair: pair[0] in stay and pair[1] in stay)
 
 
-def minimum(before: Membership, after: Membership) -> float:
+def minimum(before: PlacedHosts, after: PlacedHosts) -> float:
     """The fraction that any placement must move to reach the new fair shares.
 
-    >>> round(minimum(Membership.of(["a", "b"]), Membership.of(["a", "b", "c"])), 3)
+    >>> round(minimum(PlacedHosts.of(["a", "b"]), PlacedHosts.of(["a", "b", "c"])), 3)
     0.333
     """
     fair = before.fair()
     return sum(max(0.0, new - fair.get(host, 0.0)) for host, new in after.fair().items())
 
 
-def _steps(changes: tuple[Change, ...], stages: list[Membership], ways: Totals) -> tuple[Step, ...]:
+def _steps(
+    changes: tuple[Change, ...], stages: list[PlacedHosts], ways: Totals
+) -> tuple[Step, ...]:
     made = []
     for number, change in enumerate(changes):
         old, new = stages[number], stages[number + 1]
@@ -121,9 +123,9 @@ def _steps(changes: tuple[Change, ...], stages: list[Membership], ways: Totals) 
             Step(
                 change=str(change),
                 hosts=len(new.hosts),
-                moved=moved(pairs),
+                moved=count_moved(pairs),
                 collateral=between_stayers(pairs, old, new),
-                moved_so_far=moved(ever),
+                moved_so_far=count_moved(ever),
                 minimum=minimum(old, new),
                 arc=None if diff is None else diff.moved,
                 request_balance=balance(new, sums(ways, number + 1)),
@@ -134,7 +136,7 @@ def _steps(changes: tuple[Change, ...], stages: list[Membership], ways: Totals) 
 
 
 def balance(
-    membership: Membership, found: Mapping[str | None, tuple[int, int]], *, of: int = 1
+    membership: PlacedHosts, found: Mapping[str | None, tuple[int, int]], *, of: int = 1
 ) -> Balance:
     """How even the hosts' requests are (clients with ``of=0``), of those that are routed."""
     fair = membership.fair()
@@ -142,14 +144,14 @@ def balance(
     return Balance.of((found.get(host, (0, 0))[of] / routed, fair[host]) for host in fair)
 
 
-def _modulo(counts: Mapping[bytes, int], before: Membership, after: Membership) -> Moved | None:
+def _modulo(counts: Mapping[bytes, int], before: PlacedHosts, after: PlacedHosts) -> Moved | None:
     table = create("modulo", before.hosts)
     if table.fingerprint == before.table.fingerprint or _another_secret(before, after):
         return None
-    return moved(totals(counts, [table, create("modulo", after.hosts)]))
+    return count_moved(totals(counts, [table, create("modulo", after.hosts)]))
 
 
-def _hosts(pairs: Totals, before: Membership, after: Membership) -> tuple[HostPlan, ...]:
+def _hosts(pairs: Totals, before: PlacedHosts, after: PlacedHosts) -> tuple[HostPlan, ...]:
     old, new = sums(pairs, 0), sums(pairs, 1)
     old_weights, new_weights = before.weights(), after.weights()
     old_fair, new_fair = before.fair(), after.fair()

@@ -8,7 +8,7 @@ from hashring.analysis._counting import Moved
 from hashring.analysis._formats import show
 from hashring.analysis.balance import Balance
 from hashring.analysis.reports import Report
-from hashring.analysis.tables import ReportTable, named, percent
+from hashring.analysis.tables import ReportTable, host_label, percent
 
 _FLOWS = 20  # a page's worth; to_dict() has them all
 
@@ -62,7 +62,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan(Report):
+class PlanReport(Report):
     """The report of ``plan``.
 
     ``moved`` is who has another host in the end than in the beginning, ``collateral`` those of
@@ -111,18 +111,18 @@ class Plan(Report):
         if len(origins) > 1 and len(targets) > 1:
             return f", from {len(origins):,} hosts to {len(targets):,}"
         way = "".join(
-            f" {word} {_named(*ends)}"
+            f" {word} {_host_label(*ends)}"
             for word, ends in (("from", origins), ("to", targets))
             if len(ends) == 1
         )
         return way if self.moved.clients == 1 else f", all of them{way}"
 
 
-def _named(host: str | None) -> str:
+def _host_label(host: str | None) -> str:
     return "the fallback" if host is None else show(host)
 
 
-def _tables(report: Plan) -> tuple[ReportTable, ...]:
+def _tables(report: PlanReport) -> tuple[ReportTable, ...]:
     """What moves, the hosts, the flows where something moves, the steps where there are any."""
     made = [comparison(report), host_sheet(report)]
     made += [flow_sheet(report, _FLOWS)] if report.flows else []
@@ -130,24 +130,24 @@ def _tables(report: Plan) -> tuple[ReportTable, ...]:
     return tuple(made)
 
 
-def comparison(report: Plan, placement: str = "this placement") -> ReportTable:
+def comparison(report: PlanReport, placement: str = "this placement") -> ReportTable:
     """What moves, beside the least that must and what ``hash % n`` would move."""
     least = percent(report.minimum)
     rows = [
-        (f"moved by {placement}", *_moved(report.moved)),
-        ("  between hosts that stay", *_moved(report.collateral)),
+        (f"moved by {placement}", *_moved_cells(report.moved)),
+        ("  between hosts that stay", *_moved_cells(report.collateral)),
     ]
     if report.arc is not None:
         rows.append(("  of all possible keys", "", percent(report.arc), "", ""))
     rows.append(("theoretical minimum", "", least, "", least))
     if report.modulo is not None:
-        rows.append(("hash % n", *_moved(report.modulo)))
+        rows.append(("hash % n", *_moved_cells(report.modulo)))
     return ReportTable(
         "What moves", ("", "clients", "", "requests", ""), tuple(rows), strong=frozenset({0})
     )
 
 
-def _moved(moved: Moved) -> tuple[str, str, str, str]:
+def _moved_cells(moved: Moved) -> tuple[str, str, str, str]:
     return (
         f"{moved.clients:,}",
         percent(moved.client_share),
@@ -156,7 +156,7 @@ def _moved(moved: Moved) -> tuple[str, str, str, str]:
     )
 
 
-def host_sheet(report: Plan) -> ReportTable:
+def host_sheet(report: PlanReport) -> ReportTable:
     """Each host before and after."""
     heads = (
         "host",
@@ -170,7 +170,7 @@ def host_sheet(report: Plan) -> ReportTable:
     )
     rows = tuple(
         (
-            named(host.host),
+            host_label(host.host),
             weight(host),
             f"{host.clients_before:,}",
             f"{host.clients_after:,}",
@@ -192,13 +192,13 @@ def weight(host: HostPlan) -> str:
     return f"{before:g} -> {after:g}"
 
 
-def flow_sheet(report: Plan, most: int, width: int = 60) -> ReportTable:
+def flow_sheet(report: PlanReport, most: int, width: int = 60) -> ReportTable:
     """Who gives clients to whom: the ``most`` largest flows, names in ``width`` characters."""
     exact = () if report.arc is None else ("of all keys",)
     rows = tuple(
         (
-            named(flow.origin, width),
-            named(flow.target, width),
+            host_label(flow.origin, width),
+            host_label(flow.target, width),
             f"{flow.clients:,}",
             f"{flow.requests:,}",
             *((percent(flow.arc),) if exact else ()),
@@ -212,12 +212,12 @@ def flow_sheet(report: Plan, most: int, width: int = 60) -> ReportTable:
     )
 
 
-def step_sheet(report: Plan, width: int = 30) -> ReportTable:
+def step_sheet(report: PlanReport, width: int = 30) -> ReportTable:
     """What moves in each step, and the peak after it."""
     heads = ("step", "clients", "moved", "stayers", "so far", "minimum", "peak/mean")
     rows = tuple(
         (
-            f"{number}. {named(step.change, width)}",
+            f"{number}. {host_label(step.change, width)}",
             f"{step.moved.clients:,}",
             percent(step.moved.client_share),
             percent(step.collateral.client_share),

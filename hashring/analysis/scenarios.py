@@ -44,12 +44,12 @@ class Scenario:
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
+class ServiceTime:
     """How long a request is in flight: ``mean`` seconds, ``constant`` or ``exponential``.
 
     The times are drawn once, in the order of arrival: every scenario serves the same ones.
 
-    >>> Service(0.2, "constant").times(2)
+    >>> ServiceTime(0.2, "constant").times(2)
     [0.2, 0.2]
     """
 

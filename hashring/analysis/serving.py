@@ -38,7 +38,7 @@ from hashring.balancer.pin_table import PinTable
 from hashring.errors import ConfigError
 from hashring.hosts import Host
 from hashring.strategies import LeastConnections, LeastOutstanding, RoundRobin, Strategy, View
-from hashring.text import shown, suggestion
+from hashring.text import bounded_repr, suggestion
 from hashring.validators import COUNT, SECONDS, SECONDS_OR_ZERO
 
 POLICIES: Final = (
@@ -252,7 +252,8 @@ def serve(
     for option, value, known in (("scenario", scenario, SCENARIOS), ("cost", cost, COSTS)):
         if value not in known:
             raise ConfigError(
-                f"{option} must be one of {', '.join(known)}, got {shown(value)}", option=option
+                f"{option} must be one of {', '.join(known)}, got {bounded_repr(value)}",
+                option=option,
             )
     if isinstance(hosts, int):
         hosts = [Host(f"gpu{number}") for number in range(COUNT(hosts, "hosts"))]
@@ -309,14 +310,14 @@ class _Policy:
         bases = ("ring", "cache-aware", *_STRATEGIES)
         if base not in bases:
             raise ConfigError(
-                f"there is no policy {shown(name)}: {suggestion(base, bases)}",
+                f"there is no policy {bounded_repr(name)}: {suggestion(base, bases)}",
                 option="policies",
             )
         known = ("pins", "bounded", "patience", "group")
         for suffix in suffixes:
             if suffix not in known:
                 raise ConfigError(
-                    f"policy {shown(name)}: there is no suffix {suffix!r}: use "
+                    f"policy {bounded_repr(name)}: there is no suffix {suffix!r}: use "
                     f"{', '.join('+' + each for each in known)}",
                     option="policies",
                 )
@@ -335,7 +336,7 @@ class _Policy:
         elif self.base == "fewest-sessions" and not self.pins:
             problem = "fewest-sessions counts pins: write fewest-sessions+pins"
         if problem is not None:
-            raise ConfigError(f"policy {shown(self.name)}: {problem}", option="policies")
+            raise ConfigError(f"policy {bounded_repr(self.name)}: {problem}", option="policies")
 
     def balancer(
         self,

@@ -8,22 +8,22 @@ from typing import Any
 from hashring.analysis._replay import Pace, Replay
 from hashring.analysis.arrivals import Arrivals
 from hashring.analysis.change import Change
-from hashring.analysis.membership import Membership
 from hashring.analysis.outcomes import Outcome, Simulation
-from hashring.analysis.scenarios import SESSION_GAP, Scenario, Service
+from hashring.analysis.placed_hosts import PlacedHosts
+from hashring.analysis.scenarios import SESSION_GAP, Scenario, ServiceTime
 from hashring.analysis.scenarios import scenarios as usual
 from hashring.errors import ConfigError
 
-_SERVICE = Service()
+_SERVICE = ServiceTime()
 
 
 def simulate(
     arrivals: Arrivals,
-    membership: Membership,
+    membership: PlacedHosts,
     changes: Iterable[tuple[float, Change]] = (),
     *,
     scenarios: Iterable[Scenario] = usual(),
-    service: Service = _SERVICE,
+    service: ServiceTime = _SERVICE,
     session_gap: float = SESSION_GAP,
     bins: int = 120,
     progress: Callable[[int], None] | None = None,
@@ -39,7 +39,7 @@ def simulate(
     Raises ``ConfigError`` for what cannot be, and what the changes themselves raise.
 
     >>> who = Arrivals.of((float(i), f"client-{i % 40}") for i in range(400))
-    >>> report = simulate(who, Membership.of(["a", "b"]), [(200.0, Change(add=["c"]))])
+    >>> report = simulate(who, PlacedHosts.of(["a", "b"]), [(200.0, Change(add=["c"]))])
     >>> alone, remembered, *_ = report.outcomes
     >>> alone.broken > 0, remembered.broken
     (True, 0)

@@ -10,9 +10,9 @@ from heapq import nsmallest
 from hashring.analysis._counting import sums, totals
 from hashring.analysis._formats import show
 from hashring.analysis.balance import Balance
-from hashring.analysis.membership import Membership
+from hashring.analysis.placed_hosts import PlacedHosts
 from hashring.analysis.reports import Report
-from hashring.analysis.tables import ReportTable, named, percent
+from hashring.analysis.tables import ReportTable, host_label, percent
 from hashring.analysis.theory import share_band
 
 _HOTTEST = 10  # more do not fit beside the table, and the tail is flat: a tenth client has ~1 %
@@ -89,7 +89,7 @@ class Spread(Report):
         """Who would be the busiest, in one sentence."""
         busiest = max(self.hosts, key=lambda host: host.request_share / host.fair)
         return (
-            f"{named(busiest.host)} would be the busiest: {busiest.requests:,} requests, "
+            f"{host_label(busiest.host)} would be the busiest: {busiest.requests:,} requests, "
             f"{percent(busiest.request_share)} of all where {percent(busiest.fair)} is fair."
         )
 
@@ -98,12 +98,12 @@ class Spread(Report):
         return _host_sheet(self), _balance_sheet(self), _hottest_sheet(self)
 
 
-def spread(counts: Mapping[bytes, int], membership: Membership) -> Spread:
+def spread(counts: Mapping[bytes, int], membership: PlacedHosts) -> Spread:
     """Each host's clients and requests, if these clients came to ``membership``.
 
     Cost: one look-up a client.
 
-    >>> report = spread({b"ann": 3, b"bob": 1}, Membership.of(["web1"]))
+    >>> report = spread({b"ann": 3, b"bob": 1}, PlacedHosts.of(["web1"]))
     >>> report.hosts[0].requests, report.request_balance.peak, report.hottest[0].client
     (4, 1.0, 'ann')
     """
@@ -128,7 +128,7 @@ def spread(counts: Mapping[bytes, int], membership: Membership) -> Spread:
 
 
 def _hosts(
-    membership: Membership, found: Mapping[str | None, tuple[int, int]]
+    membership: PlacedHosts, found: Mapping[str | None, tuple[int, int]]
 ) -> tuple[HostSpread, ...]:
     fair, arcs, bands = membership.fair(), membership.arcs(), _bands(membership)
     # shares are of what the placement routes, else no host could reach a fair share
@@ -151,7 +151,7 @@ def _hosts(
     )
 
 
-def _bands(membership: Membership) -> dict[str, tuple[float, float]]:
+def _bands(membership: PlacedHosts) -> dict[str, tuple[float, float]]:
     if membership.ring is None:
         return {}
     counts = membership.ring.counts
@@ -174,7 +174,7 @@ def _arc_balance(hosts: tuple[HostSpread, ...]) -> Balance | None:
 
 
 def _hottest(
-    counts: Mapping[bytes, int], membership: Membership, total: int
+    counts: Mapping[bytes, int], membership: PlacedHosts, total: int
 ) -> tuple[HotClient, ...]:
     # ties go by the client's bytes: the order of the log must not change the report
     hottest = nsmallest(_HOTTEST, counts.items(), key=lambda item: (-item[1], item[0]))
@@ -189,7 +189,7 @@ def _host_sheet(report: Spread) -> ReportTable:
     heads = ("host", "weight", "clients", "requests", "share", "fair")
     rows = tuple(
         (
-            named(host.host),
+            host_label(host.host),
             f"{host.weight:g}",
             f"{host.clients:,}",
             f"{host.requests:,}",
@@ -221,7 +221,7 @@ def _balance_sheet(report: Spread) -> ReportTable:
 
 def _hottest_sheet(report: Spread) -> ReportTable:
     rows = tuple(
-        (show(hot.client), named(hot.host), f"{hot.requests:,}", percent(hot.share))
+        (show(hot.client), host_label(hot.host), f"{hot.requests:,}", percent(hot.share))
         for hot in report.hottest
     )
     return ReportTable("Hottest clients", ("client", "host", "requests", "share"), rows, left=2)

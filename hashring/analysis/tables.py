@@ -34,12 +34,12 @@ def percent(fraction: float | None) -> str:
     return "" if fraction is None else f"{100 * fraction:.1f} %"
 
 
-def named(host: str | None, limit: int = 60) -> str:
+def host_label(host: str | None, limit: int = 60) -> str:
     """A host's name for people, in at most ``limit`` characters; None is what the fallback serves.
 
     Long names tend to differ at an end, so it is the middle that goes.
 
-    >>> named("ip-10-0-12-34.eu-central-1.internal:8080", 20)
+    >>> host_label("ip-10-0-12-34.eu-central-1.internal:8080", 20)
     'ip-10-0-1...nal:8080'
     """
     name = "(fallback)" if host is None else show(host, 1000)

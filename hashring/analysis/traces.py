@@ -36,7 +36,7 @@ from typing import Any, Final
 
 from hashring.analysis._sources import CutOffError, LogError, blocks, open_log
 from hashring.errors import ConfigError
-from hashring.text import shown, suggestion
+from hashring.text import bounded_repr, suggestion
 
 FORMATS: Final = ("mooncake", "bailian", "burstgpt", "azure", "jsonl")
 BLOCK: Final = 512
@@ -103,7 +103,7 @@ def read_trace(
     """
     if format != "auto" and format not in FORMATS:
         raise ConfigError(
-            f"there is no trace format {shown(format)}: {suggestion(format, FORMATS)}",
+            f"there is no trace format {bounded_repr(format)}: {suggestion(format, FORMATS)}",
             option="format",
         )
     paths = [path] if isinstance(path, (str, Path)) else list(path)
@@ -113,7 +113,7 @@ def read_trace(
         lines = _lines(each)
         first = next(lines, b"")
         if found == "auto":  # the files of one trace have one format
-            found = _recognised(first, str(each))
+            found = _recognise_format(first, str(each))
         for row in _rows(chain([first], lines), found, session):
             if row is None:
                 unreadable += 1
@@ -191,7 +191,7 @@ def _block(format: str) -> int:
     return _BAILIAN_BLOCK if format == "bailian" else BLOCK
 
 
-def _recognised(first: bytes, path: str) -> str:
+def _recognise_format(first: bytes, path: str) -> str:
     """The format of the first line. Raises ``LogError`` with the line."""
     text = first.decode("utf-8", "replace").lstrip("\ufeff")
     for kind, head in _CSV_HEADS.items():
@@ -206,7 +206,8 @@ def _recognised(first: bytes, path: str) -> str:
             return "bailian"
         return "mooncake" if "hash_ids" in fields and "session" not in fields else "jsonl"
     raise LogError(
-        f"{path} is not a trace of a known format ({', '.join(FORMATS)}); line 1: {shown(text)}",
+        f"{path} is not a trace of a known format ({', '.join(FORMATS)}); "
+        f"line 1: {bounded_repr(text)}",
         source=path,
     )
 

@@ -121,7 +121,7 @@ class LoadBalancer:
             prefers_strategy=prefers_strategy,
         )
         check_order(placement, hosts)
-        self._state.apply(changes.reconciled, as_hosts(hosts))
+        self._state.apply(changes.reconcile_members, as_hosts(hosts))
         options.check_ring_options(hosts, self.snapshot.table)
         # last, so that a refused host list leaves a strategy object free
         self._choose_fallback = options.bind_fallback(fallback, rng)
@@ -473,12 +473,12 @@ class LoadBalancer:
         new = as_host(host)
         if weight is not None:
             new = new.with_weight(as_weight(weight, new.name))
-        self.apply(changes.registered, new)
+        self.apply(changes.add_member, new)
         return new
 
     def unregister(self, name: str | Host) -> Host:
         """Remove a host; its clients go to the others. Raises ``UnknownHostError``."""
-        old, _ = self.apply(changes.unregistered, name_of(name))
+        old, _ = self.apply(changes.remove_member, name_of(name))
         return old.members[name_of(name)].host
 
     def set_weight(self, name: str | Host, weight: float) -> None:
@@ -487,7 +487,7 @@ class LoadBalancer:
         Raises ``UnknownHostError`` and ``InvalidWeightError``.
         """
         known = name_of(name)
-        self.apply(changes.reweighted, known, as_weight(weight, known))
+        self.apply(changes.set_member_weight, known, as_weight(weight, known))
 
     def replace(self, name: str | Host, *, address: str) -> None:
         """Another machine takes the name: no client moves.
@@ -496,7 +496,7 @@ class LoadBalancer:
         probes and outlier detection for the old machine are dropped, and its load counts start
         again. The address that it has already changes nothing. Raises ``UnknownHostError``.
         """
-        self.apply(changes.replaced, name_of(name), address)
+        self.apply(changes.replace_member, name_of(name), address)
 
     def set_hosts(self, hosts: HostsLike) -> None:
         """Make ``hosts`` the members, in one snapshot; unchanged hosts keep marks, drain and load.
@@ -512,7 +512,7 @@ class LoadBalancer:
         """
         check_order(self._given["placement"], hosts)
         options.check_ring_options(hosts, self.snapshot.table)
-        self.apply(changes.reconciled, as_hosts(hosts))
+        self.apply(changes.reconcile_members, as_hosts(hosts))
 
     def plan(
         self,
@@ -535,11 +535,11 @@ class LoadBalancer:
 
         def change(members: changes.Members) -> changes.Members:
             for name in sorted(removed):
-                members, _ = changes.unregistered(members, name)
+                members, _ = changes.remove_member(members, name)
             for name, weight in (weights or {}).items():
-                members, _ = changes.reweighted(members, name, as_weight(weight, name))
+                members, _ = changes.set_member_weight(members, name, as_weight(weight, name))
             for host in added:
-                members, _ = changes.registered(members, host)
+                members, _ = changes.add_member(members, host)
             return members
 
         old, new = self._state.plan(change)
@@ -553,11 +553,11 @@ class LoadBalancer:
 
         Raises ``UnknownHostError`` and, for ``by="*"``, ``ConfigError``.
         """
-        self.apply(changes.marked, name_of(name), reason, by)
+        self.apply(changes.add_mark, name_of(name), reason, by)
 
     def mark_up(self, name: str | Host, *, by: str = "operator") -> None:
         """``by`` holds a host down no longer; ``by="*"`` clears every holder's mark."""
-        self.apply(changes.unmarked, name_of(name), by)
+        self.apply(changes.remove_mark, name_of(name), by)
 
     def drain(
         self, name: str | Host, *, deadline: float | None = None, by: str = "operator"
@@ -580,7 +580,7 @@ class LoadBalancer:
                 stacklevel=2,
             )
         end = None if seconds is None else self._tracker.clock() + seconds
-        old, new = self.apply(changes.drained, host.name, end, by)
+        old, new = self.apply(changes.add_drain, host.name, end, by)
         movement = Movement(old.usable_table, new.usable_table)
         count = getattr(self._pins, "count", None)
         return DrainReport(host, keeps_sessions, seconds, movement, count)
@@ -619,7 +619,7 @@ class LoadBalancer:
 
     def resume(self, name: str | Host, *, by: str = "operator") -> None:
         """``by`` drains a host no longer; ``by="*"`` ends every holder's drain."""
-        self.apply(changes.undrained, name_of(name), by)
+        self.apply(changes.remove_drain, name_of(name), by)
 
     def apply(self, edit: Callable[..., Edited], *args: Any) -> tuple[Snapshot, Snapshot]:
         """Publish ``edit(members, *args)`` as one snapshot; the snapshots before and after.
@@ -630,7 +630,7 @@ class LoadBalancer:
 
         >>> from hashring import LoadBalancer, pool
         >>> lb = LoadBalancer(["a", "b"])
-        >>> _, after = lb.apply(pool.marked, "a", "reboot", "operator")
+        >>> _, after = lb.apply(pool.add_mark, "a", "reboot", "operator")
         >>> lb.state("a"), after.epoch
         ('down', 2)
         """
@@ -732,7 +732,7 @@ class LoadBalancer:
         saved one. Raises ``ConfigError`` for other data.
         """
         lb = cls(**{**saved.options_of(data), **options})
-        lb.apply(saved.restored, data, lb._tracker.clock())
+        lb.apply(saved.restore_members, data, lb._tracker.clock())
         for key, host, strict in data["assignments"]:
             lb._flow.assign(bytes.fromhex(key), Assignment(host, strict))
         return lb

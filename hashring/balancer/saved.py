@@ -51,21 +51,21 @@ def options_of(data: Any) -> dict[str, Any]:
     }
 
 
-def restored(members: changes.Members, data: Any, now: float) -> changes.Edited:
+def restore_members(members: changes.Members, data: Any, now: float) -> changes.Edited:
     """The members with the marks and drains of ``data``."""
     for name, marks in data["marks"].items():
         for holder, reason in marks.items():
-            members, _ = changes.marked(members, name, reason, holder)
+            members, _ = changes.add_mark(members, name, reason, holder)
     for name, drains in data["drains"].items():
         for holder, left in drains.items():
             end = None if left is None else now + left
-            members, _ = changes.drained(members, name, end, holder)
+            members, _ = changes.add_drain(members, name, end, holder)
     return members, []
 
 
 def _host_fields(host: Host) -> dict[str, Any]:
     if type(host) is not Host:
-        raise _unsaved("hosts", f"{host!r} is a {type(host).__name__}, not a plain Host")
+        raise _not_saved_error("hosts", f"{host!r} is a {type(host).__name__}, not a plain Host")
     fields = {"name": host.name, "weight": host.weight, "address": host.address}
     more = {"id": host.id, "guid": host.guid, "meta": dict(host.meta) or None}
     return {**fields, **{name: value for name, value in more.items() if value is not None}}
@@ -77,9 +77,9 @@ def _placement(placement: Any) -> Any:
     if isinstance(placement, HashRing):
         table = placement.table
         if table.key_check is not None:
-            raise _unsaved("placement", "the secret of a keyed ring is not saved")
+            raise _not_saved_error("placement", "the secret of a keyed ring is not saved")
         return {"vnodes": table.vnodes, "seed": table.seed}
-    raise _unsaved("placement", f"{placement!r} has no name")
+    raise _not_saved_error("placement", f"{placement!r} has no name")
 
 
 def _strategy(fallback: Any) -> str | None:
@@ -88,10 +88,10 @@ def _strategy(fallback: Any) -> str | None:
     for name in strategies.names():
         if type(fallback) is strategies.find(name):
             return name
-    raise _unsaved("fallback", f"{fallback!r} is not a strategy with a name")
+    raise _not_saved_error("fallback", f"{fallback!r} is not a strategy with a name")
 
 
-def _unsaved(part: str, why: str) -> ConfigError:
+def _not_saved_error(part: str, why: str) -> ConfigError:
     return ConfigError(
         f"this balancer cannot be saved, pickled or copied, because {why}: make another one from "
         "lb.hosts",

@@ -81,7 +81,7 @@ def ours_of(settings: Settings) -> Ours:
     )
 
 
-def compared(ours: Ours, running: Running) -> Compared:
+def compare_running(ours: Ours, running: Running) -> Compared:
     """Compare the two. Cost: that of a table and of 20,000 look-ups."""
     found = list(_differences(ours, running))
     table, doubt = _rebuilt(ours, running)

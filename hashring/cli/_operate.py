@@ -105,11 +105,11 @@ def _host_table(listed: list[dict[str, Any]], width: int) -> RenderableType:
     from rich.text import Text
 
     from hashring.analysis._rich import rich_table
-    from hashring.analysis.tables import ReportTable, named
+    from hashring.analysis.tables import ReportTable, host_label
 
     rows = tuple(
         (
-            named(host["name"], max(12, width // 3)),
+            host_label(host["name"], max(12, width // 3)),
             host["state"],
             _percent(host["share"]),
             f"{host['in_flight']:,}",

@@ -14,7 +14,7 @@ from hashring.errors import HashringError
 from hashring.hosts import Host, as_hosts
 
 if TYPE_CHECKING:
-    from hashring.analysis import Change, Clients, Membership
+    from hashring.analysis import Change, Clients, PlacedHosts
 
 Function: TypeAlias = Callable[..., Any]
 
@@ -27,15 +27,15 @@ class PoolOptions:
     placement: str
     options: dict[str, Any]
 
-    def membership(self, hosts: tuple[Host, ...] | None = None, **more: bytes) -> Membership:
+    def membership(self, hosts: tuple[Host, ...] | None = None, **more: bytes) -> PlacedHosts:
         """``hosts``, else those given, under the placement; an invalid one is a usage error.
 
         ``more`` are options of the placement that are not shown.
         """
-        from hashring.analysis import Membership
+        from hashring.analysis import PlacedHosts
 
         with usage():
-            return Membership.of(
+            return PlacedHosts.of(
                 self.hosts if hosts is None else hosts, self.placement, **self.options, **more
             )
 
@@ -183,7 +183,7 @@ class LogFormat(click.ParamType):  # type: ignore[type-arg]  # generic only in n
 
 
 @dataclass(frozen=True)
-class LogOptions:
+class LogArguments:
     """How logs are read: the arguments of ``read_clients`` and ``read_arrivals``."""
 
     format: str = "auto"
@@ -224,7 +224,7 @@ def reading_options(function: Function) -> Function:
     @wraps(function)
     def with_reading(*args: Any, log_format: str = "auto", **kwargs: Any) -> Any:
         given = {flag[2:]: kwargs.pop(flag[2:]) for flag, _ in _LOG_OPTIONS}
-        return function(*args, reading=LogOptions(log_format, **given), **kwargs)
+        return function(*args, reading=LogArguments(log_format, **given), **kwargs)
 
     decorated: Function = with_reading
     for flag, settings in reversed(_LOG_OPTIONS):
@@ -294,7 +294,7 @@ def json_option(function: Function) -> Function:
     )
 
 
-def read_logs(logs: tuple[str, ...], reading: LogOptions) -> Clients:
+def read_logs(logs: tuple[str, ...], reading: LogArguments) -> Clients:
     """The clients of the logs, with a progress bar on a terminal and warnings on stderr."""
     from hashring.analysis import read_clients
     from hashring.cli import _progress

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hashring.analysis._rich import grid, rich_table
-from hashring.analysis.tables import named
+from hashring.analysis.tables import host_label
 from hashring.text import printable
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def host_table(out: Console, heads: tuple[str, ...], rows: list[HostRow]) -> Tab
         table.expand = True
         table.add_column("", ratio=1)
     for row in rows:
-        name = Text(f"{row.sign} {named(row.host, width)}", style=row.style)
+        name = Text(f"{row.sign} {host_label(row.host, width)}", style=row.style)
         cells = [row.cells[column] for column in kept]
         table.add_row(name, *cells, *([row.bar] if with_bar else []))
     return table

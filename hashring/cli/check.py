@@ -62,12 +62,12 @@ def _facts(file: str, settings: Settings, fingerprint: str) -> dict[str, Any]:
 
 
 def _compare(file: str, settings: Settings, url: str, as_json: bool) -> None:
-    from hashring.cli._against import compared, ours_of
+    from hashring.cli._against import compare_running, ours_of
     from hashring.cli._running import AdminClient, running_of
 
     running = running_of(AdminClient(url).get("/state"))
     ours = ours_of(settings)
-    found = compared(ours, running)
+    found = compare_running(ours, running)
     if as_json:
         facts = _facts(file, settings, ours.fingerprint)
         more = {"against": url, "fingerprint_there": running.fingerprint}

@@ -8,7 +8,7 @@ import click
 
 from hashring.cli._json import emit
 from hashring.cli._options import (
-    LogOptions,
+    LogArguments,
     change_of,
     change_options,
     hosts_option,
@@ -41,7 +41,7 @@ from hashring.text import plural, printable
 @json_option
 def command(
     logs: tuple[str, ...],
-    reading: LogOptions,
+    reading: LogArguments,
     hosts: tuple[str, ...],
     placements: tuple[str, ...],
     add: tuple[str, ...],

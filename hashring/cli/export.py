@@ -151,7 +151,7 @@ def routing_of(
     """
     from hashring.export import Checks, Routing
     from hashring.health import OutlierRules
-    from hashring.validators import inherited
+    from hashring.validators import inherit_options
 
     placement, health, limits = settings.placement, settings.health, settings.limits
     if placement.name == "none":
@@ -171,7 +171,7 @@ def routing_of(
         checks=None
         if health.probe == "none"
         else Checks(health.probe, health.path, health.port, **same),
-        ejection=inherited(OutlierRules, rules) if rules.enabled else None,
+        ejection=inherit_options(OutlierRules, rules) if rules.enabled else None,
         panic=health.panic,
         load_factor=settings.pool.load_factor,
         retries=limits.retries,

@@ -45,7 +45,7 @@ _ASCII = ("x", ".")
 )
 def command(as_json: bool, as_markdown: bool) -> None:
     """List the placements and what each one guarantees."""
-    found = list(listed())
+    found = list(list_placements())
     if as_json:
         emit("placements", None, {"placements": found})
     elif as_markdown:
@@ -54,7 +54,7 @@ def command(as_json: bool, as_markdown: bool) -> None:
         _print(found)
 
 
-def listed() -> Iterator[dict[str, Any]]:
+def list_placements() -> Iterator[dict[str, Any]]:
     """The declarations of each module; a placement without GUARANTEES guarantees nothing."""
     from hashring.placement import module, names, options
 

@@ -8,7 +8,7 @@ import click
 
 from hashring.cli._json import emit
 from hashring.cli._options import (
-    LogOptions,
+    LogArguments,
     PoolOptions,
     change_of,
     change_options,
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from hashring.analysis import Plan
+    from hashring.analysis import PlanReport
     from hashring.analysis.planned import HostPlan
 
 _FLOWS = 12  # most that are shown: a terminal is 24 lines high; --json has them all
@@ -43,7 +43,7 @@ _FLOWS = 12  # most that are shown: a terminal is 24 lines high; --json has them
 @json_option
 def command(
     logs: tuple[str, ...],
-    reading: LogOptions,
+    reading: LogArguments,
     pool: PoolOptions,
     add: tuple[str, ...],
     remove: tuple[str, ...],
@@ -107,7 +107,7 @@ _NEW_SECRET = (
 )
 
 
-def _print(out: Console, report: Plan, placement: str, new_secret: bool) -> None:
+def _print(out: Console, report: PlanReport, placement: str, new_secret: bool) -> None:
     from hashring.analysis._rich import rich_table
     from hashring.analysis.planned import comparison, flow_sheet, step_sheet
     from hashring.cli._render import legend
@@ -136,7 +136,7 @@ def _print(out: Console, report: Plan, placement: str, new_secret: bool) -> None
         out.print(_NEW_SECRET, soft_wrap=not out.is_terminal)
 
 
-def _hosts(out: Console, report: Plan) -> Table:
+def _hosts(out: Console, report: PlanReport) -> Table:
     from hashring.analysis.planned import weight
     from hashring.analysis.tables import percent
     from hashring.cli._render import Bar, HostRow, arrow, host_table

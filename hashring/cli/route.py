@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hashring.analysis.tables import host_label
 from hashring.cli._json import emit
 from hashring.cli._options import PoolOptions, json_option, pool_options
 from hashring.text import printable
 
 if TYPE_CHECKING:
-    from hashring.analysis import Membership
+    from hashring.analysis import PlacedHosts
 
 _CIRCLE = 1 << 32  # positions are 32 bits
 _WALK = 3  # the owner and two more: who takes over, and who if both are down
@@ -54,7 +55,7 @@ def _parse_given(keys: Iterable[str]) -> Iterator[bytes]:
             yield os.fsencode(key)
 
 
-def _routes(keys: list[bytes], membership: Membership) -> list[dict[str, Any]]:
+def _routes(keys: list[bytes], membership: PlacedHosts) -> list[dict[str, Any]]:
     table, ring = membership.table, membership.ring
     vnodes = [] if ring is None else ring.vnode_list()
     routes = []
@@ -70,21 +71,19 @@ def _routes(keys: list[bytes], membership: Membership) -> list[dict[str, Any]]:
 
 
 def _list(routes: list[dict[str, Any]]) -> None:
-    from hashring.analysis.tables import named
 
     shown = [printable(route["key"]) for route in routes]
     width = max(map(len, shown))
     for key, route in zip(shown, routes, strict=True):
-        sys.stdout.write(f"{key:<{width}}  {named(route['host'])}\n")
+        sys.stdout.write(f"{key:<{width}}  {host_label(route['host'])}\n")
 
 
 def _explain(routes: list[dict[str, Any]], fingerprint: str) -> None:
-    from hashring.analysis.tables import named
     from hashring.cli._render import page
 
     with page() as out:
         for route in routes:
-            out.print(f"{printable(route['key'])} -> {named(route['host'])}", style="bold")
+            out.print(f"{printable(route['key'])} -> {host_label(route['host'])}", style="bold")
             if route["position"] is not None:
                 at, vnode = route["position"], route["vnode"]
                 beyond = (vnode - at) % _CIRCLE
@@ -92,5 +91,5 @@ def _explain(routes: list[dict[str, Any]], fingerprint: str) -> None:
                 out.print(
                     f"  vnode     {vnode:,}, {beyond:,} further: the first one at or after it"
                 )
-            out.print(f"  walk      {', '.join(named(host) for host in route['walk'])}")
+            out.print(f"  walk      {', '.join(host_label(host) for host in route['walk'])}")
         out.print(f"fingerprint {fingerprint}", style="dim")

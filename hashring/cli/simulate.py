@@ -9,7 +9,7 @@ import click
 
 from hashring.cli._json import emit
 from hashring.cli._options import (
-    LogOptions,
+    LogArguments,
     PoolOptions,
     change_of,
     change_options,
@@ -106,7 +106,7 @@ def command(
     drain: float,
     load_factor: float,
     load_floors: tuple[str, ...],
-    reading: LogOptions,
+    reading: LogArguments,
     trace: TraceOptions,
     draw: Pictures,
     as_json: bool,
@@ -121,7 +121,7 @@ def command(
     """
     if trace.wanted:
         return run(logs, pool, trace, draw, as_json)
-    from hashring.analysis import Service, scenarios, simulate
+    from hashring.analysis import ServiceTime, scenarios, simulate
     from hashring.cli._render import facts
 
     change = change_of(add, remove, weight)
@@ -130,7 +130,7 @@ def command(
         if change is not None:
             change.apply(pool.hosts)
         ways = scenarios(load_factor, _floors(load_floors), drain)
-        model = Service(service)
+        model = ServiceTime(service)
         model.times(0)
         if not session_gap:
             raise ConfigError("session_gap is above 0 seconds", option="session_gap")
@@ -179,7 +179,7 @@ def _floors(given: tuple[str, ...]) -> tuple[int, ...]:
     return tuple(floors) or (1, 8, 32)
 
 
-def _arrivals(logs: tuple[str, ...], options: LogOptions, trace: TraceOptions) -> Arrivals:
+def _arrivals(logs: tuple[str, ...], options: LogArguments, trace: TraceOptions) -> Arrivals:
     from hashring.analysis import read_arrivals
     from hashring.cli._progress import reading
 

@@ -8,7 +8,7 @@ import click
 
 from hashring.cli._json import emit
 from hashring.cli._options import (
-    LogOptions,
+    LogArguments,
     PoolOptions,
     json_option,
     log_options,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 @json_option
 def command(
     logs: tuple[str, ...],
-    reading: LogOptions,
+    reading: LogArguments,
     pool: PoolOptions,
     draw: Pictures,
     as_json: bool,
@@ -134,7 +134,7 @@ def _theory(report: Spread) -> str:
 
 def _hottest(out: Console, report: Spread) -> Table:
     from hashring.analysis._rich import grid
-    from hashring.analysis.tables import named, percent
+    from hashring.analysis.tables import host_label, percent
 
     table = grid(["  hottest clients", "requests", "share"])
     table.add_column("host", overflow="fold")
@@ -143,6 +143,6 @@ def _hottest(out: Console, report: Spread) -> Table:
             "  " + printable(hot.client, out.width // 3),
             f"{hot.requests:,}",
             percent(hot.share),
-            named(hot.host, out.width // 4),
+            host_label(hot.host, out.width // 4),
         )
     return table

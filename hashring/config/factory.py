@@ -9,14 +9,14 @@ from typing import Any
 from hashring import discovery as sources
 from hashring import placement as placements
 from hashring import strategies
-from hashring.affinity import PinTable, Source, TokenAffinity, Tokens, TrustedProxies
+from hashring.affinity import IdentitySource, PinTable, TokenAffinity, Tokens, TrustedProxies
 from hashring.balancer import LoadBalancer
 from hashring.config import named
 from hashring.config.settings import PoolSettings, Settings
 from hashring.errors import HashringError, PoolFullError
 from hashring.health import HealthMonitor, HttpProbe, OutlierRules, ProbeRules, SlowStart, TcpProbe
 from hashring.hosts import Host
-from hashring.validators import inherited
+from hashring.validators import inherit_options
 
 HOLDER = "settings"
 """The holder of drains that the settings contain."""
@@ -93,7 +93,7 @@ def proxies(settings: Settings) -> TrustedProxies:
     return TrustedProxies(settings.gateway.trusted_proxies, headers=header)
 
 
-def identity(settings: Settings) -> Source | None:
+def identity(settings: Settings) -> IdentitySource | None:
     """Reads the client ID of a request; None without sources."""
     return named.identity(settings.identity.sources, proxies(settings))
 
@@ -168,14 +168,14 @@ def _recipe(settings: Settings) -> placements.Recipe | None:
 
 
 def _rules(settings: Settings) -> ProbeRules:
-    return inherited(ProbeRules, settings.health)
+    return inherit_options(ProbeRules, settings.health)
 
 
 def _outliers(settings: Settings) -> OutlierRules | None:
     rules = settings.health.outliers
     if not rules.enabled:
         return None
-    return inherited(OutlierRules, rules)
+    return inherit_options(OutlierRules, rules)
 
 
 async def _no_probe(host: Host) -> None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeAlias
 from hashring.config.values import Found
 from hashring.errors import ConfigError, HashringError
 from hashring.hosts import Host
-from hashring.text import shown, suggestion
+from hashring.text import bounded_repr, suggestion
 from hashring.validators import ADDRESS, COUNT, FLAG, NUMBER, TEXT, Validator
 
 Report: TypeAlias = Callable[[tuple[str | int, ...], str], None]
@@ -60,7 +60,7 @@ def host_of(text: str) -> Listed:
 def hosts_of(found: Found, report: Report) -> tuple[Listed, ...]:
     """The hosts in ``found``; ``report(path, what)`` is called for each problem inside it."""
     if isinstance(found.value, str) or not isinstance(found.value, (list, tuple)):
-        value = shown(found.value)
+        value = bounded_repr(found.value)
         report(
             (),
             f"must be a list of hosts, got {value}: did you mean [{value}]?",
@@ -93,7 +93,7 @@ def _host(value: Any, place: int, report: Report) -> Listed | None:
             report((place,), str(error))
             return None
     if not isinstance(value, dict):
-        report((place,), f"a host is a text or a table, got {shown(value)}")
+        report((place,), f"a host is a text or a table, got {bounded_repr(value)}")
         return None
     return _of_fields(value, place, report)
 

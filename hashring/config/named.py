@@ -7,7 +7,7 @@ from typing import Any
 
 from hashring import discovery, placement, strategies
 from hashring.affinity.identity import (
-    Source,
+    IdentitySource,
     TrustedProxies,
     client_address,
     cookie,
@@ -19,7 +19,7 @@ from hashring.affinity.identity import (
     query,
 )
 from hashring.errors import ConfigError
-from hashring.text import shown, suggestion
+from hashring.text import bounded_repr, suggestion
 from hashring.validators import TEXTS, Validator, choice
 
 NO_PLACEMENT = "none"
@@ -37,14 +37,14 @@ def _strategy(value: Any) -> str:
     return str(value)
 
 
-def _path_part(number: str) -> Source:
+def _path_part(number: str) -> IdentitySource:
     try:
         return path_part(int(number))
     except ValueError:
         raise ConfigError(f"path takes the number of a part, from 0, got {number!r}") from None
 
 
-_NAMED: Mapping[str, Callable[[str], Source]] = {
+_NAMED: Mapping[str, Callable[[str], IdentitySource]] = {
     "cookie": cookie,
     "header": header,
     "query": query,
@@ -56,7 +56,7 @@ _BARE = ("address", "prompt")
 _LONGEST = 65536  # bytes of a prefix
 
 
-def _source(text: str, proxies: TrustedProxies) -> Source:
+def _source(text: str, proxies: TrustedProxies) -> IdentitySource:
     word, _, name = text.partition(":")
     if word in _NAMED and name:
         return _NAMED[word](name)
@@ -69,7 +69,7 @@ def _source(text: str, proxies: TrustedProxies) -> Source:
     raise ConfigError(f"there is no source {text!r}: {suggestion(word, [*_NAMED, *_BARE])}")
 
 
-def identity(sources: tuple[str, ...], proxies: TrustedProxies) -> Source | None:
+def identity(sources: tuple[str, ...], proxies: TrustedProxies) -> IdentitySource | None:
     """A reader of client IDs that tries ``sources`` in order; None without sources.
 
     Raises ``ConfigError``.
@@ -89,7 +89,7 @@ def _sources(value: Any) -> tuple[str, ...]:
 
 def _source_url(value: Any) -> str:
     if not isinstance(value, str) or ":" not in value:
-        raise ConfigError(f"must be a URL such as 'file:hosts.toml', got {shown(value)}")
+        raise ConfigError(f"must be a URL such as 'file:hosts.toml', got {bounded_repr(value)}")
     discovery.source(value)
     return value
 

@@ -117,7 +117,7 @@ class _File:
             elif key in plain or name in _OPEN:
                 self.values[f"{name}.{key}"] = self._find(at, value)
             else:
-                self._problem(at, _unknown(name, key, [*plain, *tables]))
+                self._problem(at, _unknown_key_text(name, key, [*plain, *tables]))
 
     def _find(self, at: tuple[str, ...], value: Any) -> Found:
         inner = {
@@ -135,7 +135,7 @@ def _keys(table: type) -> list[str]:
     return [each.name for each in options_of(table)]
 
 
-def _unknown(table: str, key: str, known: list[str]) -> str:
+def _unknown_key_text(table: str, key: str, known: list[str]) -> str:
     if "secret" in key:
         return "there is no such key: secrets are not written here, give secret_file or secret_env"
     near = suggestion(key, known)

@@ -76,7 +76,7 @@ class ConsulClient:
             query |= {"index": index, "wait": f"{max(1, round(wait * 1000))}ms"}
             patience += wait * (1 + _JITTER)
         timeout = _http.library("consul").Timeout(self._timeout, read=patience)
-        with _http.told("consul", self.name):
+        with _http.raise_discovery_errors("consul", self.name):
             response = await _http.fetch(
                 self._http, "GET", self._path, params=query, timeout=timeout
             )

@@ -130,7 +130,7 @@ class EtcdClient:
         await self._log_in()
         create = {"create_request": {**self._reach, "start_revision": str(since)}}
         timeout = {**self._http.timeout.as_dict(), "read": None}  # silence is asked about elsewhere
-        with _http.told("etcd", self.name):
+        with _http.raise_discovery_errors("etcd", self.name):
             async with self._http.stream(
                 "POST", "/v3/watch", json=create, timeout=_timeout(timeout)
             ) as response:
@@ -168,7 +168,7 @@ class EtcdClient:
         self._ready = True
 
     async def _post(self, path: str, body: Mapping[str, Any]) -> httpx2.Response:
-        with _http.told("etcd", self.name):
+        with _http.raise_discovery_errors("etcd", self.name):
             return await _http.fetch(self._http, "POST", path, json=body)
 
     def _is_denied(self, response: httpx2.Response) -> bool:

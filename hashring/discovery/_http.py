@@ -111,7 +111,7 @@ def refuse_compressed(response: httpx2.Response) -> None:
 
 
 @contextmanager
-def told(extra: str, source: str) -> Iterator[None]:
+def raise_discovery_errors(extra: str, source: str) -> Iterator[None]:
     """Inside, what fails in HTTP is a ``DiscoveryError`` that names ``source``."""
     httpx = library(extra)
     try:

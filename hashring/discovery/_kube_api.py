@@ -77,7 +77,7 @@ class KubeClient:
         items: list[Any] = []
         query: dict[str, Any] = {**self._select, "limit": _PAGE}
         while True:
-            with _http.told("kubernetes", self.name):
+            with _http.raise_discovery_errors("kubernetes", self.name):
                 response = await _http.fetch(
                     self._http, "GET", self._path, params=query, headers=self._access.headers()
                 )
@@ -103,7 +103,7 @@ class KubeClient:
             "timeoutSeconds": seconds,
         }
         patience = _http.library("kubernetes").Timeout(self._timeout, read=seconds + self._timeout)
-        with _http.told("kubernetes", self.name):
+        with _http.raise_discovery_errors("kubernetes", self.name):
             async with self._http.stream(
                 "GET", self._path, params=query, headers=self._access.headers(), timeout=patience
             ) as response:

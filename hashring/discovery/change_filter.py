@@ -56,7 +56,7 @@ class ChangeFilter:
     largest pool of the last ``hold`` seconds, so that leases that expire one by one are held too.
 
     >>> changes = ChangeFilter(debounce=0.0, hold=30.0)
-    >>> changes.accepted(Size(4, 4), now=0.0)
+    >>> changes.record_accepted(Size(4, 4), now=0.0)
     >>> changes.offer(Membership(()), now=1.0)
     >>> changes.step(now=1.0).act, changes.due(), changes.step(now=31.0).act
     ('held', 31.0, 'take')
@@ -91,7 +91,7 @@ class ChangeFilter:
         if self._lost is None:
             self._lost = now
 
-    def accepted(self, size: Size, now: float) -> None:
+    def record_accepted(self, size: Size, now: float) -> None:
         """The pool is of this size from now on."""
         if self._size is not None:
             # a smaller size that expires sooner decides nothing: a source that flaps for ever

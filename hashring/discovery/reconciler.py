@@ -15,7 +15,7 @@ from hashring.discovery._membership import Membership, Source
 from hashring.discovery.change_filter import ChangeFilter, Size
 from hashring.errors import HashringError
 from hashring.listeners import Listeners
-from hashring.pool import Edited, HostChange, Member, Members, reconciled
+from hashring.pool import Edited, HostChange, Member, Members, reconcile_members
 
 _log = logging.getLogger("hashring")
 
@@ -66,7 +66,7 @@ def apply_membership(members: Members, membership: Membership) -> Edited:
     >>> [(change.kind, change.host.name) for change in changes]
     [('unregister', 'b'), ('register', 'c'), ('resume', 'a'), ('drain', 'c')]
     """
-    came, changes = reconciled(members, membership.hosts)
+    came, changes = reconcile_members(members, membership.hosts)
     after = dict(came)
     for name, member in came.items():
         wanted, drained = name in membership.draining, HOLDER in member.drains
@@ -106,7 +106,7 @@ class Reconciler:
         """Work until cancelled; ``answered`` is called once the first answer has been judged."""
         self._news = asyncio.Event()
         if len(self._lb):
-            self.changes.accepted(self._size(), self._clock())
+            self.changes.record_accepted(self._size(), self._clock())
         reader = asyncio.create_task(self._read(), name=f"reads {self.source}")
         try:
             while True:
@@ -187,12 +187,14 @@ class Reconciler:
                 self._report("refused", text, membership)
             self._refused = text
             if len(self._lb):
-                self.changes.accepted(self._size(), self._clock())  # the pool that stays counts
+                self.changes.record_accepted(
+                    self._size(), self._clock()
+                )  # the pool that stays counts
             return
         self._refused = None
         known_before = membership.same(self.membership)
         self.membership = membership
-        self.changes.accepted(self._size(), self._clock())
+        self.changes.record_accepted(self._size(), self._clock())
         if changed or not known_before:
             self._report("changed", _summary(membership), membership)
         else:

@@ -17,10 +17,10 @@ class Noted(NamedTuple):
     words: str
 
 
-def dumped(value: Any) -> str:
+def dump_yaml(value: Any) -> str:
     """``value`` as YAML, block style; texts are quoted as in JSON, which YAML reads.
 
-    >>> print(dumped({"a": Noted(1, "why"), "b": [{"c": "x", "d": True}, "y"], "e": {}}), end="")
+    >>> print(dump_yaml({"a": Noted(1, "why"), "b": [{"c": "x", "d": True}, "y"], "e": {}}), end="")
     # why
     a: 1
     b:

@@ -42,14 +42,14 @@ def config(routing: Routing) -> str:
                 "which moves clients",
                 option="name",
             )
-    lines = ["{", "  admin off", "  auto_https off", *_trusted(routing), "}", ""]
+    lines = ["{", "  admin off", "  auto_https off", *_trusted_proxies(routing), "}", ""]
     lines += [f"http://{routing.listen} {{", f"  reverse_proxy {_hosts(routing)} {{"]
     lines += [f"    {line}" for line in _proxy(routing)]
     lines += ["  }", "}"]
     return "\n".join(lines) + "\n"
 
 
-def _trusted(routing: Routing) -> Iterator[str]:
+def _trusted_proxies(routing: Routing) -> Iterator[str]:
     if routing.trusted:
         networks = " ".join(str(network(text, TITLE)) for text in routing.trusted)
         yield "  servers {"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from hashring.export._routing import Checks, Routing, endpoint, network
-from hashring.export._yaml import Noted, dumped
+from hashring.export._yaml import Noted, dump_yaml
 from hashring.health import OutlierRules
 from hashring.hosts import Host
 
@@ -37,7 +37,7 @@ def notes(routing: Routing) -> Iterator[str]:
 def config(routing: Routing) -> str:
     """The bootstrap."""
     resources = {"listeners": [_listener(routing)], "clusters": [_cluster(routing)]}
-    return dumped({"static_resources": resources})
+    return dump_yaml({"static_resources": resources})
 
 
 def _listener(routing: Routing) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from hashring.errors import ConfigError
 from hashring.export._routing import Routing
-from hashring.export._yaml import Noted, dumped
+from hashring.export._yaml import Noted, dump_yaml
 
 TITLE = "Traefik"
 READS = frozenset({"address"})
@@ -79,7 +79,7 @@ def config(routing: Routing) -> str:
             "responseHeaderTimeout": _ms(routing.idle),
         }
     }
-    return dumped(
+    return dump_yaml(
         {
             "http": {
                 "routers": {"hashring": router},

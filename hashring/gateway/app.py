@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeAlias
 
-from hashring.affinity import PinTable, Source, TokenAffinity, TrustedProxies
+from hashring.affinity import IdentitySource, PinTable, TokenAffinity, TrustedProxies
 from hashring.balancer import LoadBalancer
 from hashring.config import Settings
 from hashring.config.factory import update_hosts
@@ -86,7 +86,7 @@ class Gateway:
         self,
         lb: LoadBalancer,
         *,
-        identity: Source | None = None,
+        identity: IdentitySource | None = None,
         tokens: TokenAffinity | None = None,
         health: HealthMonitor | None = None,
         discovery: Discovery | None = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hashring.affinity import PinTable, Source, TokenAffinity, TrustedProxies
+from hashring.affinity import IdentitySource, PinTable, TokenAffinity, TrustedProxies
 from hashring.balancer import LoadBalancer
 from hashring.config.settings import Limits, Timeouts
 from hashring.discovery import Discovery
@@ -29,7 +29,7 @@ class Generation:
         self,
         lb: LoadBalancer,
         *,
-        identity: Source | None = None,
+        identity: IdentitySource | None = None,
         tokens: TokenAffinity | None = None,
         health: HealthMonitor | None = None,
         discovery: Discovery | None = None,

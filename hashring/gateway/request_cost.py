@@ -8,7 +8,7 @@ from collections.abc import Callable
 from hashlib import blake2b
 from typing import Any, TypeAlias
 
-from hashring.affinity.identity import Source, header, json_field
+from hashring.affinity.identity import IdentitySource, header, json_field
 from hashring.gateway.asgi import Scope
 from hashring.gateway.headers import RequestHead
 
@@ -37,7 +37,7 @@ class RequestCost:
             self.cost = _header_cost(header(name))
         elif kind == "json":
             self.cost = _json_cost(name)
-        self._group: Source | None = None
+        self._group: IdentitySource | None = None
         self._prefix = 0
         kind, _, name = (group or "").partition(":")
         if kind == "prefix":
@@ -64,7 +64,7 @@ def _length(scope: Scope, head: Any, body: bytes, trusted: bool) -> float | None
     return float(head.length or 0)
 
 
-def _header_cost(source: Source) -> Cost:
+def _header_cost(source: IdentitySource) -> Cost:
     def cost(scope: Scope, head: Any, body: bytes, trusted: bool) -> float | None:
         return _number(source(scope)) if trusted else None
 

@@ -68,7 +68,7 @@ class OutlierState:
     why: str = ""
 
 
-def answered(
+def judge_response(
     state: OutlierState,
     why: str | None,
     began: float,
@@ -84,7 +84,7 @@ def answered(
     that began before it: a long timeout must not eject a host that has just come back. Cost: O(1).
 
     >>> state, rules = OutlierState("a", run=4), OutlierRules()
-    >>> state, changes = answered(state, "timeout", 5.0, 7.0, rules, room=True)
+    >>> state, changes = judge_response(state, "timeout", 5.0, 7.0, rules, room=True)
     >>> state.until, str(changes[0])
     (37.0, 'ejected a: 5 requests in a row failed, the last: timeout; for 30 s')
     """
@@ -121,12 +121,12 @@ def may_return(state: OutlierState, began: float, now: float, rules: OutlierRule
     return "a probe passed" if began >= state.since + rules.base else None
 
 
-def returned(
+def return_host(
     state: OutlierState, why: str, now: float
 ) -> tuple[OutlierState, tuple[HealthChange, ...]]:
     """The state of an ejected host that comes back, and the change.
 
-    >>> returned(OutlierState("a", times=1, until=30.0), "its time is over", 30.0)[0]
+    >>> return_host(OutlierState("a", times=1, until=30.0), "its time is over", 30.0)[0]
     OutlierState(host='a', run=0, times=1, until=None, since=30.0, why='')
     """
     back = OutlierState(state.host, 0, state.times, None, now)

@@ -100,7 +100,7 @@ class ProbeState:
     since: float = 0.0
 
 
-def probed(
+def judge_probe(
     health: ProbeState, why: str | None, now: float, rules: ProbeRules
 ) -> tuple[ProbeState, tuple[HealthChange, ...]]:
     """The health after one probe, and what changed; ``why`` is None if it passed.
@@ -110,10 +110,10 @@ def probed(
     first pass. Cost: O(1).
 
     >>> health = ProbeState("a", run=2)
-    >>> health, changes = probed(health, "refused", 7.0, ProbeRules())
+    >>> health, changes = judge_probe(health, "refused", 7.0, ProbeRules())
     >>> health.up, str(changes[0])
     (False, 'down a: refused (3 probes in a row)')
-    >>> probed(health, None, 8.0, ProbeRules())[0].up
+    >>> judge_probe(health, None, 8.0, ProbeRules())[0].up
     True
     """
     passed = why is None

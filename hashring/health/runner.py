@@ -89,7 +89,7 @@ class ProbeRunner:
             return  # the way of nearly every request
         now = self._clock()
         with self.lock:
-            changes = table.answered(
+            changes = table.record_response(
                 host.name, (why or "failed") if failed else None, now - took, now
             )
         if changes:
@@ -142,7 +142,7 @@ class ProbeRunner:
             else:
                 now = self._clock()
                 with self.lock:
-                    changes = table.probed(name, why, began, now)
+                    changes = table.record_probe(name, why, began, now)
                 if changes:
                     self._changes.extend(changes)
                     self._news.set()

@@ -11,7 +11,7 @@ from hashring import pool
 from hashring.errors import UnknownHostError
 from hashring.health import outlier
 from hashring.health.outlier import OutlierRules, OutlierState
-from hashring.health.probe_state import HealthChange, ProbeRules, ProbeState, probed
+from hashring.health.probe_state import HealthChange, ProbeRules, ProbeState, judge_probe
 from hashring.hosts import Host
 from hashring.pool import MACHINE_HOLDERS, Edited, HostChange, Member, Members
 from hashring.validators import FRACTION, choice
@@ -38,7 +38,7 @@ class HealthTable:
     >>> table = HealthTable(ProbeRules(fall=1), OutlierRules())
     >>> table.follow({name: Member(Host(name)) for name in ("a", "b")}, now=0.0)
     ()
-    >>> [str(change) for change in table.probed("a", "refused", 1.0, 1.0)]
+    >>> [str(change) for change in table.record_probe("a", "refused", 1.0, 1.0)]
     ['down a: refused (1 probe)']
     >>> table.settle(1.0)[0].probe
     {'a': 'refused (1 probe)'}
@@ -96,7 +96,7 @@ class HealthTable:
         soonest = sorted(self._ejected, key=lambda name: (self.outlier_states[name].until, name))
         return self._back(((name, "the pool is smaller") for name in soonest[: max(0, over)]), now)
 
-    def probed(
+    def record_probe(
         self, name: str, why: str | None, began: float, now: float
     ) -> tuple[HealthChange, ...]:
         """A probe that ``began`` then has passed (``why`` None) or failed. Cost: O(1)."""
@@ -104,14 +104,14 @@ class HealthTable:
             return ()
         self.stats["probes"] += 1
         self.stats["probes_failed"] += why is not None
-        self.health[name], changes = probed(self.health[name], why, now, self.rules)
+        self.health[name], changes = judge_probe(self.health[name], why, now, self.rules)
         if why is None and name in self._ejected and self.outliers is not None:
             reason = outlier.may_return(self.outlier_states[name], began, now, self.outliers)
             if reason is not None:
                 changes += self._back([(name, reason)], now)
         return self._count(changes)
 
-    def answered(
+    def record_response(
         self, name: str, why: str | None, began: float, now: float
     ) -> tuple[HealthChange, ...]:
         """A request that ``began`` then ended well (``why`` None) or failed.
@@ -125,7 +125,7 @@ class HealthTable:
         due = why is not None and state.until is None and not (state.run + 1) % rules.failures
         room = due and self._has_room(name)
         self.stats["ejections_refused"] += due and not room
-        new, changes = outlier.answered(state, why, began, now, rules, room=room)
+        new, changes = outlier.judge_response(state, why, began, now, rules, room=room)
         self.outlier_states[name] = new
         (self.suspects.add if new.run else self.suspects.discard)(name)
         if new.until is not None:
@@ -205,7 +205,9 @@ class HealthTable:
     def _back(self, whom: Iterable[tuple[str, str]], now: float) -> tuple[HealthChange, ...]:
         changes: tuple[HealthChange, ...] = ()
         for name, why in whom:
-            self.outlier_states[name], made = outlier.returned(self.outlier_states[name], why, now)
+            self.outlier_states[name], made = outlier.return_host(
+                self.outlier_states[name], why, now
+            )
             self._ejected.discard(name)
             changes += made
         return self._count(changes)
@@ -249,9 +251,9 @@ def apply_marks(members: Members, marks: Marks, addresses: Mapping[str, str]) ->
             if reason is not None and addresses.get(name) != member.host.address:
                 reason = None
             if reason is not None and holder not in member.down:
-                members, made = pool.marked(members, name, reason, holder)
+                members, made = pool.add_mark(members, name, reason, holder)
                 changes += made
             elif reason is None and holder in member.down:
-                members, made = pool.unmarked(members, name, holder)
+                members, made = pool.remove_mark(members, name, holder)
                 changes += made
     return members, changes

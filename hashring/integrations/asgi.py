@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 from urllib.parse import quote
 
-from hashring.affinity import Source, cookie
+from hashring.affinity import IdentitySource, cookie
 from hashring.balancer import LoadBalancer
 from hashring.errors import ConfigError, HashringError
 from hashring.hosts import Host
@@ -123,7 +123,7 @@ class StickyMiddleware:
         target: Workers | LoadBalancer,
         *,
         me: str | None = None,
-        identity: Source | None = None,
+        identity: IdentitySource | None = None,
         cookie_name: str | None = "hashring",
         secure: bool | Literal["auto"] = "auto",
         on_other: Literal["forward", "redirect", "replay", "serve"] = "forward",

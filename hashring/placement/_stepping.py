@@ -39,7 +39,7 @@ class SteppedTable(CircleTable):
         down: frozenset[str] = frozenset(),
     ) -> None:
         index: Index[str] | Index[str | None]
-        index = stepped(circle, places, steps, down) if down else circle
+        index = step_circle(circle, places, steps, down) if down else circle
         mark = fingerprint_of(fingerprint, tuple(sorted(down))) if down else fingerprint
         super().__init__(hosts, mark, make, index=index, position=position)
         self.hosts = tuple(host.name for host in hosts if host.name not in down)
@@ -82,7 +82,7 @@ def _restore(make: Make, hosts: tuple[Host, ...], down: frozenset[str]) -> objec
     return make(hosts).without(down)
 
 
-def stepped(
+def step_circle(
     circle: Index[str], places: Places, steps: int, down: frozenset[str]
 ) -> Index[str | None]:
     """``circle`` where each point belongs to the host at which a look-up from there ends.
@@ -92,7 +92,7 @@ def stepped(
     >>> from hashring.ring.layout import pack
     >>> circle = Index.build(pack([(1, 0), (2, 1), (3, 0), (4, 2)]), ["a", "b", "c"], bits=8)
     >>> places = [("a",), ("b",), ("c",)]
-    >>> after = stepped(circle, places, 1, frozenset("ab"))
+    >>> after = step_circle(circle, places, 1, frozenset("ab"))
     >>> [after.labels[after.find(position)] for position in (1, 2, 3, 4)]
     [None, None, 'c', 'c']
     """

@@ -102,7 +102,7 @@ def build(hosts: tuple[Host, ...], *, table_size: int = DEFAULT_SIZE) -> MaglevT
         hosts,
         fingerprint_of("envoy-maglev", size, slots),
         partial(build, table_size=size),
-        slots=filled([text_bytes(host.name) for host in hosts], weights, size),
+        slots=fill_slots([text_bytes(host.name) for host in hosts], weights, size),
         position=position_by(xxhash_module().xxh64_intdigest),
     )
 
@@ -111,10 +111,10 @@ def _is_prime(number: int) -> bool:
     return number > 1 and all(number % d for d in range(2, int(number**0.5) + 1))
 
 
-def filled(keys: Sequence[bytes], weights: Sequence[int], size: int) -> array[int]:
+def fill_slots(keys: Sequence[bytes], weights: Sequence[int], size: int) -> array[int]:
     """The slots, each with the index of its host. Cost: O(size log size).
 
-    >>> list(filled([b"a", b"b"], [1, 3], 7))
+    >>> list(fill_slots([b"a", b"b"], [1, 3], 7))
     [1, 0, 1, 1, 1, 1, 0]
     """
     xxh64 = xxhash_module().xxh64_intdigest

@@ -140,7 +140,7 @@ def diff(old: Index[str], new: Index[str]) -> Diff:
     circle = 1 << old.bits
     flows: dict[tuple[str, str], float] = {}
     moved = 0
-    for source, row in enumerate(_merged(cuts, len(names), circle)):
+    for source, row in enumerate(_merge_cuts(cuts, len(names), circle)):
         row.pop(source, None)  # what stays
         moved += sum(row.values())
         for target in sorted(row):
@@ -148,7 +148,7 @@ def diff(old: Index[str], new: Index[str]) -> Diff:
     return Diff(moved / circle, MappingProxyType(flows), ranges)
 
 
-def _merged(cuts: list[int], hosts: int, circle: int) -> list[dict[int, int]]:
+def _merge_cuts(cuts: list[int], hosts: int, circle: int) -> list[dict[int, int]]:
     """For each rank before, rank after -> positions; from the top of the circle down.
 
     At each cut the owner of what lies at and below it becomes known, on one of the two sides. A

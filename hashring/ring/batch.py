@@ -87,13 +87,13 @@ class Batch:
 
         Raises ``InvalidKeyError`` for a column of another kind or with a key of another type.
         """
-        keys, close = _opened(column)
+        keys, close = _open_column(column)
         codes = np.empty(len(keys), np.int32)
         if self._seed is None or isinstance(keys, list):
             positions = self._one_by_one(keys)
-            _chunked(len(codes), lambda part: self._place(positions[part], codes[part]))
+            _run_chunks(len(codes), lambda part: self._place(positions[part], codes[part]))
         else:
-            _chunked(len(codes), lambda part: self._hash_and_place(keys[part], codes[part]))
+            _run_chunks(len(codes), lambda part: self._hash_and_place(keys[part], codes[part]))
         return close(codes, _nulls(keys))
 
     def assign_positions(self, column: Any) -> Any:
@@ -101,7 +101,7 @@ class Batch:
         given, close = _opened_positions(column)
         positions = given.fill_null(0).to_numpy() if isinstance(given, pl.Series) else given
         codes = np.empty(len(positions), np.int32)
-        _chunked(len(codes), lambda part: self._place(positions[part], codes[part]))
+        _run_chunks(len(codes), lambda part: self._place(positions[part], codes[part]))
         return close(codes, _nulls(given))
 
     def _one_by_one(self, keys: Any) -> Positions:
@@ -136,7 +136,7 @@ def _cell_bits(vnodes: int) -> int:
     return min(32, (max(vnodes * _CELLS_PER_VNODE, roomy) - 1).bit_length())
 
 
-def _chunked(length: int, work: Callable[[slice], None]) -> None:
+def _run_chunks(length: int, work: Callable[[slice], None]) -> None:
     """``work`` on each part of ``range(length)``, the parts shared out over the threads."""
     parts = [slice(start, start + _CHUNK) for start in range(0, length, _CHUNK)]
     if len(parts) < _THREADS:
@@ -159,7 +159,7 @@ def _nulls(given: Any) -> Nulls:
     return given.is_null().to_numpy()
 
 
-def _opened(column: Any) -> tuple[Any, Close]:
+def _open_column(column: Any) -> tuple[Any, Close]:
     """The keys as polars texts or bytes, or as a list where they are neither."""
     if isinstance(column, np.ndarray):
         return _from_numpy(column), lambda codes, nulls: codes

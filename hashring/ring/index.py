@@ -183,9 +183,9 @@ class Index(Generic[Label]):
         edits = sorted([*((vnode, 1) for vnode in added), *((vnode, -1) for vnode in removed)])
         if not edits:
             return self.relabelled(labels)
-        ring, places, ties = self._spliced(edits)
+        ring, places, ties = self._splice_packed(edits)
         if any(names[one & CODE_MASK] > names[two & CODE_MASK] for one, two in ties):
-            return _recoded(ring, labels, bits=self.bits, seed=self.seed)
+            return _recode_ring(ring, labels, bits=self.bits, seed=self.seed)
         size, kind = len(ring) - 1, self.cells.typecode
         wanted = _cell_count(size, self.bits, kind)
         if (
@@ -194,7 +194,7 @@ class Index(Generic[Label]):
             or len(labels) > 1 << 8 * self.cells.itemsize - 1
         ):
             return Index.build(ring[:-1], labels, bits=self.bits, seed=self.seed)
-        starts = _shifted(self.starts, edits, self.block + CODE_BITS)
+        starts = _shift_starts(self.starts, edits, self.block + CODE_BITS)
         index = Index(ring, self.cells[:], starts, labels, bits=self.bits, seed=self.seed)
         try:
             index._repaint(edits, places)
@@ -202,7 +202,7 @@ class Index(Generic[Label]):
             return Index.build(ring[:-1], labels, bits=self.bits, seed=self.seed)
         return index
 
-    def _spliced(
+    def _splice_packed(
         self, edits: list[tuple[int, int]]
     ) -> tuple[MutableSequence[int], list[int], list[tuple[int, int]]]:
         """``packed`` after ``edits``, how many of its vnodes stand before each, and new ties."""
@@ -260,7 +260,7 @@ def _end(ring: Sequence[int], bits: int) -> int:
     return 1 << bits + CODE_BITS | (ring[0] & CODE_MASK if ring else 0)
 
 
-def _recoded(
+def _recode_ring(
     ring: MutableSequence[int], labels: Sequence[Label], *, bits: int, seed: int
 ) -> Index[Label]:
     """The index of ``ring`` with the codes in the order of the labels."""
@@ -271,7 +271,7 @@ def _recoded(
     return Index.build(packed, [labels[code] for code in used], bits=bits, seed=seed)
 
 
-def _shifted(starts: array[int], edits: list[tuple[int, int]], step: int) -> array[int]:
+def _shift_starts(starts: array[int], edits: list[tuple[int, int]], step: int) -> array[int]:
     """``starts`` after ``edits``: each counts for the blocks after its own.
 
     The numbers of all blocks are added as one int of 32 bits a block, in a fifth of the time of a

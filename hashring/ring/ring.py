@@ -138,7 +138,7 @@ class HashRing:
         >>> ring.hosts
         ('b',)
         """
-        state, name = self._state, self._known(host)
+        state, name = self._state, self._known_name(host)
         left = {known: w for known, w in state.weights.items() if known != name}
         self._publish(state, left, [name])
 
@@ -152,7 +152,7 @@ class HashRing:
         >>> round(ring.shares()["a"], 2)
         0.77
         """
-        state, name = self._state, self._known(host)
+        state, name = self._state, self._known_name(host)
         self._publish(state, {**state.weights, name: as_weight(weight, name)}, [name])
 
     def set_hosts(self, hosts: HostsLike | HashRing) -> None:
@@ -167,7 +167,7 @@ class HashRing:
         state = self._state
         self._publish(state, weights, {**state.weights, **weights})
 
-    def _known(self, host: str | Host) -> str:
+    def _known_name(self, host: str | Host) -> str:
         name = host.name if isinstance(host, Host) else host
         if name not in self:
             raise UnknownHostError(name, known=self.hosts)
@@ -342,11 +342,11 @@ class HashRing:
         >>> HashRing(["a"], vnodes=2).vnode_list()
         [(116815667, 'a'), (720152692, 'a')]
         """
-        table, vnodes = self._ordered()
+        table, vnodes = self._ordered_vnodes()
         labels = table.index.labels
         return [(position, labels[code]) for position, code in layout.unpack(vnodes)]
 
-    def _ordered(self) -> tuple[RingTable, list[int]]:
+    def _ordered_vnodes(self) -> tuple[RingTable, list[int]]:
         """The table and its vnodes in ring order: the SortedList's, unless they change now."""
         state, vnodes = self._state, self._vnodes
         found = [] if vnodes is None else list(vnodes)
@@ -360,7 +360,7 @@ class HashRing:
         >>> HashRing(["a"]).shares()
         {'a': 1.0}
         """
-        table, vnodes = self._ordered()
+        table, vnodes = self._ordered_vnodes()
         return shares(vnodes, table.index.labels, table.hosts, layout.BITS)
 
     def ranges(self, host: str | Host) -> list[tuple[int, int]]:
@@ -372,7 +372,7 @@ class HashRing:
         >>> HashRing(["a", "b"], vnodes=1).ranges("b")
         [(720152693, 2461118074)]
         """
-        table, vnodes = self._ordered()
+        table, vnodes = self._ordered_vnodes()
         name = host.name if isinstance(host, Host) else host
         return ranges(vnodes, table.own_vnodes(name), layout.BITS)
 
@@ -486,7 +486,7 @@ class HashRing:
         keyed = self._state.table.keyed
         if keyed is not None:
             keyed.__reduce__()  # raises: a secret is not pickled
-        return _restored, (type(self), self.to_dict()), getattr(self, "__dict__", None)
+        return _restore_ring, (type(self), self.to_dict()), getattr(self, "__dict__", None)
 
     def _check(self) -> None:
         """Check every invariant; raise AssertionError where one does not hold. For tests."""
@@ -525,7 +525,7 @@ def _check_same_options(given: RingTable, made: RingTable) -> None:
             )
 
 
-def _restored(kind: type[HashRing], data: dict[str, Any]) -> HashRing:
+def _restore_ring(kind: type[HashRing], data: dict[str, Any]) -> HashRing:
     ring = HashRing.from_dict(data)
     twin = kind.__new__(kind)
     twin._vnodes_each, twin._seed = ring._vnodes_each, ring._seed  # type: ignore[misc]  # new

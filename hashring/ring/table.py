@@ -203,7 +203,7 @@ class RingTable:
         removed: list[int] = []
         for name in gone:
             labels[codes[name]] = ""  # no host's name
-            removed += self._packed(name, 0, old[name], codes[name])
+            removed += self._pack_vnodes(name, 0, old[name], codes[name])
         free = [code for code, label in enumerate(labels) if not label] if "" in labels else []
         for name in changed:
             if name not in old:
@@ -211,9 +211,9 @@ class RingTable:
                 labels[codes[name] : codes[name] + 1] = [name]
             has, gets = old.get(name, 0), counts[name]
             if gets > has:
-                added += self._packed(name, has, gets, codes[name])
+                added += self._pack_vnodes(name, has, gets, codes[name])
             else:
-                removed += self._packed(name, gets, has, codes[name])
+                removed += self._pack_vnodes(name, gets, has, codes[name])
         return TableChange(counts, labels, added, removed)
 
     def changed(self, change: TableChange) -> RingTable:
@@ -228,7 +228,7 @@ class RingTable:
             counts, vnodes=self.vnodes, seed=self.seed, keyed=self.keyed, packed=packed
         )
 
-    def _packed(self, name: str, first: int, stop: int, code: int) -> list[int]:
+    def _pack_vnodes(self, name: str, first: int, stop: int, code: int) -> list[int]:
         positions = layout.vnode_positions(name, first, stop, self.seed)
         return [position << CODE_BITS | code for position in positions]
 
@@ -253,7 +253,7 @@ class RingTable:
         """The packed vnodes of a host, in no order. Raises ``UnknownHostError``."""
         if not isinstance(name, str) or name not in self.counts:
             raise UnknownHostError(name, known=self.hosts)
-        return self._packed(name, 0, self.counts[name], self.index.labels.index(name))
+        return self._pack_vnodes(name, 0, self.counts[name], self.index.labels.index(name))
 
     def diff(self, other: RingTable) -> Diff:
         """What moves from this table to ``other``, by exact arcs. Cost: O(V).

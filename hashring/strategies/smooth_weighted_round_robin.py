@@ -58,12 +58,12 @@ class SmoothWeightedRoundRobin(Strategy):
         with self._lock:
             if getattr(view, "excluded", None):
                 weights = [(host, host.weight * self._unit) for host in hosts]
-                return self._charged(weights, sum(weight for _, weight in weights))
+                return self._charge_turn(weights, sum(weight for _, weight in weights))
             if hosts is not self._hosts:
                 self._settle(hosts)
-            return self._charged(self._weights, self._total)
+            return self._charge_turn(self._weights, self._total)
 
-    def _charged(self, weights: list[tuple[Host, float]], total: float) -> Host:
+    def _charge_turn(self, weights: list[tuple[Host, float]], total: float) -> Host:
         credit = self._credit
         chosen, most = weights[0][0], float("-inf")
         for host, weight in weights:

@@ -92,7 +92,7 @@ def _last_words(flaky: Flaky) -> str:
     return seen[0].replace("\n", "\n  ") if seen else str(flaky)
 
 
-def drawn(strategy: st.SearchStrategy[Drawn], count: int, seed: int) -> list[Drawn]:
+def draw_examples(strategy: st.SearchStrategy[Drawn], count: int, seed: int) -> list[Drawn]:
     """About ``count`` draws of a strategy, for what is counted rather than hunted.
 
     Equal seeds give equal draws.

@@ -23,8 +23,8 @@ from hypothesis import strategies as st
 
 from hashring.errors import ConfigError
 from hashring.hosts import Host, as_hosts
-from hashring.testing._hunt import drawn
-from hashring.testing._subject import Factory, Text, broken
+from hashring.testing._hunt import draw_examples
+from hashring.testing._subject import Factory, Text, counter_example
 from hashring.testing.rng import seeded_rng
 
 POOLS = 64
@@ -87,7 +87,7 @@ def check_weighted(
         for host, share in zip(shown.hosts, shown.fair().values(), strict=True)
     )
     raise AssertionError(
-        broken(
+        counter_example(
             title,
             f"over {len(counts)} pools the hosts above the mean weight own "
             f"{fair + mean(excess):.1%} of the keys; fair is {fair:.1%}, give or take "
@@ -124,7 +124,7 @@ def _counts(
         found = Counter(table.lookup(key) for key in next(keys))
         del found[None]  # keys that are left to a fallback have no share
         if not found:
-            raise AssertionError(broken(title, "no key has a host to count", hosts=hosts))
+            raise AssertionError(counter_example(title, "no key has a host to count", hosts=hosts))
         placed = found.total()
         yield Count(hosts, {str(name): count / placed for name, count in found.items()})
 
@@ -138,7 +138,7 @@ def _members(hosts: st.SearchStrategy[list[Host]] | None, seed: int) -> list[lis
         ]
     found = {
         tuple(host.name for host in pool): list(pool)
-        for pool in map(as_hosts, drawn(hosts, POOLS, seed))
+        for pool in map(as_hosts, draw_examples(hosts, POOLS, seed))
         if len(pool) > 1
     }
     if not found:
@@ -152,7 +152,7 @@ def _keys(keys: st.SearchStrategy[Text] | None, seed: int) -> Iterator[list[Text
     if keys is None:
         while True:  # hex digits of random bits: what identifiers of sessions look like
             yield [f"{rng.getrandbits(64):016x}" for _ in range(KEYS_A_POOL)]
-    known = list(dict.fromkeys(drawn(keys, _DRAWS, seed)))
+    known = list(dict.fromkeys(draw_examples(keys, _DRAWS, seed)))
     if len(known) < _FEWEST_KEYS:
         raise ConfigError(
             f"weighted needs {_FEWEST_KEYS} different keys to count, keys=... gave {len(known)} in "

@@ -91,10 +91,10 @@ class Case:
 
     def fail(self, so: str, /, *, cause: Exception | None = None, **facts: Any) -> NoReturn:
         """The law is broken: what happened, after the facts that show it."""
-        raise Broken(broken(self.title, so, **facts)) from cause
+        raise Broken(counter_example(self.title, so, **facts)) from cause
 
 
-def broken(title: str, so: str, **facts: Any) -> str:
+def counter_example(title: str, so: str, **facts: Any) -> str:
     """The text of a counter-example, one fact a line."""
     width = max(map(len, facts), default=0)
     lines = [f"  {name:<{width}}  {fact}" for name, fact in facts.items()]

@@ -76,7 +76,7 @@ class Trial:
 
     def differs(self, hosts: Sequence[Host]) -> str | None:
         """How ``hosts`` are not those of the world now; None if they are."""
-        returned, real = described(hosts), described(self.world.hosts())
+        returned, real = describe_hosts(hosts), describe_hosts(self.world.hosts())
         return None if returned == real else f"it returns {returned}, and there are {real}"
 
     async def next(self, memberships: AsyncIterator[Membership]) -> Membership:
@@ -114,7 +114,7 @@ class Trial:
         return told
 
 
-def described(hosts: Sequence[Host]) -> list[str]:
+def describe_hosts(hosts: Sequence[Host]) -> list[str]:
     return sorted(repr(host) for host in hosts)
 
 

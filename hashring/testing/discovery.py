@@ -8,7 +8,7 @@ import itertools
 from hashring.balancer import LoadBalancer
 from hashring.discovery import Discovery, Notice, Source
 from hashring.errors import DiscoveryError
-from hashring.testing._world import Trial, World, described, descriptors, settle, watching
+from hashring.testing._world import Trial, World, describe_hosts, descriptors, settle, watching
 
 WITHIN = 15.0
 """Seconds that a law may wait for what must come: more than any source's silence, heartbeat and
@@ -133,7 +133,7 @@ async def _recovery(trial: Trial) -> None:
             )
             await asyncio.sleep(_AWAY)
             lb.pick("a client")
-            if described(lb.hosts) != described(before):
+            if describe_hosts(lb.hosts) != describe_hosts(before):
                 trial.fail(f"while it was down, the pool became {lb.hosts}")
         finally:
             await trial.do(world.start)

@@ -63,9 +63,9 @@ def assert_bounded_movement(
     """
     found = moves(before, after, keys, changed=changed)
     if found.strays:
-        raise AssertionError(f"{found}\n\n{_between(found)}\n\n{_examples(found)}")
+        raise AssertionError(f"{found}\n\n{_moves_text(found)}\n\n{_examples(found)}")
     if at_most is not None and found.moved > at_most * found.total:
-        raise AssertionError(f"{found}, at most {at_most:.1%} may\n\n{_between(found)}")
+        raise AssertionError(f"{found}, at most {at_most:.1%} may\n\n{_moves_text(found)}")
     return found
 
 
@@ -83,7 +83,7 @@ def moves(before: Any, after: Any, keys: Iterable[Key], *, changed: Iterable[str
         raise ConfigError("movement is counted over keys: give at least one", option="keys")
     were = _hosts(before, (one for _, one, _ in pairs))
     are = _hosts(after, (other for _, _, other in pairs))
-    explained = (were ^ are) | as_names(changed, "changed") | _reweighted(before, after)
+    explained = (were ^ are) | as_names(changed, "changed") | _reweighted_hosts(before, after)
     moved = [pair for pair in pairs if pair[1] != pair[2]]
     strays = tuple(pair for pair in moved if not explained.intersection(pair[1:]))
     reasoned = sum(1 for pair in pairs if explained.intersection(pair[1:]))
@@ -104,14 +104,14 @@ def _hosts(placed: Any, answers: Iterable[str | None]) -> frozenset[str | None]:
     return frozenset(answers if listed is None else map(str, listed))
 
 
-def _reweighted(before: Any, after: Any) -> frozenset[str]:
+def _reweighted_hosts(before: Any, after: Any) -> frozenset[str]:
     old, new = (getattr(placed, "weights", None) for placed in (before, after))
     if not isinstance(old, Mapping) or not isinstance(new, Mapping):
         return frozenset()
     return frozenset(name for name, weight in old.items() if new.get(name) != weight)
 
 
-def _between(found: Moves) -> str:
+def _moves_text(found: Moves) -> str:
     unexplained = {pair[1:] for pair in found.strays}
     rows = [(count, pair) for pair, count in found.flows.items() if pair in unexplained]
     rows = rows or [(count, pair) for pair, count in found.flows.items()]

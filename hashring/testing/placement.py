@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hashring.errors import ConfigError
 from hashring.hosts import Host
 from hashring.testing import inputs
-from hashring.testing._hunt import Refusals, drawn, hunt
+from hashring.testing._hunt import Refusals, draw_examples, hunt
 from hashring.testing._laws import CONTRACT, GUARANTEES, SENTENCES, Law
 from hashring.testing._shares import check_weighted
 from hashring.testing._subject import KEYS, Case, Factory, Text
@@ -116,7 +116,7 @@ def _promises_of(factory: Factory, pools: st.SearchStrategy[list[Host]]) -> froz
     found: Any = getattr(factory, "GUARANTEES", None)
     if found is None:
         with suppress(ConfigError):  # a first pool that it refuses decides nothing
-            found = getattr(factory(drawn(pools, 1, 0)[0]), "GUARANTEES", None)
+            found = getattr(factory(draw_examples(pools, 1, 0)[0]), "GUARANTEES", None)
     if found is None:
         module = sys.modules.get(getattr(factory, "__module__", ""))
         found = getattr(module, "GUARANTEES", ())

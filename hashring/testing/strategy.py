@@ -13,7 +13,7 @@ from hashring.errors import ConfigError
 from hashring.hosts import Host
 from hashring.testing import inputs
 from hashring.testing._hunt import Broken, Refusals, hunt
-from hashring.testing._subject import broken
+from hashring.testing._subject import counter_example
 from hashring.testing.rng import seeded_rng
 from hashring.testing.view import FakeView
 
@@ -106,7 +106,7 @@ def _views(data: st.DataObject, pools: st.SearchStrategy[list[Host]]) -> list[Fa
 
 
 def _fail(law: str, so: str, /, *, cause: Exception | None = None, **facts: Any) -> NoReturn:
-    raise Broken(broken(f"{law} is broken: {_SAYS[law]}", so, **facts)) from cause
+    raise Broken(counter_example(f"{law} is broken: {_SAYS[law]}", so, **facts)) from cause
 
 
 def _choose(law: str, strategy: Any, view: FakeView, **facts: Any) -> Host:

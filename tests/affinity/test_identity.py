@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hashring import LoadBalancer
 from hashring.affinity import (
-    Source,
+    IdentitySource,
     client_address,
     cookie,
     first_of,
@@ -28,7 +28,7 @@ Form = Callable[..., dict[str, Any]]
 every_form = pytest.mark.parametrize("form", FORMS)
 
 
-def reasons(source: Source) -> dict[str, int]:
+def reasons(source: IdentitySource) -> dict[str, int]:
     return {name: count for name, count in source.stats.items() if count}
 
 

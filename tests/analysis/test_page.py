@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hashring.analysis import Change, Membership, compare, plan, spread
+from hashring.analysis import Change, PlacedHosts, compare, plan, spread
 
 pytest.importorskip("matplotlib", reason="pictures need the extra plots")
 
@@ -65,7 +65,7 @@ def checked(text: str) -> Seen:
 
 
 def test_a_page_is_alone_and_holds_the_whole_report() -> None:
-    before = Membership.of(list("abcd"))
+    before = PlacedHosts.of(list("abcd"))
     counts = {b"client-%d" % i: 1 + i % 7 for i in range(300)}
     steps = [Change(add=["e"]), Change(remove=("a",))]
     report = plan(counts, before, steps=steps)
@@ -83,7 +83,7 @@ def test_a_page_is_alone_and_holds_the_whole_report() -> None:
 
 def test_a_hostile_log_writes_nothing_into_a_page() -> None:
     counts = {SCRIPT: 9, b'"><img src=x onerror=alert(1)>': 5, b"&amp;": 2, b"\x1b[31m\xff": 1}
-    pool = Membership.of(["<b>a</b>", "b' onload='x"])
+    pool = PlacedHosts.of(["<b>a</b>", "b' onload='x"])
     made = page(spread(counts, pool), title="<i>t</i>", facts=["<u>"], footer="<s>", ring=pool.ring)
     seen = checked(made)
     assert not {"b", "i", "u", "s", "img"} & seen.tags
@@ -95,7 +95,7 @@ def test_a_hostile_log_writes_nothing_into_a_page() -> None:
 @settings(max_examples=15, deadline=None)
 @given(st.dictionaries(st.binary(min_size=1), st.integers(1, 9), max_size=5), st.text())
 def test_no_bytes_break_a_page(counts: dict[bytes, int], title: str) -> None:
-    checked(page(spread(counts, Membership.of(["a", "b"], vnodes=4)), title=title))
+    checked(page(spread(counts, PlacedHosts.of(["a", "b"], vnodes=4)), title=title))
 
 
 def test_equal_reports_give_equal_pages() -> None:
@@ -105,7 +105,7 @@ def test_equal_reports_give_equal_pages() -> None:
 
 
 def test_pictures_of_one_page_do_not_share_their_ids() -> None:
-    pool = Membership.of(list("abc"), vnodes=8)
+    pool = PlacedHosts.of(list("abc"), vnodes=8)
     counts = {b"x": 3, b"y": 1}
     made = page(spread(counts, pool), title="x", counts=counts, ring=pool.ring)
     clips = re.findall(r'<clipPath id="([^"]*)"', made)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hashring.analysis import Change, Membership, plan
+from hashring.analysis import Change, PlacedHosts, plan
 from hashring.errors import (
     ConfigError,
     DuplicateHostError,
@@ -29,8 +29,8 @@ def test_a_plan_is_what_counting_by_hand_gives(
     counts: dict[bytes, int], old: dict[str, float], new: dict[str, float], placement: str
 ) -> None:
     options = {"vnodes": 8} if placement == "ring" else {}
-    before = Membership.of(old, placement, **options)
-    after = Membership.of(new, placement, **options)
+    before = PlacedHosts.of(old, placement, **options)
+    after = PlacedHosts.of(new, placement, **options)
     report = plan(counts, before, after)
     where = {key: (before.table.lookup(key), after.table.lookup(key)) for key in counts}
     movers = [key for key, (a, b) in where.items() if a != b]
@@ -54,7 +54,7 @@ def test_a_plan_is_what_counting_by_hand_gives(
 def test_the_minimum_is_what_gains_and_what_is_lost(
     old: dict[str, float], new: dict[str, float]
 ) -> None:
-    before, after = Membership.of(old, vnodes=8), Membership.of(new, vnodes=8)
+    before, after = PlacedHosts.of(old, vnodes=8), PlacedHosts.of(new, vnodes=8)
     report = plan(COUNTS, before, after)
     lost = sum(max(0.0, host.fair_before - host.fair_after) for host in report.hosts)
     assert report.minimum == pytest.approx(lost)
@@ -62,7 +62,7 @@ def test_the_minimum_is_what_gains_and_what_is_lost(
 
 
 def test_a_new_host_takes_from_all_and_only_it_takes() -> None:
-    before, after = Membership.of(list("abcd")), Membership.of(list("abcde"))
+    before, after = PlacedHosts.of(list("abcd")), PlacedHosts.of(list("abcde"))
     report = plan(COUNTS, before, after)
     assert {flow.target for flow in report.flows} == {"e"}
     assert report.minimum == pytest.approx(0.2)
@@ -77,7 +77,7 @@ def test_a_new_host_takes_from_all_and_only_it_takes() -> None:
 
 
 def test_modulo_is_not_compared_with_itself_and_has_no_arcs() -> None:
-    before, after = Membership.of(["a", "b"], "modulo"), Membership.of(["a"], "modulo")
+    before, after = PlacedHosts.of(["a", "b"], "modulo"), PlacedHosts.of(["a"], "modulo")
     report = plan(COUNTS, before, after)
     assert report.modulo is None
     assert report.arc is None
@@ -104,19 +104,19 @@ def test_modulo_is_not_compared_with_itself_and_has_no_arcs() -> None:
 )
 def test_the_sentence_states_what_happens(change: Change, words: str) -> None:
     hosts = list("abcd")
-    report = plan(COUNTS, Membership.of(hosts), Membership.of(change.apply(hosts)))
+    report = plan(COUNTS, PlacedHosts.of(hosts), PlacedHosts.of(change.apply(hosts)))
     assert words in report.sentence()
 
 
 def test_the_sentence_of_a_single_client() -> None:
-    one = plan({b"x": 2}, Membership.of(["a"]), Membership.of(["b"]))
+    one = plan({b"x": 2}, PlacedHosts.of(["a"]), PlacedHosts.of(["b"]))
     assert one.sentence().startswith("1 of 1 client (100.0 %) moves from a to b; ")
-    nobody = plan({}, Membership.of(["a"]), Membership.of(["b"]))
+    nobody = plan({}, PlacedHosts.of(["a"]), PlacedHosts.of(["b"]))
     assert nobody.moved.client_share == 0.0
 
 
 def test_a_report_is_frozen() -> None:
-    report = plan(COUNTS, Membership.of(["a"]), Membership.of(["b"]))
+    report = plan(COUNTS, PlacedHosts.of(["a"]), PlacedHosts.of(["b"]))
     with pytest.raises(FrozenInstanceError):
         report.clients = 0  # type: ignore[misc]  # that is what must fail
 
@@ -142,7 +142,7 @@ def test_an_impossible_change_is_refused(change: Change, error: type[Exception])
 def test_a_host_that_is_removed_twice_leaves_once() -> None:
     change = Change(remove=("b", "b"))
     assert str(change) == "remove b"
-    report = plan({b"x": 1}, Membership.of(["a", "b"]), steps=change.split())
+    report = plan({b"x": 1}, PlacedHosts.of(["a", "b"]), steps=change.split())
     assert [step.change for step in report.steps] == ["remove b"]
 
 

@@ -16,7 +16,7 @@ import pytest
 from hashring.analysis import (
     Arrivals,
     Change,
-    Membership,
+    PlacedHosts,
     Report,
     advise,
     compare,
@@ -47,7 +47,7 @@ def fleet(count: int) -> list[str]:
 
 
 def reports(count: int) -> list[Report]:
-    pool = Membership.of(fleet(count), vnodes=64)
+    pool = PlacedHosts.of(fleet(count), vnodes=64)
     change = Change(add=["new"], remove=(fleet(count)[0],))
     arrivals = Arrivals.of((i / 10, f"client-{i % 50}") for i in range(500))
     return [
@@ -111,7 +111,7 @@ def test_labels_neither_overlap_nor_leave_the_picture(count: int) -> None:
 
 
 def test_the_flow_diagram_has_a_ribbon_for_every_flow() -> None:
-    pool = Membership.of(list("abc"))
+    pool = PlacedHosts.of(list("abc"))
     report = plan(COUNTS, pool, pool.after(Change(add=["d"], remove=("a",))))
     ax = plots.flows(plots.figure().subplots(), report)
     stay = 2  # b and c keep clients
@@ -128,7 +128,7 @@ def test_the_circle_has_an_arc_for_every_vnode() -> None:
 
 
 def test_every_function_returns_the_ax_that_it_was_given() -> None:
-    pool = Membership.of(list("abc"), vnodes=8)
+    pool = PlacedHosts.of(list("abc"), vnodes=8)
     moves = plan(COUNTS, pool, pool.after(Change(add=["d"])))
     side = compare(COUNTS, list("abc"), placements=["ring"])
     arrivals = Arrivals.of([(0.0, "x"), (5.0, "x")])
@@ -149,7 +149,7 @@ def test_every_function_returns_the_ax_that_it_was_given() -> None:
 def test_load_is_counted_in_whole_requests_with_room_above() -> None:
     arrivals = Arrivals.of((float(i), f"client-{i % 7}") for i in range(50))
     ax = plots.figure().subplots()
-    report = simulate(arrivals, Membership.of(list("abc")))
+    report = simulate(arrivals, PlacedHosts.of(list("abc")))
     plots.load_over_time(ax, report)
     assert all(tick == int(tick) for tick in ax.get_yticks())
     assert ax.get_ylim()[1] > max(each.peak_in_flight for each in report.outcomes)
@@ -158,7 +158,7 @@ def test_load_is_counted_in_whole_requests_with_room_above() -> None:
 def test_a_line_of_load_has_few_steps_and_no_peak_is_lost() -> None:
     arrivals = Arrivals.of((float(i), f"client-{i % 7}") for i in range(50))
     for bins in (1, 59, 60, 61, 120, 500):
-        report = simulate(arrivals, Membership.of(list("abc")), bins=bins)
+        report = simulate(arrivals, PlacedHosts.of(list("abc")), bins=bins)
         ax = plots.figure().subplots()
         plots.load_over_time(ax, report)
         lines = [patch for patch in ax.patches if isinstance(patch, StepPatch)]
@@ -174,14 +174,14 @@ def test_equal_reports_give_equal_bytes(tmp_path: Path) -> None:
     for kind in ("png", "svg", "pdf"):
         files = [tmp_path / f"{number}.{kind}" for number in range(2)]
         for file in files:
-            pool = Membership.of(list("abc"))
+            pool = PlacedHosts.of(list("abc"))
             plots.save(plots.pictures(spread(COUNTS, pool))[0], file)
         assert files[0].read_bytes() == files[1].read_bytes(), kind
 
 
 def test_a_name_is_text_and_never_a_formula(tmp_path: Path) -> None:
     evil = ["$\\frac{1}{2}$", "<script>alert(1)</script>", "a&b", "\x1b[31m", "名前"]
-    pool = Membership.of(evil, vnodes=16)
+    pool = PlacedHosts.of(evil, vnodes=16)
     ring = HashRing(evil, vnodes=16)
     found = [spread(COUNTS, pool), plan(COUNTS, pool, pool.after(Change(remove=("a&b",))))]
     for report in found:

@@ -13,9 +13,9 @@ from hashring.analysis import (
     Arrivals,
     Change,
     LogError,
-    Membership,
+    PlacedHosts,
     Scenario,
-    Service,
+    ServiceTime,
     read_arrivals,
     read_clients,
     sample_log,
@@ -38,7 +38,7 @@ def test_sessions_are_counted_as_by_hand(
     hosts, change = ["x", "y", "z"], Change(add=["w"], remove=("x",))
     arrivals = Arrivals.of(requests)
     report = simulate(
-        arrivals, Membership.of(hosts), [(when, change)], scenarios=[ALONE], session_gap=gap
+        arrivals, PlacedHosts.of(hosts), [(when, change)], scenarios=[ALONE], session_gap=gap
     )
     old, new = create("ring", hosts), create("ring", change.apply(hosts))
     seen: dict[bytes, tuple[float, str | None]] = {}
@@ -65,9 +65,9 @@ def test_a_bound_holds_and_nothing_else_changes_hosts(
     requests: list[tuple[float, str]], floor: int, mean: float
 ) -> None:
     way = Scenario("bounded", load_factor=1.25, load_floor=floor)
-    service = Service(mean, "constant")
+    service = ServiceTime(mean, "constant")
     report = simulate(
-        Arrivals.of(requests), Membership.of(["x", "y"]), scenarios=[way], service=service
+        Arrivals.of(requests), PlacedHosts.of(["x", "y"]), scenarios=[way], service=service
     )
     (outcome,) = report.outcomes
     at = sorted(at for at, _ in requests)
@@ -82,7 +82,7 @@ def test_a_bound_holds_and_nothing_else_changes_hosts(
 def test_remembering_keeps_sessions_through_growth_and_draining_through_a_loss() -> None:
     requests = [(i / 10, f"client-{i % 97}") for i in range(20_000)]
     ways = [ALONE, KEPT, Scenario("drained", remembers=True, drain=2000)]
-    pool = Membership.of(list("abcd"))
+    pool = PlacedHosts.of(list("abcd"))
     growth = simulate(Arrivals.of(requests), pool, [(900, Change(add=["e"]))], scenarios=ways)
     assert [outcome.broken > 0 for outcome in growth.outcomes] == [True, False, False]
     loss = simulate(Arrivals.of(requests), pool, [(900, Change(remove=("b",)))], scenarios=ways)
@@ -94,7 +94,7 @@ def test_remembering_keeps_sessions_through_growth_and_draining_through_a_loss()
 
 def test_a_floor_buys_stickiness() -> None:
     arrivals = Arrivals.of((i / 100, f"client-{i % 300}") for i in range(6000))
-    report = simulate(arrivals, Membership.of(list("abcde")), service=Service(0.2))
+    report = simulate(arrivals, PlacedHosts.of(list("abcde")), service=ServiceTime(0.2))
     broken = {outcome.scenario.name: outcome.broken for outcome in report.outcomes}
     assert broken["bounded 1.25, floor 1"] > broken["bounded 1.25, floor 8"] >= 0
     assert broken["placement alone"] == broken["bounded 1.25, floor 32"] == 0
@@ -102,7 +102,7 @@ def test_a_floor_buys_stickiness() -> None:
 
 def test_a_replay_repeats_itself() -> None:
     arrivals = Arrivals.of((i / 10, f"client-{i % 50}") for i in range(2000))
-    both = [simulate(arrivals, Membership.of(["a", "b"]), service=Service(3.0)) for _ in "12"]
+    both = [simulate(arrivals, PlacedHosts.of(["a", "b"]), service=ServiceTime(3.0)) for _ in "12"]
     assert both[0] == both[1]
 
 
@@ -111,12 +111,12 @@ def test_a_replay_repeats_itself() -> None:
     [
         lambda: Scenario("x", drain=5.0),
         lambda: Scenario("x", remembers=True, drain=-1.0),
-        lambda: Service(0.0).times(1),
-        lambda: simulate(Arrivals.of([]), Membership.of(["a"])),
-        lambda: simulate(Arrivals.of([(0, "x")]), Membership.of(["a"]), scenarios=[]),
-        lambda: simulate(Arrivals.of([(0, "x")]), Membership.of(["a"]), session_gap=0),
-        lambda: simulate(Arrivals.of([(0, "x")]), Membership.of(["a"]), bins=0),
-        lambda: simulate(Arrivals.of([(0, "x")]), Membership.of(["a"]), scenarios=scenarios(0.5)),
+        lambda: ServiceTime(0.0).times(1),
+        lambda: simulate(Arrivals.of([]), PlacedHosts.of(["a"])),
+        lambda: simulate(Arrivals.of([(0, "x")]), PlacedHosts.of(["a"]), scenarios=[]),
+        lambda: simulate(Arrivals.of([(0, "x")]), PlacedHosts.of(["a"]), session_gap=0),
+        lambda: simulate(Arrivals.of([(0, "x")]), PlacedHosts.of(["a"]), bins=0),
+        lambda: simulate(Arrivals.of([(0, "x")]), PlacedHosts.of(["a"]), scenarios=scenarios(0.5)),
     ],
 )
 def test_what_cannot_be_is_refused(make: object) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hashring.analysis import Membership, spread
+from hashring.analysis import PlacedHosts, spread
 from hashring.analysis.balance import Balance
 from hashring.hosts import Host
 from hashring.keys import Key, key_bytes
@@ -36,7 +36,7 @@ class EvenOnly:
 
 @given(st.dictionaries(st.binary(min_size=1, max_size=6), st.integers(1, 50), min_size=1))
 def test_a_spread_is_what_counting_by_hand_gives(counts: dict[bytes, int]) -> None:
-    pool = Membership.of({"a": 1, "b": 2, "c": 0.5}, vnodes=8)
+    pool = PlacedHosts.of({"a": 1, "b": 2, "c": 0.5}, vnodes=8)
     report = spread(counts, pool)
     for host in report.hosts:
         mine = [key for key in counts if pool.table.lookup(key) == host.host]
@@ -50,7 +50,7 @@ def test_a_spread_is_what_counting_by_hand_gives(counts: dict[bytes, int]) -> No
 
 
 def test_equal_weights_give_the_common_measures() -> None:
-    report = spread(COUNTS, Membership.of(list("abcd")))
+    report = spread(COUNTS, PlacedHosts.of(list("abcd")))
     requests = [host.requests for host in report.hosts]
     assert report.request_balance.peak == pytest.approx(max(requests) / fmean(requests))
     assert report.request_balance.cov == pytest.approx(pstdev(requests) / fmean(requests))
@@ -61,14 +61,14 @@ def test_a_heavy_host_with_its_fair_share_is_not_a_peak() -> None:
 
 
 def test_ties_among_the_hottest_do_not_depend_on_the_order_of_the_log() -> None:
-    pool = Membership.of(["a"])
+    pool = PlacedHosts.of(["a"])
     forward = {b"%02d" % i: 1 for i in range(30)}
     backward = dict(reversed(forward.items()))
     assert spread(forward, pool) == spread(backward, pool)
 
 
 def test_what_a_placement_does_not_hash_is_counted_apart() -> None:
-    pool = Membership((Host("a"),), EvenOnly())
+    pool = PlacedHosts((Host("a"),), EvenOnly())
     report = spread({b"xx": 3, b"y": 5}, pool)
     assert (report.unrouted_clients, report.unrouted_requests) == (1, 5)
     assert report.hosts[0].request_share == 1.0

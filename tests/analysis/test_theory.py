@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hashring.analysis import Membership, spread
+from hashring.analysis import PlacedHosts, spread
 from hashring.analysis.balance import Balance
 from hashring.analysis.theory import beta_cdf, beta_quantile, expected_cov, share_band
 from hashring.errors import ConfigError
@@ -42,13 +42,13 @@ def test_the_cov_of_real_rings_is_the_expected_one() -> None:
 
 
 def test_bands_follow_the_weights_and_a_single_host_has_all() -> None:
-    report = spread({b"x": 1}, Membership.of({"a": 1, "b": 3}))
+    report = spread({b"x": 1}, PlacedHosts.of({"a": 1, "b": 3}))
     a, b = report.hosts
     assert a.band is not None
     assert b.band is not None
     assert a.band[0] < 0.25 < a.band[1] < b.band[0] < 0.75 < b.band[1]
-    assert spread({b"x": 1}, Membership.of(["a"])).hosts[0].band == (1.0, 1.0)
-    assert spread({b"x": 1}, Membership.of(["a"], "modulo")).hosts[0].band is None
+    assert spread({b"x": 1}, PlacedHosts.of(["a"])).hosts[0].band == (1.0, 1.0)
+    assert spread({b"x": 1}, PlacedHosts.of(["a"], "modulo")).hosts[0].band is None
 
 
 def test_what_no_ring_has_is_refused() -> None:
@@ -69,8 +69,8 @@ def test_chance_alone_leaves_no_variance_to_the_placement() -> None:
     # rendezvous is even: what its clients show is chance, and the estimate says so
     counts = {b"client-%d" % i: 1 for i in range(20_000)}
     hosts = [f"h{i}" for i in range(20)]
-    even = spread(counts, Membership.of(hosts, "rendezvous"))
-    uneven = spread(counts, Membership.of(hosts, vnodes=16))
+    even = spread(counts, PlacedHosts.of(hosts, "rendezvous"))
+    uneven = spread(counts, PlacedHosts.of(hosts, vnodes=16))
     assert even.client_balance.cov > 0.02
     # K * variance is chi2(19) - 19, of deviation sqrt(38)
     assert abs(even.placement_variance) < 4 * math.sqrt(38) / 20_000

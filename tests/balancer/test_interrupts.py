@@ -215,7 +215,7 @@ def test_a_mark_of_a_signal_handler_during_a_change_holds_afterwards() -> None:
 
     def edit(members: Any) -> Any:
         signal.raise_signal(signal.SIGUSR1)
-        return hashring.pool.registered(members, Host("d"))
+        return hashring.pool.add_member(members, Host("d"))
 
     try:
         lb.apply(edit)

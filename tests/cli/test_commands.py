@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from hashring.analysis import Membership, read_clients
+from hashring.analysis import PlacedHosts, read_clients
 from hashring.keys import position
 from hashring.placement import create
 from tests.cli.conftest import Run
@@ -107,7 +107,7 @@ def test_plan_of_the_real_log(run: Run) -> None:
     hosts = ["web1", "web2", "web3", "web4"]
     found = report(run, "plan", str(REAL), "--hosts", ",".join(hosts), "--add", "web5", stdin=None)
     counts = read_clients([REAL]).counts
-    before, after = Membership.of(hosts).table, Membership.of([*hosts, "web5"]).table
+    before, after = PlacedHosts.of(hosts).table, PlacedHosts.of([*hosts, "web5"]).table
     movers = [key for key in counts if before.lookup(key) != after.lookup(key)]
     assert found["moved"]["clients"] == len(movers)
     assert found["moved"]["requests"] == sum(counts[key] for key in movers)

@@ -24,7 +24,7 @@ def steps(changes: ChangeFilter, now: float) -> list[str]:
         assert step.membership is not None
         done.append(f"{step.act} {len(step.membership.hosts)}")
         if step.act == "take":
-            changes.accepted(size(step.membership), now)
+            changes.record_accepted(size(step.membership), now)
     return done
 
 
@@ -159,7 +159,7 @@ def test_what_is_offered_last_is_the_pool_in_the_end(
             if step.act == "take":
                 assert step.membership is not None
                 taken.append(step.membership)
-                changes.accepted(size(step.membership), now)
+                changes.record_accepted(size(step.membership), now)
 
     for count, draining, wait in offers:
         last = of(count, min(draining, count))

@@ -57,7 +57,7 @@ class Row(NamedTuple):
 
 
 def guarantees() -> str:
-    return placements.markdown(list(placements.listed()))
+    return placements.markdown(list(placements.list_placements()))
 
 
 def stray_moves() -> str:

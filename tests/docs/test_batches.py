@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from hashring import HashRing
-from hashring.analysis import Membership, sample_log, spread
+from hashring.analysis import PlacedHosts, sample_log, spread
 from tests.docs.pages import DOCS
 from tests.test_pages import FENCE
 
@@ -70,7 +70,7 @@ def test_an_engine_counts_the_requests_of_spread(engine: str, clients: list[str]
     else:
         pytest.importorskip(LIBRARIES[engine], reason="a data engine: a development tool")
     counts = Counter(client.encode() for client in clients)
-    report = spread(counts, Membership.of(HOSTS))
+    report = spread(counts, PlacedHosts.of(HOSTS))
     assert rows_of(engine, clients) == {host.host: host.requests for host in report.hosts}
 
 

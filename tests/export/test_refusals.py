@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hashring.affinity.identity import Source, json_field, prompt_prefix
+from hashring.affinity.identity import IdentitySource, json_field, prompt_prefix
 from hashring.errors import ConfigError
 from hashring.export import Bridge, Checks, Routing, export
 from hashring.hosts import Host
@@ -78,7 +78,7 @@ def test_a_keyed_pool_is_refused(proxy: str) -> None:
     assert "a secret of 16" not in said
 
 
-class Own(Source):
+class Own(IdentitySource):
     def find(self, fields: Any, body: bytes) -> str | None:
         return None
 

@@ -9,20 +9,20 @@ import pytest
 
 from hashring.errors import ConfigError
 from hashring.health import OutlierRules, OutlierState
-from hashring.health.outlier import answered, may_return, returned
+from hashring.health.outlier import judge_response, may_return, return_host
 
 RULES = OutlierRules()
 
 
 def fail(state: OutlierState, now: float, times: int = 5, *, room: bool = True) -> OutlierState:
     for _ in range(times):
-        state, _ = answered(state, "timeout", now, now, RULES, room=room)
+        state, _ = judge_response(state, "timeout", now, now, RULES, room=room)
     return state
 
 
 def test_five_in_a_row_and_not_five_in_all() -> None:
     state = fail(OutlierState("a"), 1.0, 4)
-    state, _ = answered(state, None, 1.0, 1.0, RULES, room=True)
+    state, _ = judge_response(state, None, 1.0, 1.0, RULES, room=True)
     assert fail(state, 1.0, 4).until is None
     assert fail(state, 1.0, 5).until == 31.0
 
@@ -35,7 +35,7 @@ def test_each_ejection_lasts_longer_up_to_the_cap() -> None:
         spans.append(state.until - now)
         now = state.until
         assert may_return(state, -math.inf, now - 0.1, RULES) is None
-        state, _ = returned(state, "its time is over", now)
+        state, _ = return_host(state, "its time is over", now)
     assert spans == [30, 60, 90, 120, 150, 180, 210, 240, 270, 300, 300, 300]
 
 
@@ -43,10 +43,10 @@ def test_the_cap_need_not_be_a_multiple_and_bounds_what_must_decay() -> None:
     rules = OutlierRules(failures=1, base=30, cap=100)
     state, now = OutlierState("a"), 0.0
     for _ in range(50):
-        state, _ = answered(state, "timeout", now, now, rules, room=True)
+        state, _ = judge_response(state, "timeout", now, now, rules, room=True)
         assert state.until is not None
         last, now = now, state.until
-        state, _ = returned(state, "its time is over", now)
+        state, _ = return_host(state, "its time is over", now)
     assert now - last == 100
     assert rules.times(state, now + 4 * 30) == 0, "four base times, not fifty"
 
@@ -73,9 +73,9 @@ def test_a_passing_probe_ends_it_once_the_base_time_is_over() -> None:
 
 
 def test_what_began_before_an_ejection_counts_nothing_after_it() -> None:
-    state, _ = returned(fail(OutlierState("a"), 10.0), "its time is over", 40.0)
+    state, _ = return_host(fail(OutlierState("a"), 10.0), "its time is over", 40.0)
     for _ in range(9):  # requests that have timed out after 35 s
-        state, changes = answered(state, "timeout", 9.0, 44.0, RULES, room=True)
+        state, changes = judge_response(state, "timeout", 9.0, 44.0, RULES, room=True)
         assert (state.run, changes) == (0, ())
     assert fail(state, 45.0).until == 45.0 + 60
 

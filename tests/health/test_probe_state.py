@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hashring.errors import ConfigError
 from hashring.health import HealthChange, ProbeRules, ProbeState
-from hashring.health.probe_state import probed
+from hashring.health.probe_state import judge_probe
 
 
 def after(results: list[bool], rules: ProbeRules) -> tuple[list[bool], list[HealthChange]]:
@@ -20,7 +20,7 @@ def after(results: list[bool], rules: ProbeRules) -> tuple[list[bool], list[Heal
     table: list[bool] = []
     seen: list[HealthChange] = []
     for now, passed in enumerate(results):
-        health, changes = probed(health, None if passed else "refused", float(now), rules)
+        health, changes = judge_probe(health, None if passed else "refused", float(now), rules)
         table.append(health.up)
         seen += changes
     return table, seen
@@ -62,10 +62,10 @@ def test_probes_are_faster_while_a_verdict_is_in_the_making() -> None:
     health = ProbeState("a")
     delays = []
     for why in ("x", "x", "x", "x", None, None, None):
-        health, _ = probed(health, why, 0.0, rules)
+        health, _ = judge_probe(health, why, 0.0, rules)
         delays.append(rules.delay(health, 0.0))
     assert delays == [1, 1, 5, 5, 5, 5, 5]  # the first success is enough here
-    proven, _ = probed(ProbeState("b", up=False, proven=True), None, 0.0, rules)
+    proven, _ = judge_probe(ProbeState("b", up=False, proven=True), None, 0.0, rules)
     assert rules.delay(proven, 0.0) == 1
 
 
@@ -97,7 +97,7 @@ def test_a_silent_host_is_down_in_time(
     while health.up:
         began = max(now, began + rules.delay(health, data.draw(lots)))
         now = began + rules.timeout
-        health, _ = probed(health, "no answer", now, rules)
+        health, _ = judge_probe(health, "no answer", now, rules)
     assert now <= rules.interval * rules.fall + rules.timeout + 1e-6
 
 

@@ -67,7 +67,7 @@ class World:
 
     def probe(self, name: str, why: str | None) -> None:
         began, self.now = self.now, self.now + 0.01
-        self.note(self.table.probed(name, why, began, self.now))
+        self.note(self.table.record_probe(name, why, began, self.now))
 
     def on_fails_probes(self, name: str, times: int) -> None:
         for _ in range(times):
@@ -80,14 +80,14 @@ class World:
     def on_fails_requests(self, name: str, times: int) -> None:
         for _ in range(times):
             usable = self.usable()
-            changes = self.table.answered(name, "timeout", self.now, self.now)
+            changes = self.table.record_response(name, "timeout", self.now, self.now)
             if changes:
                 assert name in usable, "ejected, but nobody would have gone there"
                 assert len(usable) > 1, "the last usable host was ejected"
             self.note(changes)
 
     def on_serves(self, name: str) -> None:
-        assert self.table.answered(name, None, self.now, self.now) == ()
+        assert self.table.record_response(name, None, self.now, self.now) == ()
 
     def on_comes(self, name: str) -> None:
         self.members = {**self.members, name: self.members.get(name, Member(Host(name)))}
@@ -307,13 +307,13 @@ def test_a_host_found_held_by_probe_starts_down_and_needs_one_success() -> None:
     table = HealthTable(RULES, OUTLIERS)
     table.follow({"a": Member(Host("a"), {"probe": "refused"}), "b": Member(Host("b"))}, 0.0)
     assert table.settle(0.0)[0].probe == {"a": "refused"}
-    assert table.probed("a", None, 1.0, 1.0)[0].kind == "up"
+    assert table.record_probe("a", None, 1.0, 1.0)[0].kind == "up"
 
 
 def test_without_outlier_detection_requests_say_nothing() -> None:
     table = HealthTable(RULES, None)
     table.follow({"a": Member(Host("a")), "b": Member(Host("b"))}, 0.0)
-    assert all(table.answered("a", "timeout", 0.0, 0.0) == () for _ in range(50))
+    assert all(table.record_response("a", "timeout", 0.0, 0.0) == () for _ in range(50))
 
 
 @pytest.mark.parametrize("options", [{"when_all_down": "pray"}, {"panic": 2}, {"panic": "x"}])

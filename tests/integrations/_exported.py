@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import pytest
 
-from hashring.affinity.identity import Source
+from hashring.affinity.identity import IdentitySource
 from tests.integrations._asking import KEYS
 from tests.integrations._processes import (
     LOOPBACK,
@@ -110,7 +110,7 @@ def until(done: Callable[[], bool], otherwise: str) -> None:
         time.sleep(POLL)
 
 
-def until_gone(port: int, who: Source, key: str, gone: str) -> None:
+def until_gone(port: int, who: IdentitySource, key: str, gone: str) -> None:
     """Return once ``key`` is answered, and not by ``gone``."""
 
     def moved() -> bool:
@@ -121,7 +121,7 @@ def until_gone(port: int, who: Source, key: str, gone: str) -> None:
     until(moved, f"{key} still goes to {gone}")
 
 
-def asked(port: int, who: Source, keys: tuple[str, ...]) -> dict[str, str]:
+def asked(port: int, who: IdentitySource, keys: tuple[str, ...]) -> dict[str, str]:
     """The host of each key, sent where ``who`` looks for it."""
     kind, _, name = who.places[0].partition(":")
     answers = {}

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from hashring.affinity.identity import (
-    Source,
+    IdentitySource,
     client_address,
     cookie,
     header,
@@ -41,7 +41,7 @@ class Case(NamedTuple):
 
     proxy: str
     placement: str
-    who: Source
+    who: IdentitySource
     keys: tuple[str, ...]
     options: dict[str, Any] = {}  # noqa: RUF012  # never changed
     named: bool = False  # whether the hosts have names that are not their addresses

@@ -13,7 +13,7 @@ from xxhash import xxh64_intdigest
 from hashring.hosts import Host
 from hashring.placement import create, envoy_ring
 from hashring.placement._hashes import full_hash
-from hashring.placement.envoy_maglev import filled
+from hashring.placement.envoy_maglev import fill_slots
 from hashring.placement.envoy_ring import point_counts
 from hashring.placement.jump import jump
 from hashring.placement.ketama import group_points, point_groups
@@ -212,13 +212,13 @@ def test_maglev_fills_seven_slots_in_turn() -> None:
     # 0.4 and 0.8, in the second round and the fourth
     for host in (0, 1, 2, 0, 1, 2, 0):
         slots[next(slot for slot in orders[host] if slot not in slots)] = host
-    assert list(filled(keys, [2, 1, 2], size)) == [slots[slot] for slot in range(size)]
+    assert list(fill_slots(keys, [2, 1, 2], size)) == [slots[slot] for slot in range(size)]
 
 
 def test_maglev_retries_turn_the_hash() -> None:
     table = create("envoy-maglev", FIVE, table_size=1009)
     names = sorted(FIVE)
-    slots = filled([name.encode() for name in names], [1] * 5, 1009)
+    slots = fill_slots([name.encode() for name in names], [1] * 5, 1009)
     for key in KEYS:
         position = xxh64_intdigest(key.encode())
         met = [names[slots[(position ^ (2**64 - a if a else 0)) % 1009]] for a in range(160)]

@@ -17,12 +17,12 @@ from hashring.affinity.identity._address import TrustedProxies, client_address
 from hashring.affinity.identity._body import json_field, prompt_prefix
 from hashring.affinity.identity._fields import cookie, header, path_part, query
 from hashring.affinity.identity._request import Fields, fields_of
-from hashring.affinity.identity._source import MOST_BYTES, Source, Unusable, first_of
+from hashring.affinity.identity._source import MOST_BYTES, IdentitySource, Unusable, first_of
 
 __all__ = [
     "MOST_BYTES",
     "Fields",
-    "Source",
+    "IdentitySource",
     "TrustedProxies",
     "Unusable",
     "client_address",

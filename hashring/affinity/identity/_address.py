@@ -9,7 +9,7 @@ from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_netw
 from typing import Literal, NamedTuple, TypeAlias
 
 from hashring.affinity.identity._request import Fields, Request, fields_of
-from hashring.affinity.identity._source import Source, Unusable
+from hashring.affinity.identity._source import IdentitySource, Unusable
 from hashring.errors import ConfigError
 
 Believed: TypeAlias = Literal["both", "forwarded", "x-forwarded-for"]
@@ -226,7 +226,7 @@ def _text(value: bytes) -> str:
     return value.decode("latin-1")  # an address is ASCII; anything else fails to parse later
 
 
-class _ClientAddress(Source):
+class _ClientAddress(IdentitySource):
     def __init__(self, proxies: TrustedProxies) -> None:
         super().__init__()
         self._proxies = proxies
@@ -244,7 +244,7 @@ class _ClientAddress(Source):
 
 def client_address(
     trusted: Iterable[str] | TrustedProxies = (), *, headers: Believed = "both"
-) -> Source:
+) -> IdentitySource:
     """The client's address, seen through ``trusted`` proxies (see ``TrustedProxies``).
 
     Many clients may share one address, so this is the source to name last.

@@ -7,7 +7,7 @@ from hashlib import blake2b
 from typing import Any
 
 from hashring.affinity.identity._request import Fields
-from hashring.affinity.identity._source import Source, Unusable
+from hashring.affinity.identity._source import IdentitySource, Unusable
 from hashring.errors import ConfigError
 from hashring.validators import BYTES, COUNT, is_int
 
@@ -24,7 +24,7 @@ apart, and short enough that the first prompt of one has as many."""
 _CHARACTERS_A_TOKEN = 4
 
 
-class _Json(Source):
+class _Json(IdentitySource):
     """A source that reads a JSON body of at most ``limit`` bytes."""
 
     def __init__(self, limit: int) -> None:
@@ -132,7 +132,7 @@ def _opening(messages: list[Any]) -> list[list[Any]] | None:
     return opening or None
 
 
-def json_field(path: str, *, limit: int = _FIELD_LIMIT) -> Source:
+def json_field(path: str, *, limit: int = _FIELD_LIMIT) -> IdentitySource:
     """A str or int in a JSON body of at most ``limit`` bytes; ``path`` as ``"user.id"``.
 
     A number in the path is a place in a list, from 0. Other values are anonymous: they have no
@@ -144,7 +144,9 @@ def json_field(path: str, *, limit: int = _FIELD_LIMIT) -> Source:
     return _JsonField(path, limit)
 
 
-def prompt_prefix(*, limit: int = _PROMPT_LIMIT, characters: int = _PROMPT_CHARACTERS) -> Source:
+def prompt_prefix(
+    *, limit: int = _PROMPT_LIMIT, characters: int = _PROMPT_CHARACTERS
+) -> IdentitySource:
     """A digest of what a conversation with a language model begins with, so that it stays put.
 
     Of a body with ``messages`` (chat completions) that is the model, the system's messages and the

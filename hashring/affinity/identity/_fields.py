@@ -7,7 +7,7 @@ from urllib.parse import unquote_to_bytes
 
 from hashring.affinity._cookies import check_name, cookie_values
 from hashring.affinity.identity._request import Fields
-from hashring.affinity.identity._source import Source, Unusable
+from hashring.affinity.identity._source import IdentitySource, Unusable
 from hashring.errors import ConfigError
 from hashring.keys import text_bytes
 from hashring.validators import is_int
@@ -15,7 +15,7 @@ from hashring.validators import is_int
 _BROKEN = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 
-class _Cookie(Source):
+class _Cookie(IdentitySource):
     def __init__(self, name: str) -> None:
         super().__init__()
         self._name = check_name(name)
@@ -34,7 +34,7 @@ class _Cookie(Source):
         return f"cookie({self._name!r})"
 
 
-class _Header(Source):
+class _Header(IdentitySource):
     def __init__(self, name: str) -> None:
         super().__init__()
         self._name = check_name(name)
@@ -54,7 +54,7 @@ class _Header(Source):
         return f"header({self._name!r})"
 
 
-class _Query(Source):
+class _Query(IdentitySource):
     def __init__(self, name: str) -> None:
         super().__init__()
         if not isinstance(name, str) or not name:
@@ -78,7 +78,7 @@ class _Query(Source):
         return f"query({self._name!r})"
 
 
-class _PathPart(Source):
+class _PathPart(IdentitySource):
     def __init__(self, number: int) -> None:
         super().__init__()
         if not is_int(number):
@@ -125,7 +125,7 @@ def _decode(text: bytes) -> bytes:
     return unquote_to_bytes(text)
 
 
-def cookie(name: str) -> Source:
+def cookie(name: str) -> IdentitySource:
     """The value of a cookie; of several with one name the first, which has the longest path.
 
     Quotes around it are removed; nothing is percent-decoded.
@@ -136,7 +136,7 @@ def cookie(name: str) -> Source:
     return _Cookie(name)
 
 
-def header(name: str) -> Source:
+def header(name: str) -> IdentitySource:
     """The value of a header, in any case of letters; two that differ are anonymous.
 
     A WSGI server has already joined several by commas.
@@ -147,7 +147,7 @@ def header(name: str) -> Source:
     return _Header(name)
 
 
-def query(name: str) -> Source:
+def query(name: str) -> IdentitySource:
     """A parameter of the query string, percent-decoded; two that differ are anonymous.
 
     >>> query("user")({"query_string": b"a=1&user=ann%20b"})
@@ -156,7 +156,7 @@ def query(name: str) -> Source:
     return _Query(name)
 
 
-def path_part(number: int) -> Source:
+def path_part(number: int) -> IdentitySource:
     """A part of the path between slashes, from 0; negative numbers count from the end.
 
     Where the server gives the path as it was sent (``raw_path``), an encoded slash is inside a

@@ -23,7 +23,7 @@ class Unusable(Exception):  # noqa: N818  # a signal between a source and its ca
     """
 
 
-class Source(ABC):
+class IdentitySource(ABC):
     """Reads the client ID of a request; a subclass defines where (``find``).
 
     ``body_limit`` is how many bytes of the body it reads: 0 for none. The caller reads at most one
@@ -31,7 +31,7 @@ class Source(ABC):
     requests that are anonymous although something was there: ``empty``, ``too_long`` (the ID over
     256 bytes, or the body over its limit), ``undecodable`` and ``ambiguous`` (two that differ).
 
-    >>> class Fixed(Source):
+    >>> class Fixed(IdentitySource):
     ...     def find(self, fields, body):
     ...         return body
     >>> fixed = Fixed()
@@ -91,8 +91,8 @@ def _check(found: bytes | str) -> str:
     return text
 
 
-class _FirstOf(Source):
-    def __init__(self, sources: tuple[Source, ...]) -> None:
+class _FirstOf(IdentitySource):
+    def __init__(self, sources: tuple[IdentitySource, ...]) -> None:
         super().__init__()
         self._sources = sources
         self.body_limit = max(source.body_limit for source in sources)
@@ -124,7 +124,7 @@ class _FirstOf(Source):
         return f"first_of({', '.join(map(repr, self._sources))})"
 
 
-def first_of(*sources: Source) -> Source:
+def first_of(*sources: IdentitySource) -> IdentitySource:
     """The answer of the first source that has one, in the order given.
 
     >>> from hashring.affinity.identity import header, query
@@ -132,7 +132,7 @@ def first_of(*sources: Source) -> Source:
     >>> who({"query_string": "user=ann"})
     'ann'
     """
-    if not sources or not all(isinstance(source, Source) for source in sources):
+    if not sources or not all(isinstance(source, IdentitySource) for source in sources):
         raise ConfigError(
             f"first_of takes one or more sources, such as header('x-user'), got {sources!r}"
         )

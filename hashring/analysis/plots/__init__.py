@@ -5,8 +5,8 @@ are never read as formulas, whatever characters they hold. ``figure`` makes a fi
 pyplot's global state, ``pictures`` the pictures of a report, ``save`` a file of them. Needs the
 extra: ``pip install "sticky-hashring[plots]"``.
 
->>> from hashring.analysis import Membership, plots, spread
->>> report = spread({b"ann": 3, b"bob": 1}, Membership.of(["web1", "web2"]))
+>>> from hashring.analysis import PlacedHosts, plots, spread
+>>> report = spread({b"ann": 3, b"bob": 1}, PlacedHosts.of(["web1", "web2"]))
 >>> fig = plots.figure(height=2.0)
 >>> ax = plots.shares(fig.subplots(), report)
 >>> [label.get_text() for label in ax.get_yticklabels()]

@@ -20,7 +20,7 @@ from hashring.analysis.plots._style import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from hashring.analysis.planned import Plan
+    from hashring.analysis.planned import PlanReport
 
 
 _GAP = 0.2  # of the height, between all hosts of a column together
@@ -38,7 +38,7 @@ class _Column:
     scale: float
 
 
-def flows(ax: Axes, report: Plan) -> Axes:
+def flows(ax: Axes, report: PlanReport) -> Axes:
     """Who gives clients to whom: a ribbon for each flow, as high as it has clients.
 
     What moves has its old host's colour; what stays is pale.
@@ -58,7 +58,7 @@ def flows(ax: Axes, report: Plan) -> Axes:
     return ax
 
 
-def _pairs(report: Plan) -> dict[Pair, int]:
+def _pairs(report: PlanReport) -> dict[Pair, int]:
     """Every (host before, host after) with its clients, those that stay too."""
     numbers: dict[Pair, int] = {(f.origin, f.target): f.clients for f in report.flows}
     for host in report.hosts:
@@ -164,7 +164,7 @@ def _inches(ax: Axes) -> float:
     return max(1.0, float(ax.get_figure(root=True).get_size_inches()[1]) - 0.6)  # type: ignore[union-attr]  # it has one
 
 
-def _finish(ax: Axes, report: Plan) -> None:
+def _finish(ax: Axes, report: PlanReport) -> None:
     share = f"{100 * report.moved.client_share:.1f} %"
     bare(ax, f"{report.moved.clients:,} of {report.clients:,} clients ({share}) move")
     ax.set_xlim(-0.52, 1.52)

@@ -15,14 +15,14 @@ from hashring.analysis.advise import Advice
 from hashring.analysis.advise_trace import TraceAdvice
 from hashring.analysis.comparison import Comparison
 from hashring.analysis.outcomes import Simulation
-from hashring.analysis.planned import Plan
+from hashring.analysis.planned import PlanReport
 from hashring.analysis.plots._circle import circle
 from hashring.analysis.plots._clients import client_cdf
 from hashring.analysis.plots._comparison import comparison
 from hashring.analysis.plots._flows import flows
 from hashring.analysis.plots._load import load_over_time
 from hashring.analysis.plots._serving import first_tokens, work_over_time
-from hashring.analysis.plots._shares import shares, shown
+from hashring.analysis.plots._shares import shares, shown_hosts
 from hashring.analysis.plots._style import WIDTH, figure, height_for, need_matplotlib
 from hashring.analysis.plots._vnodes import peak_by_vnodes
 from hashring.analysis.reports import Report
@@ -82,9 +82,9 @@ def pictures(
 
 def _own(report: Report) -> Iterator[Picture]:
     if isinstance(report, Spread):
-        height = height_for(len(shown(report)), 1.6)
+        height = height_for(len(shown_hosts(report)), 1.6)
         yield Picture("Shares", lambda ax: shares(ax, report), height)
-    elif isinstance(report, Plan):
+    elif isinstance(report, PlanReport):
         height = max(3.4, height_for(len(report.hosts), 0.8))
         yield Picture("Flows", lambda ax: flows(ax, report), height)
     elif isinstance(report, Comparison):
@@ -112,7 +112,7 @@ def save(picture: Picture, path: str | Path) -> None:
 
     Raises ``ConfigError`` for another ending, ``OSError`` where it cannot be written.
     """
-    Path(path).write_bytes(_rendered(picture, kind_of(path), fonttype="path"))
+    Path(path).write_bytes(_render_picture(picture, kind_of(path), fonttype="path"))
 
 
 def kind_of(path: str | Path) -> str:
@@ -133,11 +133,11 @@ def svg(picture: Picture, name: str) -> str:
 
     Equal reports give equal text.
     """
-    text = _rendered(picture, "svg", fonttype="none", salt=name).decode()
+    text = _render_picture(picture, "svg", fonttype="none", salt=name).decode()
     return _NAMESPACES.sub("", _OUTSIDE.sub("", text)).strip()
 
 
-def _rendered(picture: Picture, kind: str, *, fonttype: str, salt: str = "hashring") -> bytes:
+def _render_picture(picture: Picture, kind: str, *, fonttype: str, salt: str = "hashring") -> bytes:
     import matplotlib
 
     made = io.BytesIO()

@@ -21,7 +21,7 @@ def shares(ax: Axes, report: Spread) -> Axes:
     Of more than 60 hosts, the 30 with the most and the 30 with the least for their weight.
     """
     need_matplotlib()
-    hosts = shown(report)
+    hosts = shown_hosts(report)
     at = range(len(hosts))
     ax.barh(
         at,
@@ -64,7 +64,7 @@ def shares(ax: Axes, report: Spread) -> Axes:
     return ax
 
 
-def shown(report: Spread) -> tuple[HostSpread, ...]:
+def shown_hosts(report: Spread) -> tuple[HostSpread, ...]:
     """The hosts that a picture has room for, in their order."""
     if len(report.hosts) <= MOST:
         return report.hosts

@@ -7,7 +7,7 @@ from importlib import import_module
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
-from hashring.analysis.tables import named
+from hashring.analysis.tables import host_label
 from hashring.errors import requires_extra
 
 if TYPE_CHECKING:
@@ -64,10 +64,10 @@ def host_labels(names: Iterable[str | None], limit: int = NAME) -> dict[str | No
     >>> list(host_labels(names).values())
     ['...-0-12-0.eu-c...', '...-0-12-1.eu-c...', '...-0-12-2.eu-c...']
     """
-    full = {name: named(name, 200) for name in names}
+    full = {name: host_label(name, 200) for name in names}
     alike: dict[str, set[str]] = {}
     for text in full.values():
-        alike.setdefault(named(text, limit), set()).add(text)
+        alike.setdefault(host_label(text, limit), set()).add(text)
     labels = {}
     for short, texts in alike.items():
         first, last = _differ(texts) if len(texts) > 1 else (0, 0)
@@ -89,7 +89,7 @@ def _cut(text: str, first: int, last: int, limit: int) -> str:
     """``text`` around ``text[first:last]`` in at most ``limit`` characters."""
     spare = limit - (last - first) - 6  # two times three dots
     if spare < 0:
-        return named(text[first:last], limit)
+        return host_label(text[first:last], limit)
     begin = max(0, first - (spare + 1) // 2)
     piece = text[begin : begin + limit - 6]
     left = "..." if begin else ""
@@ -112,7 +112,7 @@ def rows(ax: Axes, names: Sequence[str | None]) -> None:
 
 def bare(ax: Axes, title: str, **labels: str) -> None:
     """A title to the left, no box, small ticks: what is not data steps back."""
-    ax.set_title(named(title, _TITLE), loc="left", fontsize=10, color=INK, parse_math=False)
+    ax.set_title(host_label(title, _TITLE), loc="left", fontsize=10, color=INK, parse_math=False)
     for side in ("top", "right"):
         ax.spines[side].set_visible(False)
     for side in ("left", "bottom"):

@@ -14,12 +14,12 @@ from hashring.ring import RingTable
 
 
 @dataclass(frozen=True)
-class Membership:
+class PlacedHosts:
     """Hosts and the table that a placement makes of them.
 
     ``placement`` and ``options`` say how the table was made; None where it was given as it is.
 
-    >>> pool = Membership.of({"web1": 1, "web2": 3})
+    >>> pool = PlacedHosts.of({"web1": 1, "web2": 3})
     >>> pool.fair()
     {'web1': 0.25, 'web2': 0.75}
     """
@@ -30,7 +30,7 @@ class Membership:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, hosts: HostsLike, placement: str = "ring", **options: Any) -> Membership:
+    def of(cls, hosts: HostsLike, placement: str = "ring", **options: Any) -> PlacedHosts:
         """The membership of ``hosts`` under ``placement``. Cost: one table.
 
         Raises what ``placement.create`` raises.
@@ -42,21 +42,21 @@ class Membership:
         """The function by which its placement makes tables; ``ConfigError`` for a bare table."""
         if self.placement is None:
             raise ConfigError(
-                "this membership was made from a table alone: make it with Membership.of, which "
+                "this membership was made from a table alone: make it with PlacedHosts.of, which "
                 "knows how to place other hosts too"
             )
         return recipe(self.placement, **self.options)
 
-    def after(self, change: Change) -> Membership:
+    def after(self, change: Change) -> PlacedHosts:
         """The membership after ``change``, under the same placement. Cost: one table.
 
         Raises what ``Change.apply`` and the placement raise.
 
-        >>> Membership.of(["a", "b"]).after(Change(add=["c"])).table.hosts
+        >>> PlacedHosts.of(["a", "b"]).after(Change(add=["c"])).table.hosts
         ('a', 'b', 'c')
         """
         hosts = change.apply(self.hosts)
-        return Membership(hosts, self.recipe()(hosts), self.placement, self.options)
+        return PlacedHosts(hosts, self.recipe()(hosts), self.placement, self.options)
 
     @property
     def ring(self) -> RingTable | None:
@@ -76,7 +76,7 @@ class Membership:
         """Each host's exact share of the circle; None where there is no circle."""
         return None if self.ring is None else self.ring.shares()
 
-    def unchanged(self, later: Membership) -> frozenset[str]:
+    def unchanged(self, later: PlacedHosts) -> frozenset[str]:
         """The hosts that are in both with one weight: no client need leave one for another."""
         now, then = self.weights(), later.weights()
         return frozenset(name for name, weight in now.items() if then.get(name) == weight)
