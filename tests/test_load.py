@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from hashring.balancer import Lease, LoadBalancer
 from hashring.load import DECAY, decay_latency, peak_ewma
 from hashring.strategies import LeastConnections, PeakEwma, View
-from tests.balancer.rig import FakeClock, balancer, open_lease
+from hashring.testing import FakeClock
+from tests.balancer.rig import balancer, open_lease
 
 NAMES = ("a", "b", "c", "d", "e", "f")
 WEIGHTS = st.sampled_from([0.5, 1.0, 2.0, 4.0])

@@ -14,6 +14,8 @@ from typing import Any, TypeAlias
 
 import pytest
 
+from hashring.testing import FakeClock
+
 pytest.importorskip("redis", reason="the redis package is not installed")
 
 import redis
@@ -83,13 +85,6 @@ def blocking() -> Iterator[Blocking]:
             return stack.enter_context(closing(BlockingRedisPins(url, **options)))
 
         yield make
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 # -- the three methods -----------------------------------------------------------------------------
@@ -261,7 +256,7 @@ async def answers(lb: LoadBalancer, clients: list[str]) -> list[str]:
 @pytest.mark.parametrize("new_clients", ["walk", "fallback"])
 def test_killed_and_restarted(own_server: RedisServer, new_clients: str) -> None:
     async def all_of_it(stack: AsyncExitStack) -> None:
-        clock = Clock()
+        clock = FakeClock()
         pins = opened(stack, own_server.url, deadline=PATIENT, clock=clock)
         lb = LoadBalancer(FOUR, pins=pins, new_clients=new_clients)
         by_ring = [LoadBalancer(FOUR).pick(client).name for client in CLIENTS]
@@ -307,7 +302,7 @@ def test_a_restart_between_two_requests_is_not_a_failure(
 
 def test_frozen_and_thawed(own_server: RedisServer) -> None:
     async def all_of_it(stack: AsyncExitStack) -> None:
-        clock = Clock()
+        clock = FakeClock()
         pins = opened(stack, own_server.url, clock=clock)
         lb = LoadBalancer(FOUR, pins=pins)
         for client in CLIENTS:
@@ -333,7 +328,7 @@ def test_frozen_and_thawed(own_server: RedisServer) -> None:
 
 def test_an_answer_that_comes_too_late_is_not_used(own_server: RedisServer) -> None:
     async def all_of_it(stack: AsyncExitStack) -> None:
-        clock = Clock()
+        clock = FakeClock()
         pins = opened(stack, own_server.url, deadline=0.2, clock=clock)
         held = {client: f"web{number % 4}" for number, client in enumerate(CLIENTS)}
         filled = opened(stack, own_server.url, deadline=PATIENT)
@@ -381,7 +376,7 @@ def test_flushed(server: RedisServer) -> None:
 def test_the_blocking_client_is_as_patient_and_no_more(
     own_server: RedisServer, blocking: Blocking
 ) -> None:
-    clock = Clock()
+    clock = FakeClock()
     pins = blocking(own_server.url, clock=clock)
     lb = LoadBalancer(FOUR, pins=pins)
     by_ring = [LoadBalancer(FOUR).pick(client).name for client in CLIENTS]
@@ -402,7 +397,7 @@ def test_the_blocking_client_is_as_patient_and_no_more(
 def test_a_failure_is_reported_once_and_the_secret_in_the_url_never(
     caplog: pytest.LogCaptureFixture, blocking: Blocking
 ) -> None:
-    clock = Clock()
+    clock = FakeClock()
     pins = blocking("redis://:pa55word@127.0.0.1:1/0", clock=clock)
     with pytest.raises(ConnectionError) as caught:
         pins.get("x")

@@ -12,13 +12,14 @@ import pytest
 from hashring import LoadBalancer
 from hashring.affinity import Answer, TokenAffinity, Tokens
 from hashring.errors import ConfigError, NoHostsError
-from tests.affinity.test_tokens import DAY, FOREIGN, NEXT, SECRET, Clock
+from hashring.testing import FakeClock
+from tests.affinity.test_tokens import DAY, FOREIGN, NEXT, NOW, SECRET
 
 HOSTS = ["web1", "web2", "web3", "web4"]
 
 
 def router(hosts: Any = HOSTS, secrets: Any = SECRET, **options: Any) -> TokenAffinity:
-    tokens = Tokens(secrets, **{"max_age": DAY, "clock": Clock(), **options})
+    tokens = Tokens(secrets, **{"max_age": DAY, "clock": FakeClock(NOW), **options})
     return TokenAffinity(LoadBalancer(hosts), tokens)
 
 
@@ -114,7 +115,7 @@ def test_without_the_cookie_coming_back_both_still_agree() -> None:
 
 
 def test_a_draining_host_keeps_its_clients_until_the_deadline() -> None:
-    clock = Clock(0.0)
+    clock = FakeClock()
     lb = LoadBalancer(HOSTS, clock=clock)
     at = TokenAffinity(lb, Tokens(SECRET))
     clients = browsers(400)
@@ -244,7 +245,7 @@ def test_the_first_valid_cookie_counts() -> None:
 
 
 def test_a_token_is_renewed_past_half_its_time_and_lost_after_all_of_it() -> None:
-    clock = Clock()
+    clock = FakeClock(NOW)
     at, client = router(clock=clock), Browser()
     client.visit(at)
     for _ in range(20):
@@ -259,7 +260,7 @@ def test_a_token_is_renewed_past_half_its_time_and_lost_after_all_of_it() -> Non
 
 @pytest.mark.parametrize("jump", [-3600.0, 3600.0])
 def test_a_clock_that_jumps_moves_no_client(jump: float) -> None:
-    clock = Clock()
+    clock = FakeClock(NOW)
     at, clients = router(clock=clock), browsers(200)
     for _ in range(4):
         for client in clients:

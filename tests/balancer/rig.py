@@ -17,7 +17,6 @@ from hashring.ring import HashRing
 
 __all__ = [
     "CLIENTS",
-    "FakeClock",
     "HighestTable",
     "balancer",
     "client_of",
@@ -36,19 +35,6 @@ CLIENTS = tuple(f"10.{i}.{i * 7}.1" for i in range(1, 37)) + tuple(
     f"172.16.{i}.9" for i in range(164)
 )
 VNODES = 16  # enough for every host to own something, and quick to build a thousand times
-
-
-class FakeClock:
-    """Seconds that pass when a test says so."""
-
-    def __init__(self, now: float = 1000.0) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        return self.now
-
-    def advance(self, seconds: float) -> None:
-        self.now += seconds
 
 
 def balancer(hosts: HostsLike = ("a", "b", "c", "d"), **options: Any) -> LoadBalancer:

@@ -10,7 +10,8 @@ import pytest
 from hashring.affinity import PinTable
 from hashring.balancer import LoadBalancer
 from hashring.errors import ConfigError, NoHostsError, UnknownHostError
-from tests.balancer.rig import CLIENTS, FakeClock, balancer, owners
+from hashring.testing import FakeClock
+from tests.balancer.rig import CLIENTS, balancer, owners
 
 HOSTS = ("a", "b", "c", "d")
 

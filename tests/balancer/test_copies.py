@@ -17,7 +17,8 @@ from hashring.errors import ConfigError
 from hashring.hosts import Host
 from hashring.ring import HashRing
 from hashring.strategies import LeastOutstanding
-from tests.balancer.rig import CLIENTS, FakeClock, owners
+from hashring.testing import FakeClock
+from tests.balancer.rig import CLIENTS, owners
 
 COPIES: dict[str, Callable[[LoadBalancer], LoadBalancer]] = {
     "copy": copy.copy,

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from hashring.errors import NoHostsError
 from hashring.keys import position
-from tests.balancer.rig import CLIENTS, FakeClock, balancer, walk
+from hashring.testing import FakeClock
+from tests.balancer.rig import CLIENTS, balancer, walk
 
 HOSTS = ("a", "b", "c", "d")
 

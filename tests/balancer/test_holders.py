@@ -11,7 +11,8 @@ from hashring.balancer import LoadBalancer
 from hashring.errors import NoHostsError
 from hashring.hosts import Host
 from hashring.ring import HashRing
-from tests.balancer.rig import CLIENTS, FakeClock, balancer, client_of, heard, ring
+from hashring.testing import FakeClock
+from tests.balancer.rig import CLIENTS, balancer, client_of, heard, ring
 
 HOLDERS = ("operator", "probe", "discovery")
 

@@ -9,15 +9,9 @@ from threading import Thread
 import pytest
 
 from hashring import Host, LoadBalancer
+from hashring.testing import FakeClock
 
 Heard = list[tuple[str, bool, str | None, float]]
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def listening(lb: LoadBalancer) -> Heard:
@@ -31,7 +25,7 @@ def listening(lb: LoadBalancer) -> Heard:
 
 
 def test_each_end_with_an_outcome_is_reported_once() -> None:
-    clock = Clock()
+    clock = FakeClock()
     lb = LoadBalancer(["a"], clock=clock)
     heard = listening(lb)
     with lb.lease("x") as lease:
@@ -52,7 +46,7 @@ def test_each_end_with_an_outcome_is_reported_once() -> None:
 
 
 def test_an_async_lease_reports_too() -> None:
-    lb = LoadBalancer(["a"], clock=Clock())
+    lb = LoadBalancer(["a"], clock=FakeClock())
     heard = listening(lb)
 
     async def request() -> None:
@@ -64,7 +58,7 @@ def test_an_async_lease_reports_too() -> None:
 
 
 def test_the_machine_that_is_gone_is_not_reported() -> None:
-    lb = LoadBalancer(["a", "b"], clock=Clock())
+    lb = LoadBalancer(["a", "b"], clock=FakeClock())
     heard = listening(lb)
     replaced, gone, marked = (lb.lease(prefer=name).acquire() for name in ("a", "b", "a"))
     lb.replace("a", address="10.0.0.9:80")
@@ -106,7 +100,7 @@ def test_a_listener_may_change_the_pool_and_other_threads_may_lease_meanwhile() 
 def test_what_a_listener_raises_is_logged_and_the_others_are_called(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    lb = LoadBalancer(["a"], clock=Clock())
+    lb = LoadBalancer(["a"], clock=FakeClock())
 
     def broken(*_: object) -> None:
         raise RuntimeError("no disk")

@@ -17,21 +17,15 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from hashring.balancer.pin_table import PinTable
 from hashring.errors import ConfigError, InvalidKeyError
 from hashring.keys import Key
+from hashring.testing import FakeClock
 
 IDLE = 100.0
-
-
-class Clock:
-    now = 1e6  # a monotonic clock starts anywhere
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class NaivePins:
     """What ``PinTable`` promises, and nothing about how: the first of the list goes first."""
 
-    def __init__(self, size: int, clock: Clock) -> None:
+    def __init__(self, size: int, clock: FakeClock) -> None:
         self.size, self.clock = size, clock
         self.pins: list[tuple[str, str, float]] = []
 
@@ -71,7 +65,7 @@ class Beside(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.clock = Clock()
+        self.clock = FakeClock(1e6)
         self.table = PinTable(5, idle=IDLE, clock=self.clock)
         self.naive = NaivePins(5, self.clock)
 
@@ -116,7 +110,7 @@ def test_the_first_writer_wins_and_one_client_has_one_pin_however_it_is_spelled(
 
 
 def test_a_table_of_many_idle_pins_gives_them_up_as_it_grows() -> None:
-    clock = Clock()
+    clock = FakeClock(1e6)
     pins = PinTable(1_000_000, idle=IDLE, clock=clock)
     for number in range(10_000):
         pins.claim(number, "a")
@@ -169,7 +163,7 @@ class TestThreads:
 
         def work(number: int) -> None:
             rng = random.Random(number)
-            naive = NaivePins(100_000, Clock())
+            naive = NaivePins(100_000, FakeClock(1e6))
             for _ in range(15_000):
                 client, host = f"{number}-{rng.randrange(40)}", f"web{rng.randrange(3)}"
                 method = rng.choice(["get", "claim", "replace"])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hashring.affinity import PinTable
 from hashring.balancer import LoadBalancer
 from hashring.errors import ConfigError
-from tests.balancer.rig import FakeClock
+from hashring.testing import FakeClock
 
 WEIGHTS = st.sampled_from([0.5, 1.0, 2.0])
 

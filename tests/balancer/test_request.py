@@ -11,7 +11,8 @@ import pytest
 from hashring.balancer import LoadBalancer
 from hashring.errors import ConfigError, InvalidKeyError, NoHostsError
 from hashring.hosts import Host
-from tests.balancer.rig import CLIENTS, FakeClock, balancer, client_of, walk
+from hashring.testing import FakeClock
+from tests.balancer.rig import CLIENTS, balancer, client_of, walk
 
 HOSTS = ("a", "b", "c", "d")
 

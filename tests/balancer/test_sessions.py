@@ -13,7 +13,7 @@ from hashring.affinity import PinTable
 from hashring.balancer import LoadBalancer
 from hashring.errors import ConfigError
 from hashring.strategies import FewestSessions
-from tests.balancer.rig import FakeClock
+from hashring.testing import FakeClock
 
 ACTS = st.lists(
     st.tuples(

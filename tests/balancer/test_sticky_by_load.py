@@ -15,7 +15,7 @@ from hashring.balancer import Lease, LoadBalancer
 from hashring.errors import ConfigError
 from hashring.load import Load
 from hashring.strategies import LeastConnections, LeastOutstanding
-from tests.balancer.rig import FakeClock
+from hashring.testing import FakeClock
 
 NAMES = ("a", "b", "c", "d", "e")
 SESSIONS = [f"session-{number}" for number in range(12)]

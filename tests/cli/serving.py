@@ -9,15 +9,14 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from typing import Any
 
 import hashring.gateway.demo.backend as backend
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 30.0  # seconds for what takes a fraction of one on an idle machine
@@ -57,8 +56,8 @@ class Serving:
             lines = [line for line in list(self.said) if words in line]
             return lines[times - 1] if len(lines) >= times else None
 
-        line: str | None = until(found)
-        assert line, f"{words!r} was not said: {self.said}"
+        line = wait_until(found, lambda: f"{words!r} was not said: {self.said}")
+        assert line is not None
         return line
 
     @property
@@ -101,14 +100,6 @@ def serving(*args: str, listen: str = "127.0.0.1:0", **environ: str) -> Iterator
         reader.join()
         assert process.stderr
         process.stderr.close()
-
-
-def until(true: Callable[[], Any]) -> Any:
-    """What ``true`` answers once it is true, or at last."""
-    end = time.monotonic() + PATIENCE
-    while not (answer := true()) and time.monotonic() < end:
-        time.sleep(0.02)
-    return answer
 
 
 class Session:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.serving import Serving, Session, crowd, hosts, serving, until
+from tests.cli.serving import Serving, Session, crowd, hosts, serving
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
 NEW = "new settings: "
@@ -28,7 +29,7 @@ def config(path: Path, addresses: list[str], more: str = "") -> str:
 
 def all_ask(sessions: list[Session], more: int = 20) -> None:
     goals = [session.count + more for session in sessions]
-    assert until(lambda: all(s.count >= goal for s, goal in zip(sessions, goals, strict=True)))
+    assert wait_until(lambda: all(s.count >= goal for s, goal in zip(sessions, goals, strict=True)))
 
 
 def assert_unharmed(sessions: list[Session]) -> None:

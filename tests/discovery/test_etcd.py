@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from hashring import ConfigError, DiscoveryError, Host, LoadBalancer
 from hashring.discovery import Discovery, Membership, source
 from hashring.discovery.etcd import EtcdSource
 from tests.discovery.etcd_server import EtcdServer
+from tests.waiting import wait_in_loop
 
 pytest.importorskip("httpx2", reason="httpx2 is not installed")
 
@@ -23,12 +24,6 @@ WITHIN = 20.0  # seconds until a test that waits for something gives up
 def etcd(tmp_path: Path) -> Iterator[EtcdServer]:
     with EtcdServer(tmp_path) as server:
         yield server
-
-
-async def until(done: Callable[[], object]) -> None:
-    async with asyncio.timeout(WITHIN):
-        while not done():  # noqa: ASYNC110  # nobody would set an event: it is asked
-            await asyncio.sleep(0.005)
 
 
 async def told(memberships: AsyncIterator[Membership]) -> Membership:
@@ -151,13 +146,13 @@ def test_kill_9_and_a_restart(etcd: EtcdServer) -> None:
 
     async def check() -> None:
         async with Discovery(quick(etcd), lb) as discovery:
-            await until(lambda: len(lb) == 1)
+            await wait_in_loop(lambda: len(lb) == 1)
             await asyncio.to_thread(etcd.kill)
-            await until(lambda: discovery.last_error)
+            await wait_in_loop(lambda: discovery.last_error)
             assert lb.pick("x").name == "web1"
             await asyncio.to_thread(etcd.start)
             await asyncio.to_thread(etcd.put, "web2", "10.0.0.2:80")
-            await until(lambda: len(lb) == 2)
+            await wait_in_loop(lambda: len(lb) == 2)
             assert discovery.stats["lost"] == discovery.stats["back"] == 1
             assert discovery.last_error is None
 
@@ -170,17 +165,17 @@ def test_a_server_that_freezes_looks_silent_and_is_noticed(etcd: EtcdServer) -> 
 
     async def check() -> None:
         async with Discovery(quick(etcd), lb) as discovery:
-            await until(lambda: len(lb) == 1)
+            await wait_in_loop(lambda: len(lb) == 1)
             etcd.freeze()
             try:
-                await until(lambda: discovery.last_error)
+                await wait_in_loop(lambda: discovery.last_error)
                 assert "no answer in time" in str(discovery.last_error)
                 await asyncio.sleep(3)
                 assert lb.pick("x").name == "web1"
             finally:
                 etcd.thaw()
             await asyncio.to_thread(etcd.put, "web2", "10.0.0.2:80")
-            await until(lambda: len(lb) == 2 and not discovery.last_error)
+            await wait_in_loop(lambda: len(lb) == 2 and not discovery.last_error)
 
     asyncio.run(check())
 
@@ -268,11 +263,11 @@ def test_a_token_that_the_restarted_server_forgot_is_made_again(etcd: EtcdServer
     async def check() -> None:
         url = f"etcd://root:secret@{etcd.endpoint}/services/web"
         async with Discovery(source(url, heartbeat=0.2, timeout=0.5), lb) as discovery:
-            await until(lambda: len(lb) == 1)
+            await wait_in_loop(lambda: len(lb) == 1)
             await asyncio.to_thread(etcd.kill)
             await asyncio.to_thread(etcd.start)
             await asyncio.to_thread(etcd.put, "web2", "10.0.0.2:80", "--user=root:secret")
-            await until(lambda: len(lb) == 2 and not discovery.last_error)
+            await wait_in_loop(lambda: len(lb) == 2 and not discovery.last_error)
 
     asyncio.run(check())
 

@@ -5,7 +5,7 @@ import gc
 import logging
 import multiprocessing
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from random import Random
 from typing import Any
 
@@ -15,6 +15,7 @@ from hashring import ConfigError, DiscoveryError, HashringError, Host, LoadBalan
 from hashring.discovery import Backoff, Discovery, Membership, Notice, gather
 from hashring.discovery._membership import Entry
 from hashring.discovery.static import StaticSource
+from tests.waiting import wait_in_loop
 
 WITHIN = 10.0
 SWIFT: dict[str, Any] = {"debounce": 0.0, "backoff": Backoff(0.001, 0.001, rng=Random(1))}
@@ -43,12 +44,6 @@ class Said:
 
 def of(*names: str, drain: str = "") -> Membership:
     return gather(Entry(name, drain=name == drain) for name in names)
-
-
-async def until(done: Callable[[], object]) -> None:
-    async with asyncio.timeout(WITHIN):
-        while not done():  # noqa: ASYNC110  # nobody would set an event: it is asked
-            await asyncio.sleep(0.001)
 
 
 def names(lb: LoadBalancer) -> list[str]:
@@ -81,10 +76,10 @@ def test_weight_0_drains_and_a_weight_resumes_as_discovery_alone() -> None:
     async def check() -> None:
         async with Discovery(source, lb, wait=0.0, **SWIFT) as discovery:
             source.queue.put_nowait(of("a", "b", drain="a"))
-            await until(lambda: discovery.stats["changed"] == 1)
+            await wait_in_loop(lambda: discovery.stats["changed"] == 1)
             assert set(lb.snapshot.members["a"].drains) == {"a-tool", "discovery"}
             source.queue.put_nowait(of("a", "b"))
-            await until(lambda: discovery.stats["changed"] == 2)
+            await wait_in_loop(lambda: discovery.stats["changed"] == 2)
             assert set(lb.snapshot.members["a"].drains) == {"a-tool"}
 
     asyncio.run(check())
@@ -99,17 +94,17 @@ def test_over_the_capacity_the_change_is_refused_whole_and_reported_once() -> No
             discovery.subscribe(notices.append)
             before = lb.snapshot
             source.queue.put_nowait(of("b", "c", "d"))
-            await until(lambda: discovery.stats["refused"])
+            await wait_in_loop(lambda: discovery.stats["refused"])
             source.queue.put_nowait(of("b", "c", "e"))
-            await until(lambda: discovery.stats["memberships"] == 3)
+            await wait_in_loop(lambda: discovery.stats["memberships"] == 3)
             await asyncio.sleep(0.05)
             assert lb.snapshot is before
             assert [notice.kind for notice in notices] == ["refused"]
             assert "at most 2 hosts" in notices[0].text
             source.queue.put_nowait(of("b", "c"))
-            await until(lambda: names(lb) == ["b", "c"])
+            await wait_in_loop(lambda: names(lb) == ["b", "c"])
             source.queue.put_nowait(of("b", "c", "d"))
-            await until(lambda: discovery.stats["refused"] == 2)
+            await wait_in_loop(lambda: discovery.stats["refused"] == 2)
 
     asyncio.run(check())
 
@@ -123,13 +118,13 @@ def test_a_source_that_is_down_changes_nothing_and_is_asked_again() -> None:
             discovery.subscribe(notices.append)
             for _ in range(5):
                 source.queue.put_nowait(DiscoveryError("refused"))
-            await until(lambda: source.watches == 6)
+            await wait_in_loop(lambda: source.watches == 6)
             assert discovery.last_error == "refused"
             assert names(lb) == ["a", "b"]
             source.queue.put_nowait(of("a", "b"))
-            await until(lambda: discovery.last_error is None)
+            await wait_in_loop(lambda: discovery.last_error is None)
             source.queue.put_nowait(of("a", "b", "c"))
-            await until(lambda: discovery.stats["changed"] == 2)
+            await wait_in_loop(lambda: discovery.stats["changed"] == 2)
             assert names(lb) == ["a", "b", "c"]
 
     asyncio.run(check())
@@ -144,7 +139,7 @@ def test_a_fault_of_the_source_is_logged_and_not_the_end(
     async def check() -> None:
         source = Said(ZeroDivisionError("oops"), of("a"))
         async with Discovery(source, lb, **SWIFT):
-            await until(lambda: names(lb) == ["a"])
+            await wait_in_loop(lambda: names(lb) == ["a"])
 
     with caplog.at_level(logging.ERROR, "hashring"):
         asyncio.run(check())
@@ -159,9 +154,9 @@ def test_an_empty_answer_is_held_and_then_accepted() -> None:
         async with Discovery(source, lb, hold=0.2, **SWIFT) as discovery:
             discovery.subscribe(notices.append)
             source.queue.put_nowait(of())
-            await until(lambda: discovery.held is not None)
+            await wait_in_loop(lambda: discovery.held is not None)
             assert names(lb) == ["a", "b"]
-            await until(lambda: discovery.stats["changed"] == 2)
+            await wait_in_loop(lambda: discovery.stats["changed"] == 2)
             assert not lb.hosts
 
     asyncio.run(check())
@@ -176,11 +171,11 @@ def test_an_empty_answer_of_a_source_that_is_gone_since_is_not_accepted() -> Non
         async with Discovery(source, lb, hold=0.05, **SWIFT) as discovery:
             source.queue.put_nowait(of())
             source.queue.put_nowait(DiscoveryError("gone"))
-            await until(lambda: discovery.last_error is not None)
+            await wait_in_loop(lambda: discovery.last_error is not None)
             await asyncio.sleep(0.2)
             assert names(lb) == ["a", "b"]
             source.queue.put_nowait(of())
-            await until(lambda: not lb.hosts)
+            await wait_in_loop(lambda: not lb.hosts)
 
     asyncio.run(check())
 
@@ -191,10 +186,10 @@ def test_after_a_refusal_an_empty_answer_is_held_as_before() -> None:
 
     async def check() -> None:
         async with Discovery(source, lb, hold=0.05, **SWIFT) as discovery:
-            await until(lambda: discovery.stats["refused"])
+            await wait_in_loop(lambda: discovery.stats["refused"])
             discovery._reconciler.changes.hold = 1000.0
             source.queue.put_nowait(of())
-            await until(lambda: discovery.stats["memberships"] == 2)
+            await wait_in_loop(lambda: discovery.stats["memberships"] == 2)
             await asyncio.sleep(0.05)
             assert discovery.held is not None
             assert names(lb) == ["a", "b", "c"]
@@ -207,7 +202,7 @@ def test_hosts_that_were_there_before_count_for_the_hold_back() -> None:
 
     async def check() -> None:
         async with Discovery(Said(of()), lb, hold=1000.0, **SWIFT) as discovery:
-            await until(lambda: discovery.held is not None)
+            await wait_in_loop(lambda: discovery.held is not None)
             assert len(lb) == 3
 
     asyncio.run(check())
@@ -221,11 +216,11 @@ def test_a_listener_that_fails_stops_no_other(caplog: pytest.LogCaptureFixture) 
             discovery.subscribe(lambda _: 1 / 0)
             stop = discovery.subscribe(lambda notice: heard.append(str(notice)))
             source.queue.put_nowait(of("a", "b"))
-            await until(lambda: heard)
+            await wait_in_loop(lambda: heard)
             stop()
             stop()
             source.queue.put_nowait(of("a", "b", "c"))
-            await until(lambda: len(lb) == 3)
+            await wait_in_loop(lambda: len(lb) == 3)
 
     with caplog.at_level(logging.ERROR, "hashring"):
         asyncio.run(check())
@@ -291,7 +286,7 @@ def test_flaps_leave_nothing_behind() -> None:
             for flap in range(300):
                 source.queue.put_nowait(of("a", *(("b",) if flap % 2 else ())))
                 told = flap + 2
-                await until(lambda told=told: discovery.stats["memberships"] == told)  # type: ignore[misc]  # its default
+                await wait_in_loop(lambda told=told: discovery.stats["memberships"] == told)  # type: ignore[misc]  # its default
             assert len(asyncio.all_tasks()) == 3
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
@@ -326,7 +321,7 @@ def test_a_new_address_under_an_old_name_moves_no_key() -> None:
         async with Discovery(source, lb, **SWIFT):
             before = [lb.pick(client).name for client in clients]
             source.queue.put_nowait(gather([Entry("a", "10.9.9.9:80"), Entry("b", "10.0.0.2:80")]))
-            await until(lambda: lb.hosts[0].same(Host("a", address="10.9.9.9:80")))
+            await wait_in_loop(lambda: lb.hosts[0].same(Host("a", address="10.9.9.9:80")))
             assert [lb.pick(client).name for client in clients] == before
 
     asyncio.run(check())

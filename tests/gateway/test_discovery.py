@@ -15,8 +15,9 @@ import pytest
 from click.testing import CliRunner
 
 from hashring.cli._app import app
-from tests.cli.serving import PATIENCE, Serving, hosts, serving, until
+from tests.cli.serving import PATIENCE, Serving, hosts, serving
 from tests.discovery.etcd_server import EtcdServer
+from tests.waiting import wait_until
 
 CLIENTS = [f"session-{number}" for number in range(1000)]
 SETTINGS = """\
@@ -132,7 +133,7 @@ def asking_steadily(*gateways: Serving) -> Iterator[list[Asking]]:
 
 
 def wait_for(true: Callable[[], Any], *gateways: Serving) -> None:
-    assert until(true), [(state(gateway), gateway.said) for gateway in gateways]
+    wait_until(true, lambda: [(state(gateway), gateway.said) for gateway in gateways])
 
 
 @pytest.fixture

@@ -18,7 +18,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from hashring import LoadBalancer
 from hashring.gateway import AccessEntry, Gateway
 from hashring.gateway.metrics import GatewayCollector, exposition
-from tests.cli.serving import Serving, hosts, serving, until
+from tests.cli.serving import Serving, hosts, serving
+from tests.waiting import wait_until
 
 
 @dataclass
@@ -139,7 +140,7 @@ def test_counts_survive_a_reload(running: tuple[Running, list[str]]) -> None:
     name = "hashring_gateway_requests_total"
     assert sum(after[name].values()) == sum(before[name].values()) + 1 == 6
     ready = "hashring_gateway_ready"
-    assert until(lambda: gateway.metrics()[ready][()] == 1)
+    assert wait_until(lambda: gateway.metrics()[ready][()] == 1)
     assert client.moves == 0
 
 

@@ -6,14 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
 
 from hashring.hosts import Host
 
-__all__ = ["PATIENCE", "Served", "refused_port", "serving", "wait_for"]
+__all__ = ["PATIENCE", "Served", "refused_port", "serving"]
 
 PATIENCE = 30.0
 """Seconds after which a test that waits gives up: far more than any machine needs."""
@@ -100,12 +99,3 @@ def refused_port() -> int:
     """A port on which nobody listens: it was somebody's a moment ago."""
     with serving(1) as (host,):
         return host.port
-
-
-def wait_for(condition: Callable[[], object], what: str) -> float:
-    """Seconds until ``condition`` holds; an ``AssertionError`` says ``what`` never came."""
-    began = time.monotonic()
-    while not condition():
-        assert time.monotonic() < began + PATIENCE, f"never came: {what}"
-        time.sleep(0.005)
-    return time.monotonic() - began

@@ -15,6 +15,7 @@ from hashring.health import SlowStart
 from hashring.health.slow_start import ramp
 from hashring.hosts import Host
 from hashring.strategies import LeastConnections, RoundRobin, Strategy, WeightedRandom, create
+from hashring.testing import FakeClock
 from tests.balancer.rig import open_lease
 
 PICKS = 20_000
@@ -22,16 +23,8 @@ PICKS = 20_000
 SLACK = 5 * math.sqrt(0.25 / PICKS)
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def pool(strategy: Any, hosts: Any, **options: Any) -> tuple[LoadBalancer, Clock]:
-    clock = Clock()
+def pool(strategy: Any, hosts: Any, **options: Any) -> tuple[LoadBalancer, FakeClock]:
+    clock = FakeClock()
     slow = SlowStart(strategy, window=100.0, clock=clock, rng=random.Random(1), **options)
     lb = LoadBalancer(hosts, fallback=slow, rng=random.Random(2))
     slow.follow(lb)

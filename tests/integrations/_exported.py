@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import http.client
 import signal
-import time
-from collections.abc import Callable
 from contextlib import ExitStack, closing, suppress
 from os import kill
 from pathlib import Path
 from urllib.parse import quote
 
-import pytest
-
 from hashring.affinity.identity import IdentitySource
 from tests.integrations._asking import KEYS
 from tests.integrations._processes import (
     LOOPBACK,
-    POLL,
-    READY_WITHIN,
     free_port,
     program,
     running,
     version_of,
 )
+from tests.waiting import wait_until
 
 __all__ = ["PLACEMENTS", "THOUSAND", "Running", "asked", "until_gone"]
 
@@ -80,7 +75,7 @@ class Running:
             old = workers(pid)
             kill(pid, signal.SIGHUP if self._proxy == "nginx" else signal.SIGUSR2)
             # an old worker that still accepts would answer by the old file
-            until(lambda: not old & workers(pid), "the old file is still in force")
+            wait_until(lambda: not old & workers(pid), "the old file is still in force")
 
     def _written(self, text: str) -> str:
         name = {"envoy": "envoy.yaml", "haproxy": "haproxy.cfg", "nginx": "nginx.conf"}
@@ -102,14 +97,6 @@ def workers(pid: int) -> set[str]:
     return set(Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
 
 
-def until(done: Callable[[], bool], otherwise: str) -> None:
-    deadline = time.monotonic() + READY_WITHIN
-    while not done():
-        if time.monotonic() > deadline:
-            pytest.fail(f"after {READY_WITHIN:g} s: {otherwise}")
-        time.sleep(POLL)
-
-
 def until_gone(port: int, who: IdentitySource, key: str, gone: str) -> None:
     """Return once ``key`` is answered, and not by ``gone``."""
 
@@ -118,7 +105,7 @@ def until_gone(port: int, who: IdentitySource, key: str, gone: str) -> None:
             return asked(port, who, (key,))[key] != gone
         return False
 
-    until(moved, f"{key} still goes to {gone}")
+    wait_until(moved, f"{key} still goes to {gone}")
 
 
 def asked(port: int, who: IdentitySource, keys: tuple[str, ...]) -> dict[str, str]:

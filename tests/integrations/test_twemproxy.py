@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import time
 from collections.abc import Iterator
 from functools import partial
 from typing import Any, NamedTuple
@@ -23,6 +22,7 @@ from tests.integrations._processes import (
     running,
     version_of,
 )
+from tests.waiting import wait_until
 
 WEIGHTS = (3, 1, 4, 2, 5)
 # in no order of their own, and of several lengths: modula counts slots in twemproxy's order
@@ -112,9 +112,10 @@ def twemproxy(
 
 def until_ejected(port: int) -> None:
     """Ask until no key fails: the first that meets the dead server takes it off the circle."""
-    deadline = time.monotonic() + LONGEST_EJECTION
-    while None in memcached_answers(port, KEYS).values():
-        assert time.monotonic() < deadline, "the dead server was never ejected"
+    wait_until(
+        lambda: None not in memcached_answers(port, KEYS).values(),
+        "the dead server is ejected",
+    )
 
 
 @pytest.mark.parametrize("number", range(len(POOLS)))

@@ -22,7 +22,8 @@ from hashring.errors import (
 )
 from hashring.hosts import Host
 from hashring.ring import HashRing
-from tests.balancer.rig import FakeClock, face
+from hashring.testing import FakeClock
+from tests.balancer.rig import face
 from tests.stateful.balancer_model import VNODES, Model, Record
 
 NAMES = st.sampled_from(["a", "b", "c", "d", "e"])
