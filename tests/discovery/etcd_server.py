@@ -66,7 +66,8 @@ class EtcdServer(Program):
 
     def control(self, *words: str) -> str:
         """What ``etcdctl`` prints."""
-        command = [CONTROL, f"--endpoints={self._scheme}://{self.endpoint}", *words]
+        limits = ("--command-timeout=60s", "--dial-timeout=60s")  # 5 s and 2 s by default
+        command = [CONTROL, *limits, f"--endpoints={self._scheme}://{self.endpoint}", *words]
         environment = {**os.environ, "ETCDCTL_API": "3"}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr

@@ -262,7 +262,7 @@ def test_a_token_that_the_restarted_server_forgot_is_made_again(etcd: EtcdServer
 
     async def check() -> None:
         url = f"etcd://root:secret@{etcd.endpoint}/services/web"
-        async with Discovery(source(url, heartbeat=0.2, timeout=0.5), lb) as discovery:
+        async with Discovery(source(url, heartbeat=0.2, timeout=10), lb) as discovery:
             await wait_in_loop(lambda: len(lb) == 1)
             await asyncio.to_thread(etcd.kill)
             await asyncio.to_thread(etcd.start)

@@ -136,9 +136,11 @@ class Backends:
     async def _close_all(self) -> None:
         for server in self._servers.values():
             server.close()
-        for connection in self._open:
-            connection.abort()
-        await asyncio.sleep(0)  # each connection_lost() runs, and its socket is closed
+        # a connection that has just been accepted is a task until it is made
+        while (tasks := asyncio.all_tasks() - {asyncio.current_task()}) or self._open:
+            for connection in self._open:
+                connection.abort()
+            await asyncio.wait(tasks) if tasks else await asyncio.sleep(0)
 
 
 class Proxy(NamedTuple):
