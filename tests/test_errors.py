@@ -75,9 +75,7 @@ def is_error(each: object) -> bool:
 
 
 @pytest.mark.parametrize(("name", "builtin"), TREE.items())
-def test_each_error_is_a_hashring_error_and_the_builtin_it_resembles(
-    name: str, builtin: type[Exception]
-) -> None:
+def test_each_error_is_a_hashring_error_and_a_builtin(name: str, builtin: type[Exception]) -> None:
     error = getattr(errors, name)
     assert error.__bases__ == (HashringError, builtin)
     with pytest.raises(builtin):
@@ -141,7 +139,7 @@ def test_an_empty_pool_has_a_hint() -> None:
     assert "register a host" in str(NoHostsError())
 
 
-def test_the_message_is_not_repeated_by_the_errno_of_a_connection_error() -> None:
+def test_an_errno_does_not_repeat_the_message() -> None:
     # OSError formats itself anew when it is given two arguments
     error = DiscoveryError("refused", source="dns:web")
     assert error.args == ("refused",)

@@ -25,7 +25,7 @@ def test_import_of_the_package_loads_no_room() -> None:
     assert not loaded & {"asyncio", "dataclasses", "inspect", "logging", "mmh3", "typing"}
 
 
-def test_import_of_the_balancer_loads_no_statistics_and_no_asyncio() -> None:
+def test_the_balancer_imports_no_statistics_and_no_asyncio() -> None:
     loaded = modules_after("from hashring import LoadBalancer")
     assert "hashring.balancer" in loaded
     assert not loaded & {"asyncio", "statistics", "decimal", "platform", "click", "numpy", "polars"}

@@ -66,7 +66,7 @@ def test_an_interrupted_callback_keeps_no_event_from_the_next(
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("error", INTERRUPTS)
 @pytest.mark.parametrize("make", [discovery, monitor])
-def test_an_interrupted_callback_of_a_service_keeps_no_event_from_the_next(
+def test_an_interrupted_callback_of_a_service_keeps_no_event(
     make: Callable[[], Discovery | HealthMonitor], error: type[BaseException]
 ) -> None:
     service, seen = make(), threading.Event()

@@ -29,7 +29,7 @@ def pool_of(*names: str, capacity: int | None = None) -> tuple[Pool, Snapshot]:
     drains=st.dictionaries(HOLDERS, st.none() | st.integers(-5, 5)),
     now=st.integers(-6, 6),
 )
-def test_a_members_state_follows_from_its_marks_its_drains_and_the_clock(
+def test_a_state_follows_from_marks_drains_and_the_clock(
     down: dict[str, str], drains: dict[str, float | None], now: float
 ) -> None:
     member = Member(A, down, drains)
@@ -59,7 +59,7 @@ def test_a_snapshot_never_changes() -> None:
         new.epoch = 9  # type: ignore[misc]  # what is tested
 
 
-def test_the_table_is_kept_while_the_hosts_are_and_away_costs_only_the_usable_one() -> None:
+def test_the_table_is_kept_while_the_hosts_are() -> None:
     pool, one = pool_of("a", "b", "c")
     two = pool.advance(one, changes.add_mark(one.members, "a", "x", "probe")[0])
     assert one.usable_table is one.table is two.table

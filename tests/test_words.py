@@ -281,3 +281,9 @@ def test_a_notebook_is_read_by_cells() -> None:
     ]
     found = list(findings(notebook(json.dumps({"cells": cells}))))
     assert [(line, phrase) for line, phrase, _ in found] == [(2, "growth moves nobody")]
+
+
+def test_names_of_tests_have_at_most_60_characters() -> None:
+    sources = (path.read_text() for path in (ROOT / "tests").rglob("*.py"))
+    names = {name for source in sources for name in re.findall(r"def (test_\w+)", source)}
+    assert [name for name in sorted(names) if len(name) > 60] == []

@@ -128,7 +128,7 @@ def test_path_part(form: Form, path: str, number: int, found: str | None) -> Non
     assert path_part(number)(form(path=path)) == found
 
 
-def test_an_encoded_slash_is_inside_a_part_where_the_path_came_as_sent() -> None:
+def test_an_encoded_slash_is_inside_a_part_of_a_raw_path() -> None:
     assert path_part(0)(asgi(path="/a%2Fb")) == "a/b"
     assert path_part(0)(wsgi(path="/a%2Fb")) == "a"
     assert path_part(0)({"path": "/a%2Fb"}) == "a%2Fb"
@@ -209,7 +209,7 @@ def test_first_of(form: Form) -> None:
     assert reasons(session) == {"empty": 1}
 
 
-def test_first_of_reads_as_much_body_as_the_source_that_reads_most() -> None:
+def test_first_of_reads_as_much_body_as_its_largest_source() -> None:
     assert first_of(cookie("a"), header("b")).body_limit == 0
     who = first_of(cookie("a"), json_field("b", limit=10), first_of(prompt_prefix(limit=20)))
     assert who.body_limit == 20

@@ -156,7 +156,7 @@ def test_what_stands_in_redis_is_a_name_under_a_key(
     assert pins.stats["failures"] == 1
 
 
-def test_a_silent_server_is_given_up_after_the_deadline_whatever_the_client() -> None:
+def test_a_silent_server_costs_one_deadline_for_any_client() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts and never answers
         port = silent.getsockname()[1]
         for client in (redis.Redis(port=port), redis.Redis(port=port, socket_timeout=30)):
@@ -227,7 +227,7 @@ def test_two_threads_and_a_new_client_at_the_same_time_one_host(
     assert len(answers[0]) == len(CLIENTS)
 
 
-def test_growth_moves_no_client_between_two_routers_that_alternate(server: RedisServer) -> None:
+def test_growth_moves_no_client_between_two_routers(server: RedisServer) -> None:
     async def all_of_it(stack: AsyncExitStack) -> None:
         def router() -> tuple[RedisPins, LoadBalancer]:
             pins = opened(stack, server.url, deadline=PATIENT)
@@ -394,7 +394,7 @@ def test_the_blocking_client_is_as_patient_and_no_more(
     assert pins.stats["failures"] == missed + 2
 
 
-def test_a_failure_is_reported_once_and_the_secret_in_the_url_never(
+def test_a_failure_is_reported_once_without_the_url_secret(
     caplog: pytest.LogCaptureFixture, blocking: Blocking
 ) -> None:
     clock = FakeClock()

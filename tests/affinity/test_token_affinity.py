@@ -244,7 +244,7 @@ def test_the_first_valid_cookie_counts() -> None:
 # -- when a new one is due -------------------------------------------------------------------------
 
 
-def test_a_token_is_renewed_past_half_its_time_and_lost_after_all_of_it() -> None:
+def test_a_token_is_renewed_past_half_its_lifetime() -> None:
     clock = FakeClock(NOW)
     at, client = router(clock=clock), Browser()
     client.visit(at)

@@ -161,7 +161,7 @@ def test_ascii_text_of_a_tokens_length_is_forged(text: str) -> None:
     assert reason(Tokens(SECRET), text) == "forged"
 
 
-def test_a_payload_that_another_program_signed_with_our_key_is_not_a_token() -> None:
+def test_a_foreign_payload_signed_with_our_key_is_forged() -> None:
     tokens = Tokens(SECRET)
     key = hmac.new(SECRET, b"hashring token 1 signature", sha256).digest()
     for payload in ("A" * 40, "A" * 39 + "!", "-" * 40, "=" * 40, "A" * 38 + "=="):
@@ -191,7 +191,7 @@ def test_a_rotation_in_three_steps() -> None:
     assert both.tags("x") == (*new.tags("x"), *old.tags("x"))
 
 
-def test_a_rollout_in_which_the_new_secret_is_first_only_accepted() -> None:
+def test_a_rollout_accepts_the_new_secret_before_it_signs() -> None:
     first, second = Tokens([SECRET, NEXT]), Tokens([NEXT, SECRET])
     for one, two in ((first, second), (second, first)):
         assert reason(two, one.issue(one.new_client(), "web1")) is None

@@ -28,7 +28,7 @@ def test_the_advised_vnodes_reach_the_peak() -> None:
 
 
 @pytest.mark.parametrize("export", [None, *EXPORTS])
-def test_every_choice_can_be_built_and_its_peak_is_near_the_truth(export: str | None) -> None:
+def test_every_choice_can_be_built_with_the_stated_peak(export: str | None) -> None:
     hosts = 8
     advice = advise(1.05, hosts, export=export)
     for choice in advice.choices:

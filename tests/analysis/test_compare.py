@@ -64,7 +64,7 @@ def test_a_candidate_is_what_counting_by_hand_gives(
     json.dumps(report.to_dict())
 
 
-def test_rings_move_no_one_else_between_hosts_that_stay_and_the_others_do() -> None:
+def test_only_rings_move_no_clients_between_other_hosts() -> None:
     report = compare(COUNTS, list("abcd"), Change(add=["e"]))
     found = {one.placement: one for one in report.candidates}
     for one in report.candidates:
@@ -91,7 +91,7 @@ def test_a_successor_surges_by_what_it_takes() -> None:
     assert jump.loss.surge == has / had
 
 
-def test_a_placement_that_cannot_place_these_hosts_is_listed_with_its_reason() -> None:
+def test_a_placement_that_refuses_the_hosts_is_listed() -> None:
     report = compare(COUNTS, {"a": 0.5, "b": 1}, placements=["ring", "nginx-consistent"])
     ring, nginx = report.candidates
     assert ring.refusal is None

@@ -84,7 +84,7 @@ def test_a_line_is_too_long_wherever_a_read_ends() -> None:
         assert lines(MAX_LINE + 1, size) == [b"a", TOO_LONG[:-1], b"b", b""]
 
 
-def test_windows_line_ends_a_missing_last_one_and_a_byte_order_mark() -> None:
+def test_windows_line_ends_and_a_byte_order_mark_are_read() -> None:
     assert counts(b"\xef\xbb\xbfann\r\nbob\r\nann") == {b"ann": 2, b"bob": 1}
     assert counts(b"\xef\xbb\xbf" + (ANN + BOB).replace(b"\n", b"\r\n")[:-2]) == {
         b"192.0.2.1": 1,
@@ -133,7 +133,7 @@ def kinds(data: bytes, **options: str) -> dict[str, tuple[int, int]]:
     return {bad.kind: (bad.lines, bad.first) for bad in clients.kinds}
 
 
-def test_each_kind_of_unreadable_line_has_its_number_and_its_first_line() -> None:
+def test_each_kind_of_bad_line_has_its_count_and_first_line() -> None:
     bad = [
         b"x" * 10_000_000,
         b"",

@@ -60,7 +60,7 @@ def test_by_hand_the_least_recently_used_blocks_are_dropped() -> None:
     assert run(trace, 1, "ring", engine=Engine(1000.0, blocks=4)).policies[0].reuse > 0
 
 
-def test_by_hand_lanes_share_the_speed_and_chunks_slow_the_decode() -> None:
+def test_by_hand_chunks_slow_the_decode_of_lanes() -> None:
     trace = trace_of((0.0, 0, 1000, 20, (1, 2)), (0.0, 1, 1000, 20, (3, 4)))
     lanes = run(trace, 1, "round-robin", engine=Engine(1000.0, 10.0, lanes=2)).policies[0]
     assert lanes.times == pytest.approx((2.0, 2.0))

@@ -79,7 +79,7 @@ def test_a_bound_holds_and_nothing_else_changes_hosts(
         assert outcome.reasons["overflow"]
 
 
-def test_remembering_keeps_sessions_through_growth_and_draining_through_a_loss() -> None:
+def test_pins_keep_sessions_through_growth_and_loss() -> None:
     requests = [(i / 10, f"client-{i % 97}") for i in range(20_000)]
     ways = [ALONE, KEPT, Scenario("drained", remembers=True, drain=2000)]
     pool = PlacedHosts.of(list("abcd"))

@@ -60,7 +60,7 @@ def test_a_heavy_host_with_its_fair_share_is_not_a_peak() -> None:
     assert Balance.of([(0.75, 0.75), (0.25, 0.25)]) == Balance(peak=1.0, cov=0.0, gini=0.0)
 
 
-def test_ties_among_the_hottest_do_not_depend_on_the_order_of_the_log() -> None:
+def test_ties_among_the_hottest_do_not_depend_on_order() -> None:
     pool = PlacedHosts.of(["a"])
     forward = {b"%02d" % i: 1 for i in range(30)}
     backward = dict(reversed(forward.items()))

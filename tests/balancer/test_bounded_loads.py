@@ -46,7 +46,7 @@ class Bounds:
     floor=st.integers(1, 4),
     data=st.data(),
 )
-def test_each_lease_goes_to_the_first_host_of_the_walk_below_its_exact_bound(
+def test_a_lease_goes_to_the_first_host_below_its_bound(
     weights: dict[str, float], factor: float, floor: int, data: st.DataObject
 ) -> None:
     lb = balancer(weights, load_factor=factor, load_floor=floor)
@@ -100,7 +100,7 @@ def test_each_lease_goes_to_the_first_host_of_the_walk_below_its_exact_bound(
     clients=st.lists(st.sampled_from(CLIENTS[:5]), max_size=60),
     exclude=st.sets(st.sampled_from(NAMES), max_size=3),
 )
-def test_with_any_weights_the_bound_holds_but_for_the_rounding_of_floats(
+def test_the_bound_holds_with_any_weights(
     weights: dict[str, float], factor: float, clients: list[str], exclude: set[str]
 ) -> None:
     left = {name: weight for name, weight in weights.items() if name not in exclude}
@@ -140,7 +140,7 @@ def test_six_parallel_requests_of_one_session_on_ten_idle_hosts(floor: int, host
         assert len({lease.host for lease in leases}) == hosts
 
 
-def test_with_eight_of_ten_hosts_down_every_lease_is_served_by_the_two() -> None:
+def test_with_eight_of_ten_hosts_down_two_serve_all() -> None:
     lb = balancer([f"web{i}" for i in range(10)], load_factor=1.25)
     for i in range(8):
         lb.mark_down(f"web{i}", "flood")

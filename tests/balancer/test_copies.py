@@ -111,7 +111,7 @@ def test_a_strategy_object_serves_one_balancer_and_not_its_copy() -> None:
     assert copy.copy(lb)._choose_fallback is not lb._choose_fallback
 
 
-def test_snapshots_events_and_reports_can_be_pickled_and_taken_apart() -> None:
+def test_snapshots_events_and_reports_can_be_pickled() -> None:
     lb = make()
     events: list[Any] = []
     lb.subscribe(events.append)
@@ -125,7 +125,7 @@ def test_snapshots_events_and_reports_can_be_pickled_and_taken_apart() -> None:
         assert isinstance(dataclasses.asdict(each), dict)
 
 
-def test_hosts_from_a_ring_bring_their_weights_and_need_its_options() -> None:
+def test_hosts_from_a_ring_bring_weights_and_need_options() -> None:
     ring = HashRing({"a": 1, "b": 5}, vnodes=64, seed=9)
     placement = HashRing(vnodes=64, seed=9)
     lb = LoadBalancer(ring, placement=placement)

@@ -44,7 +44,7 @@ def test_a_passed_deadline_is_reported_as_passed() -> None:
     assert lb.explain("x", prefer=owner).reason == "next"
 
 
-def test_it_reports_that_no_host_can_serve_and_when_the_fallback_decides() -> None:
+def test_explain_reports_no_host_and_the_fallback() -> None:
     lb = balancer(HOSTS)
     for nobody in (None, "", b""):
         said = lb.explain(nobody)

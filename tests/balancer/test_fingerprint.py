@@ -62,7 +62,7 @@ def test_a_plan_is_what_the_change_then_does() -> None:
     assert {event.moved for event in events} == {plan.moved}
 
 
-def test_a_plan_refuses_what_the_change_would_refuse_and_does_nothing() -> None:
+def test_a_plan_refuses_what_the_change_would_refuse() -> None:
     lb = balancer(["a", "b"], capacity=2)
     before = owners(lb)
     with left_alone(lb, PoolFullError):

@@ -78,7 +78,7 @@ def test_the_lots_of_two_children_differ(name: str) -> None:
     assert len(set(said)) > 1  # by chance all three start at one of a thousand hosts: 1 in 10^6
 
 
-def test_a_child_may_change_the_pool_while_a_lost_thread_was_changing_it() -> None:
+def test_a_child_changes_the_pool_after_a_lost_change() -> None:
     lb = balancer(["a", "b"])
     inside, go_on = threading.Event(), threading.Event()
 
@@ -103,7 +103,7 @@ def test_a_child_may_change_the_pool_while_a_lost_thread_was_changing_it() -> No
     assert lb.state("a") == "up"
 
 
-def test_a_child_delivers_events_while_a_lost_thread_was_delivering() -> None:
+def test_a_child_delivers_events_after_a_lost_delivery() -> None:
     lb = balancer(["a", "b"])
     inside, go_on = threading.Event(), threading.Event()
 

@@ -94,7 +94,7 @@ def test_down_moves_that_hosts_clients_only_and_they_come_home() -> None:
     assert {client: lb.pick(client).name for client in CLIENTS} == before
 
 
-def test_marks_in_any_order_come_to_one_routing_and_one_fingerprint() -> None:
+def test_marks_in_any_order_give_one_fingerprint() -> None:
     seen = set()
     for order in permutations("abc"):
         lb = balancer()
@@ -108,7 +108,7 @@ def test_marks_in_any_order_come_to_one_routing_and_one_fingerprint() -> None:
 # -- drain ----------------------------------------------------------------------------------------
 
 
-def test_a_drained_host_keeps_known_clients_and_takes_no_new_ones() -> None:
+def test_a_drained_host_keeps_known_clients_and_takes_no_new() -> None:
     lb = balancer()
     client = client_of("a")
     lb.drain("a")
@@ -120,7 +120,7 @@ def test_a_drained_host_keeps_known_clients_and_takes_no_new_ones() -> None:
     assert lb.pick(client).name == "a"
 
 
-def test_a_deadline_is_in_seconds_from_now_and_then_the_host_is_down() -> None:
+def test_a_host_is_down_after_its_drain_deadline() -> None:
     clock = FakeClock(77.0)
     lb = balancer(clock=clock)
     report = lb.drain("a", deadline=10)
@@ -169,7 +169,7 @@ def test_the_report_has_what_moves() -> None:
     assert "known clients stay" in str(report)
 
 
-def test_without_a_layer_that_knows_its_clients_a_drain_warns_once_a_balancer() -> None:
+def test_without_pins_a_drain_warns_once_a_balancer() -> None:
     for _ in range(2):  # each balancer for itself
         lb = LoadBalancer(["a", "b", "c"], placement=HashRing(vnodes=16))
         with pytest.warns(UserWarning, match="moves all its clients now") as caught:
@@ -186,7 +186,7 @@ def test_without_a_layer_that_knows_its_clients_a_drain_warns_once_a_balancer() 
             assert not lb.drain("c", deadline=1).keeps_sessions
 
 
-def test_a_movement_that_was_measured_does_not_turn_exact_when_it_is_read() -> None:
+def test_a_measured_movement_stays_measured_when_read() -> None:
     report = balancer(placement="modulo").drain("a")
     assert not report.movement.exact
     assert 0.5 < report.moved < 1.0

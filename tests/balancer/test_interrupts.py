@@ -207,7 +207,7 @@ def test_an_interrupted_pin_is_there_or_not() -> None:
 # -- signal handlers and finalizers inside an operation of their own thread ------------------------
 
 
-def test_a_mark_of_a_signal_handler_during_a_change_holds_afterwards() -> None:
+def test_a_mark_of_a_signal_handler_in_a_change_holds() -> None:
     lb = LoadBalancer(HOSTS)
     events: list[tuple[int, str]] = []
     lb.subscribe(lambda event: events.append((event.epoch, event.kind)))
@@ -247,7 +247,7 @@ class Session:
         self.itself = self  # a cycle, so that only the collector ends it
 
 
-def test_a_finalizer_inside_the_pin_table_forgets_its_client_afterwards() -> None:
+def test_a_finalizer_in_the_pin_table_forgets_afterwards() -> None:
     pins = PinTable()
     lb = LoadBalancer(HOSTS, pins=pins)
     lb.pick("session")
@@ -260,7 +260,7 @@ def test_a_finalizer_inside_the_pin_table_forgets_its_client_afterwards() -> Non
     assert pins.get("session") is None
 
 
-def test_a_lease_that_a_finalizer_ends_during_a_choice_counts_no_more() -> None:
+def test_a_lease_ended_by_a_finalizer_counts_no_more() -> None:
     held: list[Any] = []
 
     def choose(view: Any) -> Host:
@@ -284,7 +284,7 @@ def test_a_collected_lease_counts_no_more_and_warns() -> None:
     assert lb.load("a") == hashring.load.Load()
 
 
-def test_a_subscriber_that_is_interrupted_keeps_no_event_from_the_others() -> None:
+def test_an_interrupted_subscriber_keeps_no_event_back() -> None:
     lb, seen = LoadBalancer(HOSTS), list[str]()
 
     def interrupted(event: Event) -> None:

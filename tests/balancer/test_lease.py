@@ -73,7 +73,7 @@ def test_no_exception_is_a_success() -> None:
 
 
 @pytest.mark.parametrize("error", FAILURES, ids=kind)
-def test_a_failure_counts_against_the_host_and_reaches_the_caller(error: Exception) -> None:
+def test_a_failure_counts_for_the_host_and_reaches_the_caller(error: Exception) -> None:
     lb = only()
     with pytest.raises(type(error)) as raised:
         enter(lb, error)
@@ -288,7 +288,7 @@ def test_an_error_while_a_host_is_chosen_leaves_the_counts_right() -> None:
 # -- which load it holds --------------------------------------------------------------------------
 
 
-def test_leases_on_a_host_that_is_away_count_there_and_come_back_with_it() -> None:
+def test_leases_on_a_removed_host_come_back_with_it() -> None:
     lb = balancer(["a", "b"], load_factor=1.5)
     leases: list[Lease] = [lb.lease("x", prefer="a").acquire() for _ in range(3)]
     lb.drain("a")

@@ -47,7 +47,7 @@ def test_no_host_is_ever_above_its_limit(clients: list[Any], options: dict[str, 
         pass
 
 
-def test_a_client_of_a_full_host_overflows_and_a_pinned_one_is_refused() -> None:
+def test_a_full_host_overflows_clients_and_refuses_pinned_ones() -> None:
     lb = balancer(["a", "b"], max_in_flight=1)
     with lb.lease("x") as one, lb.lease("x") as two:
         assert (one.reason, two.reason) == ("owner", "overflow")
@@ -86,7 +86,7 @@ def test_requests_wait_in_order_of_arrival() -> None:
     asyncio.run(main())
 
 
-def test_a_client_of_another_host_does_not_wait_behind_one_of_a_full_host() -> None:
+def test_clients_of_a_free_host_do_not_wait_for_a_full_one() -> None:
     async def main() -> None:
         lb, order = balancer(["a", "b"], max_in_flight=1), list[str]()
         with lb.lease("x", prefer="a"):
@@ -112,7 +112,7 @@ def test_a_host_that_joins_makes_room() -> None:
     asyncio.run(main())
 
 
-def test_a_cancelled_wait_leaves_the_line_and_a_timeout_raises_no_capacity_error() -> None:
+def test_a_cancelled_wait_leaves_the_queue_and_a_timeout_raises() -> None:
     async def main() -> None:
         lb, order = balancer(["a"], max_in_flight=1), list[str]()
         with lb.lease("x"):

@@ -81,7 +81,7 @@ def test_a_duplicate_is_a_duplicate_in_a_full_pool_too() -> None:
     assert error.value.capacity == 2
 
 
-def test_the_capacity_holds_for_the_constructor_register_and_set_hosts() -> None:
+def test_the_capacity_holds_for_every_way_to_add_hosts() -> None:
     with pytest.raises(PoolFullError):
         balancer(["a", "b", "c"], capacity=2)
     lb = balancer(["a"], capacity=2)
@@ -202,6 +202,6 @@ def test_a_change_that_changes_nothing_publishes_nothing(
     assert events == []
 
 
-def test_an_empty_balancer_begins_at_epoch_0_and_a_filled_one_at_1() -> None:
+def test_an_empty_balancer_has_epoch_0_and_a_filled_one_1() -> None:
     assert balancer([]).snapshot.epoch == 0
     assert balancer(["a", "b"]).snapshot.epoch == 1

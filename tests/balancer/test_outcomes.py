@@ -75,7 +75,7 @@ def test_the_machine_that_is_gone_is_not_reported() -> None:
     assert heard == [("b", False, None, 0.0)], "a host that is down is still that host"
 
 
-def test_a_listener_may_change_the_pool_and_other_threads_may_lease_meanwhile() -> None:
+def test_a_listener_may_change_the_pool_while_threads_lease() -> None:
     lb = LoadBalancer(["a", "b"])
 
     def in_another_thread() -> None:
@@ -97,7 +97,7 @@ def test_a_listener_may_change_the_pool_and_other_threads_may_lease_meanwhile() 
     assert served == ["b"]
 
 
-def test_what_a_listener_raises_is_logged_and_the_others_are_called(
+def test_what_a_subscriber_raises_is_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     lb = LoadBalancer(["a"], clock=FakeClock())

@@ -96,7 +96,7 @@ class Beside(RuleBasedStateMachine):
 TestBeside = Beside.TestCase
 
 
-def test_the_first_writer_wins_and_one_client_has_one_pin_however_it_is_spelled() -> None:
+def test_the_first_writer_wins_for_each_spelling_of_a_client() -> None:
     pins = PinTable()
     assert [pins.claim(client, host) for client, host in (("7", "a"), (b"7", "b"), (7, "c"))] == [
         "a",
@@ -225,7 +225,7 @@ class TestThreads:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-def test_a_forked_worker_does_not_wait_for_a_lock_that_no_thread_holds_there() -> None:
+def test_a_forked_worker_waits_for_no_inherited_lock() -> None:
     table = PinTable()
     table.claim("x", "web1")
     with table._lock:  # as if another thread were inside a claim

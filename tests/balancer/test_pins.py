@@ -87,7 +87,7 @@ def quietly_drained(lb: LoadBalancer, name: str) -> None:
 # -- growth, drain, failures -----------------------------------------------------------------------
 
 
-def test_growth_moves_no_known_client_and_the_ring_alone_moves_the_share_of_an_added_host() -> None:
+def test_growth_moves_no_known_client_and_the_ring_a_share() -> None:
     pinned, alone = LoadBalancer(FOUR, pins=PinTable()), LoadBalancer(FOUR)
     before = placed(pinned)
     assert before == placed(alone), "new clients go where the walk says, store or no store"
@@ -116,9 +116,7 @@ def rolling_restart(lb: LoadBalancer) -> float:
     return moves / len(CLIENTS)
 
 
-def test_a_rolling_restart_moves_each_client_off_and_home_but_with_pins_home_only_if_it_must() -> (
-    None
-):
+def test_a_rolling_restart_moves_each_client_at_most_twice() -> None:
     alone = rolling_restart(LoadBalancer(FIVE))
     pinned = rolling_restart(LoadBalancer(FIVE, pins=PinTable()))
     assert alone == 2.0, "off its owner when that restarts, and home again"
@@ -129,7 +127,7 @@ def test_a_rolling_restart_moves_each_client_off_and_home_but_with_pins_home_onl
     assert pinned == 1 + again / len(CLIENTS) <= 1.5
 
 
-def test_with_a_spare_host_and_a_drain_of_all_others_each_client_moves_once() -> None:
+def test_a_drain_of_all_other_hosts_moves_clients_once() -> None:
     lb = LoadBalancer(FIVE, pins=PinTable())
     where, moves = placed(lb), 0
     for name in FIVE:  # whoever waits for the restart takes no new clients, only keeps its own
@@ -164,7 +162,7 @@ def test_a_drain_keeps_known_clients_until_the_deadline() -> None:
 
 
 @pytest.mark.parametrize("lost", ["down", "gone", "ejected"])
-def test_who_lost_its_host_is_placed_again_by_the_ring_and_stays_there(lost: str) -> None:
+def test_a_client_of_a_lost_host_is_placed_once(lost: str) -> None:
     lb, ring = LoadBalancer(FIVE, pins=PinTable()), LoadBalancer(FIVE)
     before = placed(lb)
     for each in (lb, ring):
@@ -275,7 +273,7 @@ def test_explain_shows_the_pin_and_makes_none() -> None:
 # -- new clients by load ---------------------------------------------------------------------------
 
 
-def test_new_clients_by_the_fallback_are_spread_by_load_and_remembered() -> None:
+def test_new_clients_of_the_fallback_are_remembered() -> None:
     pins = PinTable()
     lb = LoadBalancer(FOUR, fallback=LeastConnections(), pins=pins, new_clients="fallback")
     leases = [lb.lease(client).acquire() for client in CLIENTS[:100]]
@@ -327,7 +325,7 @@ def test_pins_work_with_any_placement_and_a_keyed_ring() -> None:
 # -- leases ----------------------------------------------------------------------------------------
 
 
-def test_a_lease_counts_where_it_is_and_pinned_clients_are_not_bounded() -> None:
+def test_pinned_clients_count_and_are_not_bounded() -> None:
     lb = LoadBalancer(["a", "b"], load_factor=1.25, pins=PinTable())
     leases = [lb.lease("x").acquire() for _ in range(6)]
     assert {(lease.host.name, lease.reason) for lease in leases[1:]} == {
@@ -511,7 +509,7 @@ class StuckClaim(AwaitedTable):
         return host
 
 
-def test_a_lease_cancelled_while_it_asks_the_store_is_not_counted() -> None:
+def test_a_lease_cancelled_at_the_store_is_not_counted() -> None:
     async def all_of_it() -> None:
         store = StuckClaim()
         lb = LoadBalancer(["a", "b"], pins=store)

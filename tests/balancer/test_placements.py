@@ -47,7 +47,7 @@ def in_order(table: Table, client: str, away: set[str], exclude: set[str]) -> li
     exclude=st.sets(st.sampled_from(HOSTS), max_size=3),
     client=st.sampled_from(CLIENTS),
 )
-def test_down_drained_and_excluded_hosts_are_passed_over_in_the_tables_own_order(
+def test_unusable_hosts_are_skipped_in_the_order_of_the_table(
     name: str, down: set[str], draining: set[str], exclude: set[str], client: str
 ) -> None:
     lb, table = made(name)

@@ -75,7 +75,7 @@ def test_the_address_it_has_changes_nothing() -> None:
     assert events == []
 
 
-def test_set_hosts_is_one_snapshot_that_keeps_marks_drains_and_load() -> None:
+def test_set_hosts_is_one_snapshot_that_keeps_marks_and_load() -> None:
     lb = balancer({"a": 1, "b": 1, "c": 1, "gone": 1})
     lb.mark_down("a", "timeout", by="probe")
     lb.drain("b")

@@ -27,7 +27,7 @@ def served(lb: LoadBalancer, *args: Any, **options: Any) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("client", CLIENTS[:40])
-def test_prefer_comes_before_the_owner_and_the_owner_before_the_next(client: str) -> None:
+def test_prefer_comes_before_the_owner_and_then_the_next(client: str) -> None:
     lb, (owner, second, third, last) = balancer(HOSTS), walk(HOSTS, client)
     assert served(lb, client, prefer=last) == (last, "pinned")
     assert served(lb, client) == (owner, "owner")
@@ -50,7 +50,7 @@ def test_an_excluded_owner_makes_the_reason_next(client: str) -> None:
     assert served(lb, client) == (owner, "owner")
 
 
-def test_a_full_owner_overflows_to_the_first_of_the_walk_with_room() -> None:
+def test_a_full_owner_overflows_along_the_walk() -> None:
     lb = balancer(HOSTS, load_factor=1.5)
     client = CLIENTS[0]
     order = walk(HOSTS, client)
@@ -84,7 +84,7 @@ def test_zero_is_a_client_and_so_is_everything_else_with_a_text(client: Any) -> 
     assert served(lb, client) == (walk(HOSTS, client)[0], "owner")
 
 
-def test_str_and_bytes_of_one_text_are_one_client_and_so_is_an_int_with_its_text() -> None:
+def test_str_bytes_and_int_of_one_text_are_one_client() -> None:
     lb = balancer(HOSTS)
     for number in range(100):
         assert lb.pick(number) == lb.pick(str(number)) == lb.pick(str(number).encode())
@@ -106,7 +106,7 @@ def test_what_has_no_stable_text_is_not_a_client_id(client: Any) -> None:
 # -- prefer ---------------------------------------------------------------------------------------
 
 
-def test_prefer_holds_while_the_host_is_up_or_draining_and_no_longer() -> None:
+def test_prefer_holds_while_the_host_is_up_or_draining() -> None:
     clock = FakeClock()
     lb = balancer(HOSTS, clock=clock)
     client = client_of("a")
@@ -139,7 +139,7 @@ def test_prefer_that_is_excluded_or_unknown_is_not_a_preference() -> None:
     assert lb.pick(client, prefer="b") == lb.pick(client)
 
 
-def test_prefer_takes_a_host_as_its_name_and_answers_with_the_pools_own() -> None:
+def test_prefer_takes_a_host_by_its_name() -> None:
     lb = balancer([Host("a", address="10.0.0.1:80"), "b"])
     assert lb.pick("x", prefer=Host("a", address="elsewhere")).address == "10.0.0.1:80"
 

@@ -87,7 +87,7 @@ def test_without_a_store_that_counts_the_sessions_are_unknown() -> None:
     assert lb.check_drains() == {"a": None}
 
 
-def test_new_clients_go_to_the_host_with_the_fewest_sessions_per_weight() -> None:
+def test_new_clients_go_to_the_fewest_sessions_per_weight() -> None:
     hosts = {"a": 1, "b": 1, "c": 2}
     lb = LoadBalancer(hosts, pins=PinTable(), new_clients="fallback", fallback=FewestSessions())
     for number in range(40):

@@ -206,7 +206,7 @@ def test_started_twice_is_once_and_release_implies_it() -> None:
         st.tuples(st.sampled_from(["join", "leave", "weight", "lease"]), st.integers(0, 4))
     )
 )
-def test_without_patience_a_known_client_of_a_serving_host_never_moves(
+def test_without_patience_a_known_client_never_moves(
     acts: list[tuple[str, int]],
 ) -> None:
     lb = by_load(["a", "b"])
@@ -314,7 +314,7 @@ def test_comparing_queues_takes_no_turn() -> None:
         lease.release()
 
 
-def test_the_load_of_other_routers_counts_until_its_report_expires() -> None:
+def test_loads_of_other_routers_count_until_they_expire() -> None:
     clock = FakeClock()
     lb = by_load(["a", "b", "c"], clock=clock, patience=1)
     lb.set_remote_load("two", {"a": 3.0, "b": 1.0, "gone": 9.0}, expires=5)

@@ -244,7 +244,7 @@ def test_only_a_ring_has_a_secret(run: Run) -> None:
     assert "'modulo' has no option 'key_secret'" in " ".join(done.stderr.split())
 
 
-def test_a_secret_on_the_command_line_is_refused_and_not_repeated(run: Run) -> None:
+def test_a_secret_on_the_command_line_is_refused_unrepeated(run: Run) -> None:
     words = "a secret that somebody typed"
     done = run("route", "ann", "--hosts", "a,b", "--option", f"key_secret={words}")
     assert done.exit_code == 2

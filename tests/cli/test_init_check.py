@@ -121,7 +121,7 @@ def test_serve_lists_the_same_problems_and_exits(run: Run) -> None:
     assert (done.exit_code, done.stderr) == (3, TYPING_SAID)
 
 
-def test_the_example_passes_as_it_is_and_with_every_key_switched_on(run: Run) -> None:
+def test_the_example_passes_with_and_without_every_key(run: Run) -> None:
     text = run("init").stdout
     for each in (text, text.replace("#: ", "")):
         Path("h.toml").write_text(each)
@@ -194,7 +194,7 @@ def test_show_config_has_the_origin_of_each_value(
     assert secret not in done.output
 
 
-def test_a_source_may_name_all_hosts_and_its_password_is_not_shown(
+def test_a_source_names_all_hosts_without_its_password(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HASHRING_DISCOVERY_URL", "etcd://ann:pass-word@127.0.0.1/services/web")

@@ -100,7 +100,7 @@ def test_tokens_outlive_a_restart_when_their_secret_is_given(tmp_path: Path) -> 
             assert [session.wrong for session in sessions] == [[]] * 12
 
 
-def test_a_reload_under_load_fails_no_request_and_breaks_no_session(tmp_path: Path) -> None:
+def test_a_reload_under_load_loses_no_request_or_session(tmp_path: Path) -> None:
     path = tmp_path / "h.toml"
     with hosts("a", "b", "c") as addresses:
         file = config(path, addresses[:2])

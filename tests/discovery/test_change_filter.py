@@ -35,7 +35,7 @@ def after(count: int, *, debounce: float = 0.0, hold: float = 30.0) -> ChangeFil
     return changes
 
 
-def test_the_first_answer_is_taken_at_the_same_time_even_if_empty() -> None:
+def test_the_first_answer_is_accepted_even_if_empty() -> None:
     changes = ChangeFilter(debounce=1.0)
     changes.offer(of(0), 5.0)
     assert changes.due() == 5.0
@@ -90,7 +90,7 @@ def test_a_better_answer_releases_what_was_held() -> None:
     assert steps(changes, 1000.0) == []
 
 
-def test_another_small_answer_neither_restarts_the_time_nor_is_reported_again() -> None:
+def test_another_small_answer_does_not_restart_the_hold() -> None:
     changes = after(10)
     changes.offer(of(0), 100.0)
     assert steps(changes, 100.0) == ["held 0"]

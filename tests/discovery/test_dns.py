@@ -121,14 +121,16 @@ def test_answers_in_another_order_are_the_same(server: DnsServer) -> None:
     asyncio.run(check())
 
 
-def test_a_name_that_is_not_there_or_has_no_such_record_has_no_hosts(server: DnsServer) -> None:
+def test_a_missing_name_or_record_has_no_hosts(server: DnsServer) -> None:
     assert names(first(asking(server))) == []
     server.records = {("web.test", "AAAA"): ("2001:db8::1",)}
     assert names(first(asking(server))) == []
 
 
 @pytest.mark.parametrize("rcode", [dns.rcode.SERVFAIL, dns.rcode.REFUSED])
-def test_a_server_that_fails_is_not_an_empty_pool(server: DnsServer, rcode: dns.rcode.Rcode) -> None:
+def test_a_server_that_fails_is_not_an_empty_pool(
+    server: DnsServer, rcode: dns.rcode.Rcode
+) -> None:
     server.rcode = rcode
     with pytest.raises(DiscoveryError, match=rcode.name):
         first(asking(server))
@@ -214,7 +216,7 @@ def test_a_port_that_is_invalid_is_refused(port: int) -> None:
         DnsSource("web.test", port=port, nameservers=["127.0.0.1"])
 
 
-def test_a_name_of_one_family_is_good_for_as_long_as_its_addresses(server: DnsServer) -> None:
+def test_a_name_of_one_family_has_the_ttl_of_its_addresses(server: DnsServer) -> None:
     server.records = {("web.test", "A"): ("10.0.0.1",)}
     server.ttl = 60
     first_said = asyncio.run(asking(server, query="&type=A,AAAA").examine())[0]

@@ -85,7 +85,7 @@ def test_weight_0_drains_and_a_weight_resumes_as_discovery_alone() -> None:
     asyncio.run(check())
 
 
-def test_over_the_capacity_the_change_is_refused_whole_and_reported_once() -> None:
+def test_a_change_over_the_capacity_is_refused_whole() -> None:
     lb = LoadBalancer(capacity=2)
     source, notices = Said(of("a", "b")), list[Notice]()
 
@@ -109,7 +109,7 @@ def test_over_the_capacity_the_change_is_refused_whole_and_reported_once() -> No
     asyncio.run(check())
 
 
-def test_a_source_that_is_down_changes_nothing_and_is_asked_again() -> None:
+def test_a_source_that_is_down_changes_nothing() -> None:
     lb = LoadBalancer()
     source, notices = Said(of("a", "b")), list[Notice]()
 
@@ -163,7 +163,7 @@ def test_an_empty_answer_is_held_and_then_accepted() -> None:
     assert [notice.kind for notice in notices] == ["held", "changed"]
 
 
-def test_an_empty_answer_of_a_source_that_is_gone_since_is_not_accepted() -> None:
+def test_an_empty_answer_of_a_lost_source_is_not_accepted() -> None:
     lb = LoadBalancer()
     source = Said(of("a", "b"))
 

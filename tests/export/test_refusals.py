@@ -32,9 +32,7 @@ def refused(proxy: str, routing: Routing) -> str:
 
 @pytest.mark.parametrize("proxy", SPEAKS)
 @pytest.mark.parametrize("placement", names())
-def test_a_placement_is_spoken_or_refused_with_what_changing_would_move(
-    proxy: str, placement: str
-) -> None:
+def test_an_unsupported_placement_is_refused_with_its_cost(proxy: str, placement: str) -> None:
     by = ["address"] if placement == "nginx-ip-hash" else BY_HEADER
     routing = Routing(HOSTS, placement, identity=by)
     if proxy in module(placement).EXPORTS:

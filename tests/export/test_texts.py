@@ -62,7 +62,7 @@ def test_the_fingerprint_is_the_balancer_s() -> None:
     assert f"Fingerprint {table}:" in export("envoy", routing)
 
 
-def test_sources_say_where_they_look_in_the_words_that_export_takes() -> None:
+def test_identity_sources_name_places_for_exports() -> None:
     who = first_of(
         header("X-User"), cookie("sid"), first_of(query("u"), path_part(-1)), client_address()
     )
@@ -110,7 +110,7 @@ HEADERS = [
 
 
 @pytest.mark.parametrize("sent", [*HEADERS, "", "sid", "xsid=1", "a=1; b=2"])
-def test_the_pattern_of_a_cookie_finds_the_value_that_python_finds(sent: str) -> None:
+def test_the_cookie_pattern_finds_what_python_finds(sent: str) -> None:
     _, pattern = _reading("cookie", "sid")
     found = re.search(pattern.removeprefix("~").replace('\\"', '"'), sent)
     ours = cookie_values(sent, "sid")

@@ -52,7 +52,7 @@ async def client(front: str, number: int, statuses: Counter[int]) -> None:
     [("closes", 502, REQUESTS), ("says 503", 503, REQUESTS), ("says nothing", 504, 10)],
 )
 @pytest.mark.parametrize("watched", [False, True])
-def test_hosts_that_all_fail_are_not_asked_much_more_than_the_clients_ask(
+def test_hosts_that_all_fail_get_few_extra_requests(
     manner: str, status: int, requests: int, watched: bool
 ) -> None:
     asked: Counter[str] = Counter()

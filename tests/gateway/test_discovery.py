@@ -142,7 +142,7 @@ def etcd(tmp_path: Path) -> Iterator[EtcdServer]:
         yield server
 
 
-def test_two_gateways_on_one_prefix_agree_before_and_after_a_change(
+def test_two_gateways_on_one_prefix_agree_after_a_change(
     etcd: EtcdServer, tmp_path: Path, report_line: Callable[[str, str], None]
 ) -> None:
     with ExitStack() as stack:
@@ -275,7 +275,7 @@ def test_another_source_and_then_none_are_taken_at_a_reload(tmp_path: Path) -> N
         assert running.end() == 0
 
 
-def test_hosts_of_the_file_change_nothing_while_a_source_has_given_others(tmp_path: Path) -> None:
+def test_hosts_of_the_file_change_nothing_after_the_source(tmp_path: Path) -> None:
     path = tmp_path / "h.toml"
     with hosts("a", "b") as (one, two):
         url = f"static:a@{one}"
@@ -294,7 +294,7 @@ def test_a_source_is_given_on_the_command_line() -> None:
         assert running.end() == 0
 
 
-def test_hosts_of_the_file_are_taken_while_the_source_has_given_none(tmp_path: Path) -> None:
+def test_hosts_of_the_file_serve_while_the_source_is_silent(tmp_path: Path) -> None:
     path, url = tmp_path / "h.toml", f"file:{tmp_path / 'hosts.txt'}"
     with hosts("a", "b") as (one, two):
         pool = '[pool]\nhosts = ["{}"]\n'

@@ -36,7 +36,7 @@ async def under_load(lb: LoadBalancer) -> tuple[list[Session], list[Session], fl
     return known, new, began, passed
 
 
-def test_known_clients_stay_until_the_deadline_and_no_new_one_comes() -> None:
+def test_known_clients_stay_until_the_deadline() -> None:
     with hosts(*NAMES) as addresses:
         lb = LoadBalancer(
             [Host(name, address=at) for name, at in zip(NAMES, addresses, strict=True)]

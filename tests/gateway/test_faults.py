@@ -158,7 +158,7 @@ def test_a_killed_host_costs_no_get_and_doubles_no_post(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="no SIGSTOP here")
-def test_a_stopped_host_costs_no_get_and_only_posts_before_its_ejection(tmp_path: Path) -> None:
+def test_a_stopped_host_costs_only_posts_before_its_ejection(tmp_path: Path) -> None:
     history, processes, victim = asyncio.run(under_load(tmp_path, signal.SIGSTOP))
     failed = check(history, processes, victim)
     assert all(one.status == 504 for one in failed), failed

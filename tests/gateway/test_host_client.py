@@ -214,7 +214,7 @@ def test_a_body_that_stops_is_overdue() -> None:
     with_client(Recorded(OK[:-1]), run, Timeouts(idle=0.1))
 
 
-def test_a_response_before_the_end_of_the_request_ends_the_connection() -> None:
+def test_a_response_before_the_request_ends_the_connection() -> None:
     async def early(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await head_of(reader)
         writer.write(OK)

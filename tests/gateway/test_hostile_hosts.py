@@ -82,7 +82,7 @@ def test_bytes_after_a_response_reach_no_other_client() -> None:
     asyncio.run(main())
 
 
-def test_length_beside_chunks_is_read_as_chunks_and_forwarded_once() -> None:
+def test_length_beside_chunks_is_forwarded_once_as_chunks() -> None:
     said = START + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
 
     async def main() -> None:
@@ -97,7 +97,7 @@ def test_length_beside_chunks_is_read_as_chunks_and_forwarded_once() -> None:
     asyncio.run(main())
 
 
-def test_an_answer_before_the_body_is_whole_does_not_poison_the_pool() -> None:
+def test_a_response_before_the_body_does_not_poison_the_pool() -> None:
     """A host that answers early: its connection has half a body on it, so nobody may use it."""
     came: list[bytes] = []
 
@@ -145,7 +145,7 @@ def test_a_truncated_upload_closes_its_connection() -> None:
     asyncio.run(main())
 
 
-def test_a_host_that_counts_nothing_is_a_504_for_a_post_and_tried_once() -> None:
+def test_a_silent_host_is_a_504_for_a_post_after_one_try() -> None:
     came: list[bytes] = []
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -53,7 +53,7 @@ def test_a_remembered_hash_is_that_of_the_same_id_only() -> None:
         tokens.clients(True)
 
 
-def test_the_rounds_end_with_the_last_request_and_begin_again_with_the_next() -> None:
+def test_the_timer_ends_and_begins_with_requests() -> None:
     async def gone() -> dict[str, str]:
         return {"type": "http.disconnect"}
 

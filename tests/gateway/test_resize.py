@@ -59,7 +59,7 @@ async def resized(lb: LoadBalancer, others: list[str], wait: Callable[[], object
     assert [host.name for host in lb.hosts] == others
 
 
-def test_event_streams_miss_nothing_while_their_hosts_drain_and_go() -> None:
+def test_event_streams_miss_nothing_while_hosts_drain() -> None:
     async def main() -> None:
         async with (
             scripted(events) as a,

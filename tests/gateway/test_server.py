@@ -92,7 +92,7 @@ def fetch(address: str, path: str, **headers: str) -> tuple[int, bytes]:
         connection.close()
 
 
-def test_sigterm_states_not_ready_first_and_lets_what_is_in_flight_finish() -> None:
+def test_sigterm_reports_not_ready_and_ends_open_requests() -> None:
     with slow_host(1.0) as host, gateway_process(host) as (handle, front, back):
         assert fetch(back, "/readyz")[0] == 200
         got: list[tuple[int, bytes]] = []
@@ -151,7 +151,7 @@ def test_the_state_is_reported_to_local_clients_only() -> None:
         ("", 403),
     ],
 )
-def test_the_state_is_reported_under_loopbacks_own_addresses_only(host: str, status: int) -> None:
+def test_the_state_is_reported_on_loopback_only(host: str, status: int) -> None:
     async def main() -> None:
         said: list[dict[str, Any]] = []
 

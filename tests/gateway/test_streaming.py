@@ -92,7 +92,7 @@ def test_a_client_that_never_reads_holds_little_and_is_cut() -> None:
     asyncio.run(main())
 
 
-def test_events_come_as_they_are_sent_and_a_hang_up_reaches_the_host() -> None:
+def test_events_stream_and_a_hang_up_reaches_the_host() -> None:
 
     async def main() -> None:
         over = asyncio.Event()
@@ -179,7 +179,7 @@ def test_a_head_that_drips_is_refused_in_time() -> None:
     asyncio.run(main())
 
 
-def test_a_connection_may_be_idle_for_longer_than_a_head_may_take() -> None:
+def test_a_connection_may_idle_longer_than_a_head_may_take() -> None:
     async def main() -> None:
         async with scripted(source_and_sink) as host:
             gateway = gateway_to(host, timeouts=Timeouts(head=0.2, client_idle=5))

@@ -153,7 +153,7 @@ def test_it_follows_who_comes_goes_and_is_replaced() -> None:
             assert down(lb) == {}
 
 
-def test_a_probe_sees_the_host_as_it_is_now_and_a_weight_forgets_nothing() -> None:
+def test_a_probe_sees_the_new_weight_and_keeps_its_state() -> None:
     weights: list[float] = []
 
     async def probe(host: Host) -> bool:
@@ -179,7 +179,7 @@ def test_a_probe_that_cannot_be_made_is_not_a_verdict(caplog: pytest.LogCaptureF
     assert caplog.text.count("could not be made") == 1
 
 
-def test_a_host_that_leaves_and_comes_back_at_the_same_time_starts_again() -> None:
+def test_a_host_removed_and_added_in_one_change_starts_again() -> None:
     async def probe(host: Host) -> bool:
         return not sick
 
@@ -422,7 +422,7 @@ def test_a_thousand_hosts_go_down_in_few_snapshots() -> None:
         assert monitor.stats["went_down"] == 400
 
 
-def test_probes_that_fill_the_threads_of_the_loop_do_not_hold_up_the_verdicts() -> None:
+def test_probes_that_fill_all_threads_delay_no_marks() -> None:
     lb = LoadBalancer([f"{kind}{n}" for n in range(40) for kind in ("sick", "well")])
     answer = threading.Event()
 
@@ -438,7 +438,7 @@ def test_probes_that_fill_the_threads_of_the_loop_do_not_hold_up_the_verdicts() 
             answer.set()
 
 
-def test_a_probe_whose_own_work_is_cancelled_has_failed_and_is_made_again() -> None:
+def test_a_cancelled_probe_has_failed_and_is_repeated() -> None:
     lb = LoadBalancer(["a", "b"])
 
     async def probe(host: Host) -> None:

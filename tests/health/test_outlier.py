@@ -39,7 +39,7 @@ def test_each_ejection_lasts_longer_up_to_the_cap() -> None:
     assert spans == [30, 60, 90, 120, 150, 180, 210, 240, 270, 300, 300, 300]
 
 
-def test_the_cap_need_not_be_a_multiple_and_bounds_what_must_decay() -> None:
+def test_the_cap_bounds_what_must_decay() -> None:
     rules = OutlierRules(failures=1, base=30, cap=100)
     state, now = OutlierState("a"), 0.0
     for _ in range(50):

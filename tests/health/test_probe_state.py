@@ -51,7 +51,7 @@ def test_verdicts_are_those_of_a_naive_count(results: list[bool], fall: int, ris
     assert all(change.why and change.host == "a" for change in changes)
 
 
-def test_a_host_first_seen_failing_needs_one_success_and_a_proven_one_two() -> None:
+def test_an_unproven_host_needs_one_success_and_a_proven_two() -> None:
     assert after([False] * 3 + [True], ProbeRules())[0] == [True, True, False, True]
     table, _ = after([True] + [False] * 3 + [True] * 2, ProbeRules())
     assert table == [True, True, True, False, False, True]

@@ -135,7 +135,7 @@ def test_a_retry_goes_among_those_that_are_left() -> None:
     assert {lb.pick(exclude=["new"]).name for _ in range(20)} == {"a", "b"}
 
 
-def test_a_callable_is_a_strategy_too_and_others_views_pass_through() -> None:
+def test_a_callable_is_a_strategy_and_views_pass_through() -> None:
     class Given:
         hosts = (Host("x"),)
 

@@ -292,7 +292,7 @@ def test_the_limit_counts_what_it_refuses() -> None:
     assert world.table.stats["ejections_refused"] == 2
 
 
-def test_a_pool_that_shrinks_lets_back_whom_its_limit_no_longer_covers() -> None:
+def test_a_shrunken_pool_returns_hosts_above_its_limit() -> None:
     world = World(24, "route", None)
     world.do("fails requests", "web0", 3)
     world.do("wait", 1.0)
@@ -303,7 +303,7 @@ def test_a_pool_that_shrinks_lets_back_whom_its_limit_no_longer_covers() -> None
     assert set(world.marks.outlier) == {"web1"}, "the one that was to return first is back"
 
 
-def test_a_host_found_held_by_probe_starts_down_and_needs_one_success() -> None:
+def test_a_host_marked_by_a_probe_starts_down() -> None:
     table = HealthTable(RULES, OUTLIERS)
     table.follow({"a": Member(Host("a"), {"probe": "refused"}), "b": Member(Host("b"))}, 0.0)
     assert table.settle(0.0)[0].probe == {"a": "refused"}

@@ -170,7 +170,7 @@ def test_a_websocket_of_another_host_is_closed_as_in_a_restart() -> None:
     assert [(message["type"], message["code"]) for message in sent] == [("websocket.close", 1012)]
 
 
-def test_an_anonymous_client_gets_an_id_of_the_host_that_served_it() -> None:
+def test_an_anonymous_client_gets_an_id_of_its_host() -> None:
     lb = LoadBalancer([f"web{n}" for n in range(9)])
     inner = Application("web3")
     app = StickyMiddleware(inner, lb, me="web3", on_other="redirect")
@@ -282,7 +282,7 @@ def test_an_owner_that_ended_is_waited_for_and_then_passed_over(tmp_path: Path) 
     asyncio.run(main())
 
 
-def test_a_process_without_a_slot_forwards_and_takes_one_when_it_is_free(tmp_path: Path) -> None:
+def test_a_process_without_a_slot_forwards_until_one_is_free(tmp_path: Path) -> None:
     async def main() -> None:
         async with Pair(tmp_path) as pair:
             third = Workers(tmp_path, count=2)

@@ -78,7 +78,7 @@ def test_a_dead_host_s_clients_go_on_along_the_walk(
 
 @pytest.mark.parametrize("proxy", ["envoy", "haproxy"])
 @pytest.mark.parametrize("probe", ["http", "tcp"])
-def test_most_hosts_fail_their_probes_and_the_rest_keep_their_clients(
+def test_the_rest_keep_clients_while_most_hosts_fail_probes(
     proxy: str, probe: Literal["http", "tcp"], start: Callable[[str], Running], parity: Parity
 ) -> None:
     placement = {"envoy": "envoy-ring", "haproxy": "haproxy-consistent"}[proxy]

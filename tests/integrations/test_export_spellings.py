@@ -118,7 +118,7 @@ def test_the_first_id_counts_however_its_cookie_is_spelled(
 
 
 @pytest.mark.parametrize("proxy", PLACEMENTS)
-def test_the_client_behind_several_proxies_is_the_one_that_python_sees(
+def test_the_client_behind_proxies_is_the_one_python_sees(
     proxy: str, start: Callable[[str], Running], http_backends: Backends, parity: Parity
 ) -> None:
     started = start(proxy)

@@ -74,7 +74,7 @@ def test_grpc_takes_hosts_of_one_address_for_one_endpoint() -> None:
         assert merged.lookup(key, unavailable=["a:1"]) == stand_in
 
 
-def test_nginx_reads_a_port_only_where_digits_follow_the_last_colon() -> None:
+def test_nginx_reads_a_port_only_after_the_last_colon() -> None:
     assert points_of("a:80", 3) != points_of("a:", 3)
     assert points_of("a:", 3) == points_of("a", 3)
     assert points_of("unix:/run/a:80", 3) != points_of("/run/a:80", 3)
@@ -91,14 +91,14 @@ def test_nginx_gives_up_after_20_further_points() -> None:
     assert answers[None] > answers[names[0]]
 
 
-def test_nginx_hashes_no_empty_key_and_asks_a_single_server_everything() -> None:
+def test_nginx_hashes_no_empty_key() -> None:
     assert create("nginx-consistent", FIVE).lookup("") is None
     assert create("nginx-consistent", FIVE).lookup(b"") is None
     assert create("nginx-consistent", FIVE).lookup(0) is not None
     assert create("nginx-consistent", FIVE[:1]).lookup("x") == FIVE[0]
 
 
-def test_haproxy_numbers_servers_from_one_and_skips_ids_that_are_taken() -> None:
+def test_haproxy_ids_start_at_one_and_skip_taken_ones() -> None:
     counted = create("haproxy-consistent", ["a", "b", "c"])
     given = create("haproxy-consistent", [Host("a", id=1), Host("b", id=2), Host("c", id=3)])
     assert counted.fingerprint == given.fingerprint
@@ -175,7 +175,7 @@ def test_ketama_shares_in_32_bit_floats() -> None:
     ]
 
 
-def test_ketama_drops_the_port_that_is_to_be_stripped_and_no_other() -> None:
+def test_ketama_drops_only_the_port_to_be_stripped() -> None:
     def answers(*names: str, strip: int | None) -> list[int]:
         table = create("ketama", names, strip_port=strip)
         return [names.index(str(table.lookup(key))) for key in KEYS]

@@ -286,7 +286,7 @@ def test_pymemcache_itself(hosts: list[Host], seed: int, data: st.DataObject) ->
         assert table.lookup(key, unavailable=down) == real.get_node(key)
 
 
-def test_a_key_that_is_a_nodes_own_text_goes_to_the_point_after_it() -> None:
+def test_a_key_equal_to_a_node_goes_to_the_next_point() -> None:
     # uhashring takes the first point strictly after a key, and here both have one MD5
     names = ["a", "b", "c", "d"]
     table, real = create("uhashring", names), uhashring.HashRing(names)

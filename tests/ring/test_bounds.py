@@ -164,7 +164,7 @@ def test_too_many_vnodes_say_what_they_would_cost_and_what_to_do() -> None:
     assert ring == HashRing(vnodes=HOST_MOST)
 
 
-def test_too_many_vnodes_of_a_host_say_what_they_would_cost_and_what_to_do() -> None:
+def test_too_many_vnodes_of_a_host_are_refused_with_the_cost() -> None:
     ring = HashRing(["a"])
     with pytest.raises(ConfigError, match="weights are ratios") as caught:
         ring.add("b", 4096)
@@ -237,7 +237,7 @@ def test_what_is_not_a_name_is_unknown(name: Any) -> None:
         ring.table.without([["x"]])  # type: ignore[list-item]  # this is what is refused
 
 
-def test_a_ring_of_a_ring_keeps_its_weights_and_never_changes_options() -> None:
+def test_a_ring_of_a_ring_keeps_weights_and_options() -> None:
     ring = HashRing({"a": 1, "b": 5}, vnodes=64, seed=9)
     assert HashRing(ring, vnodes=64, seed=9) == ring
     options: dict[str, dict[str, Any]] = {"vnodes": {"seed": 9}, "seed": {"vnodes": 64}}

@@ -133,7 +133,7 @@ def test_a_host_that_goes_and_comes_leaves_no_trace(
     check(back, vnodes)
 
 
-def test_a_host_may_stand_twice_in_one_place_and_loses_one_at_a_time() -> None:
+def test_a_host_may_have_two_vnodes_at_one_position() -> None:
     filler = [(at, 0) for at in range(0, 240, 4)]
     vnodes = [*filler, (250, 1), (250, 1), (250, 2)]
     index = build(vnodes, labels=IN_ORDER)

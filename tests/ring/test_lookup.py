@@ -64,7 +64,7 @@ def test_without_is_the_first_of_the_walk_that_is_left(
     assert next(table.walk(key)) == ring.lookup(key), "the table itself is as it was"
 
 
-def test_without_and_unavailable_ignore_strangers_and_take_any_iterable() -> None:
+def test_without_and_unavailable_take_any_iterable() -> None:
     table = HashRing(["a", "b", "c"]).table
     for key in KEYS:
         owner, second, third = table.walk(key)

@@ -74,7 +74,7 @@ def test_a_remove_moves_the_leavers_share_and_from_it_only(
 
 
 @given(rings(), WEIGHTS, st.data())
-def test_a_weight_moves_the_difference_of_its_hosts_share_in_one_direction(
+def test_a_weight_moves_its_difference_in_one_direction(
     ring: HashRing, weight: float, data: st.DataObject
 ) -> None:
     before = ring.copy()

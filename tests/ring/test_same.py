@@ -161,7 +161,7 @@ def test_equal_vnode_counts_are_an_equal_fingerprint() -> None:
     assert heavy.fingerprint == plain.fingerprint
 
 
-def test_the_address_moves_no_key_and_a_missing_weight_is_the_hosts_own() -> None:
+def test_an_address_moves_no_key_and_weights_have_a_default() -> None:
     ring = HashRing([Host("a", 2, address="10.0.0.1:80"), Host("b", meta={"zone": 1})])
     assert state(ring) == state(HashRing({"a": 2, "b": 1}))
     ring.add(Host("c", 3))

@@ -102,6 +102,6 @@ def test_peak_ewma_waits_for_the_first_answer() -> None:
     assert chosen_of_two({"a": 500, "b": 1}, {"a": 60.0}) == {"a"}
 
 
-def test_peak_ewma_of_two_that_never_answered_takes_the_less_busy() -> None:
+def test_peak_ewma_of_two_unproven_takes_the_less_busy() -> None:
     assert chosen_of_two({"a": 2, "b": 1}, {}) == {"b"}
     assert chosen_of_two({"a": 2, "b": 1}, {}, pool([("a", 4), ("b", 1)])) == {"a"}

@@ -85,7 +85,7 @@ def test_threads_share_one_exact_rotation(kind: type[Strategy]) -> None:
 
 
 @pytest.mark.parametrize("kind", [RoundRobin, WeightedRoundRobin, SmoothWeightedRoundRobin])
-def test_a_retry_without_the_failing_host_does_not_make_it_everybodys_first(
+def test_a_retry_does_not_make_the_failing_host_first(
     kind: type[Strategy],
 ) -> None:
     both, rest = view_of(2), CountedView(view_of(2).hosts[1:])

@@ -61,7 +61,7 @@ def test_hosts_that_stay_keep_their_credit() -> None:
     ("weights", "flapping"),
     [({"a": 5, "b": 1, "c": 1}, "c"), ({"a": 5, "b": 4, "c": 3, "d": 1}, "d")],
 )
-def test_a_host_that_flaps_after_each_of_its_turns_waits_no_longer_than_a_cycle(
+def test_a_flapping_host_waits_no_longer_than_a_cycle(
     weights: dict[str, float], flapping: str
 ) -> None:
     strategy = SmoothWeightedRoundRobin()

@@ -174,7 +174,7 @@ def test_a_table_that_depends_on_what_was_built_before_is_caught() -> None:
     assert message.startswith("repeatable is broken")
 
 
-def test_a_factory_that_raises_is_caught_and_one_that_refuses_is_not() -> None:
+def test_a_raising_factory_is_caught_and_a_refusing_one_not() -> None:
     def picky(error: Exception, hosts: list[Host]) -> Right:
         if any(host.weight > 1 for host in hosts):
             raise error
@@ -246,7 +246,7 @@ def test_a_pool_of_one_host_shows_too_little() -> None:
 
 
 @pytest.mark.parametrize("power", [0.0, 0.5, 1.5, 2.0])
-def test_shares_that_follow_another_law_of_the_weights_are_caught(power: float) -> None:
+def test_shares_that_do_not_follow_weights_are_caught(power: float) -> None:
     def bent(hosts: list[Host]) -> Right:
         return Right([host.with_weight(host.weight**power) for host in hosts])
 

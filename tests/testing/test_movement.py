@@ -53,7 +53,7 @@ def test_at_most_bounds_what_is_explained_too() -> None:
     assert_bounded_movement(before, after, KEYS, at_most=0.6)
 
 
-def test_functions_and_plain_objects_are_compared_by_their_answers() -> None:
+def test_functions_and_objects_are_compared_by_answers() -> None:
     lb = LoadBalancer(["a", "b", "c"])
     before = {key: lb.pick(key).name for key in KEYS}
     lb.mark_down("c", "test")
