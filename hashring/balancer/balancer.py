@@ -13,6 +13,7 @@ from mmh3 import mmh3_32_uintdigest
 
 from hashring import pool as changes
 from hashring.balancer import options, saved
+from hashring.balancer.drains import DrainWatch
 from hashring.balancer.events import Callback
 from hashring.balancer.lease import Lease
 from hashring.balancer.options import Fallback, Placement
@@ -113,7 +114,6 @@ class LoadBalancer:
         self._warned = False
         self._rebalancer = Rebalancer(clock)
         self._line: WaitingLine | None = None
-        self._announced: set[tuple[str, str]] = set()  # events of drains that were delivered
         self._state = BalancerState(
             Pool(options.as_recipe(placement), most),
             self._tracker,
@@ -135,6 +135,7 @@ class LoadBalancer:
             max_in_flight,
         )
         self._flow = PinFlow(self._state, self._picker, self._tracker, pins, failures)
+        self._drains = DrainWatch(self._state, pins, self._tracker.clock)
         if hasattr(self._flow.store, "sessions"):
             self._tracker.sessions = lambda: pins.sessions  # type: ignore[union-attr]  # as just seen
         if self._flow.store is not None and type(self).pick is LoadBalancer.pick:
@@ -590,8 +591,8 @@ class LoadBalancer:
 
         The balancer has no thread of its own, so call this regularly, once a second for instance.
         Subscribers get ``drain_empty`` once a drain has no session left, and ``drain_deadline``
-        once its deadline has passed. The number is None where the store of pins does not count or
-        must be awaited.
+        once its deadline has passed. The number is None where the store of pins does not count,
+        does not answer or must be awaited. Cost: a ``count`` of the store for each draining host.
 
         >>> from hashring.affinity import PinTable
         >>> lb, seen = LoadBalancer(["a", "b"], pins=PinTable()), []
@@ -600,22 +601,19 @@ class LoadBalancer:
         >>> lb.check_drains(), seen
         ({'a': 0}, ['epoch 2: drain_empty a: no session left'])
         """
-        count = getattr(self._flow.store, "count", None)
-        now, announced, left = self._tracker.clock(), set[tuple[str, str]](), {}
-        for name, member in self.snapshot.members.items():
-            if not member.drains:
-                continue
-            left[name] = None if count is None else count(name)
-            ends = [end for end in member.drains.values() if end is not None]
-            if left[name] == 0:
-                announced.add((name, "drain_empty"))
-            if ends and min(ends) <= now:
-                announced.add((name, "drain_deadline"))
-        new, self._announced = announced - self._announced, announced
-        causes = {"drain_empty": "no session left", "drain_deadline": "the deadline has passed"}
-        for name, kind in sorted(new):
-            self._state.announce(kind, self._member(name).host, None, causes[kind])
-        return left
+        return self._drains.check()
+
+    async def acheck_drains(self) -> dict[str, int | None]:
+        """As ``check_drains``, also with a store of pins that must be awaited.
+
+        >>> import asyncio
+        >>> from hashring.affinity import PinTable
+        >>> lb = LoadBalancer(["a", "b"], pins=PinTable())
+        >>> report = lb.drain("a")
+        >>> asyncio.run(lb.acheck_drains())
+        {'a': 0}
+        """
+        return await self._drains.acheck()
 
     def resume(self, name: str | Host, *, by: str = "operator") -> None:
         """``by`` drains a host no longer; ``by="*"`` ends every holder's drain."""

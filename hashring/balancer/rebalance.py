@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,13 +16,13 @@ _MINUTE = 60.0
 
 
 class CountedPins(Protocol):
-    """A plain store of pins that counts: ``PinTable``."""
+    """A plain store of pins that counts: ``PinTable`` or ``BlockingRedisPins``."""
 
     def count(self, host: str, /) -> int:
         """The number of clients that are pinned to ``host``."""
 
     def items(self, host: str, /) -> Iterator[tuple[bytes, float]]:
-        """The clients that are pinned to ``host`` with their idle seconds, longest idle first."""
+        """The clients that are pinned to ``host`` with their idle seconds."""
 
     def replace(self, client_id: Any, old: str, new: str | None, /) -> str | None:
         """Compare and set: ``new`` instead of ``old``; the host that has the client now."""
@@ -118,9 +119,11 @@ def _room(usable: tuple[Host, ...], counts: Mapping[str, int]) -> dict[str, int]
 
 def as_counted(pins: Any) -> CountedPins:
     """``pins`` if it is a plain store that counts. Raises ``ConfigError`` otherwise."""
-    if not all(callable(getattr(pins, name, None)) for name in ("count", "items", "replace")):
+    calls = [getattr(pins, name, None) for name in ("count", "items", "replace")]
+    if not all(callable(call) and not inspect.iscoroutinefunction(call) for call in calls):
         raise ConfigError(
-            "rebalance needs a plain store of pins with count() and items(): PinTable",
+            "rebalance needs a plain store of pins with count() and items(): PinTable or "
+            "BlockingRedisPins",
             option="pins",
         )
     counted: CountedPins = pins

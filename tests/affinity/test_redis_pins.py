@@ -7,6 +7,7 @@ import socket
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, ExitStack, closing
 from pathlib import Path
@@ -426,3 +427,90 @@ def test_what_cannot_work_is_refused(options: dict[str, float]) -> None:
     for kind in (RedisPins, BlockingRedisPins):
         with pytest.raises(ConfigError, match=name):
             kind("redis://127.0.0.1/", **options)  # type: ignore[arg-type]  # mypy sees any option
+
+
+# -- sessions of a host ----------------------------------------------------------------------------
+
+
+def test_both_clients_count_and_list_the_pins_of_a_host(
+    server: RedisServer, blocking: Blocking
+) -> None:
+    prefix = "a*[b]?\\pin:"  # special characters of a pattern stand for themselves
+    plain = blocking(server.url, prefix=prefix, idle=100, deadline=PATIENT)
+    other = blocking(server.url, prefix="axbbxpin:", deadline=PATIENT)
+    for number in range(3000):
+        plain.claim(f"client-{number}", f"web{number % 3}")
+    other.claim("client-0", "web0")
+    plain.claim(b"\xff\x00", "web0")
+    raw(server, "PEXPIRE", f"{prefix}client-0", 40_000)
+    items = dict(plain.items("web0"))
+    assert items.keys() == {b"\xff\x00", *(b"client-%d" % n for n in range(0, 3000, 3))}
+    assert items.pop(b"client-0") >= 60
+    assert plain.count("web0") == 1001
+    assert plain.count("gone") == 0
+
+    async def check(stack: AsyncExitStack) -> None:
+        pins = opened(stack, server.url, prefix=prefix, idle=100, deadline=PATIENT)
+        assert await pins.count("web0") == 1001
+        assert {client async for client, _ in pins.items("web0")} == {*items, b"client-0"}
+
+    run(check)
+
+
+def test_a_drain_of_1000_sessions_is_watched_down_to_0(
+    server: RedisServer, blocking: Blocking
+) -> None:
+    pins = blocking(server.url, deadline=PATIENT)
+    lb = LoadBalancer(["a"], pins=pins)
+    clients = [f"session-{number}" for number in range(1000)]
+    for client in clients:
+        lb.pick(client)
+    lb.register("b")
+    events: list[str] = []
+    lb.subscribe(lambda event: events.append(event.kind))
+    report = lb.drain("a")
+    left = []
+    for number, client in enumerate(clients):
+        if number % 250 == 0:
+            left.append(report.sessions_left())
+            assert lb.check_drains() == {"a": left[-1]}
+        lb.forget(client)
+    assert left == [1000, 750, 500, 250]
+    assert (lb.check_drains(), events) == ({"a": 0}, ["drain", "drain_empty"])
+
+
+def test_a_drain_with_awaited_pins_is_watched_too(server: RedisServer) -> None:
+    async def check(stack: AsyncExitStack) -> None:
+        lb = LoadBalancer(["a"], pins=opened(stack, server.url, deadline=PATIENT))
+        for number in range(20):
+            await lb.apick(number)
+        lb.register("b")
+        report = lb.drain("a")
+        assert lb.check_drains() == {"a": None}
+        assert await lb.acheck_drains() == {"a": 20}
+        assert await report.asessions_left() == 20
+        with pytest.raises(ConfigError, match="must be awaited"):
+            report.sessions_left()
+        with pytest.raises(ConfigError, match="plain store of pins"):
+            lb.rebalance()
+
+    run(check)
+
+
+def test_a_drain_with_a_dead_redis_has_an_unknown_number(own_server: RedisServer) -> None:
+    with closing(BlockingRedisPins(own_server.url, deadline=PATIENT)) as pins:
+        lb = LoadBalancer(["a", "b"], pins=pins)
+        lb.drain("a")
+        own_server.kill()
+        assert lb.check_drains() == {"a": None}
+
+
+def test_sessions_in_redis_are_rebalanced(server: RedisServer, blocking: Blocking) -> None:
+    pins = blocking(server.url, deadline=PATIENT)
+    lb = LoadBalancer(["a"], pins=pins)
+    clients = [f"session-{number}" for number in range(10)]
+    for client in clients:
+        lb.pick(client)
+    lb.register("b")
+    assert lb.rebalance().flows == {("a", "b"): 5}
+    assert Counter(lb.pick(client).name for client in clients) == {"a": 5, "b": 5}
