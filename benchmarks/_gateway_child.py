@@ -5,57 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from typing import Any
 
 from hashring import LoadBalancer
 from hashring.affinity import TokenAffinity, Tokens, cookie, first_of, header
-from hashring.gateway import AccessLog, Gateway, Limits, Timeouts
-from hashring.gateway.asgi import Receive, Scope, Send
-from hashring.gateway.http.client import HostClient
-from hashring.gateway.server import _server
+from hashring.gateway import AccessLog, Gateway, serve
 from hashring.health import HealthMonitor
 
 __all__ = ["bare", "full", "host"]
 
-_HOP = (b"connection", b"transfer-encoding", b"keep-alive", b"upgrade", b"te", b"expect")
-
-
-class _Bare(Gateway):
-    """What a pass-through cannot do without: stream both ways to one host, on the same client."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await self._lifespan(receive, send)
-            return
-        headers = [
-            (name.decode(), value.decode()) for name, value in scope["headers"] if name not in _HOP
-        ]
-        sized = any(name == b"content-length" for name, _ in scope["headers"])
-
-        async def body() -> Any:
-            more = True
-            while more:
-                message = await receive()
-                more = message.get("more_body", False)
-                yield message.get("body", b"")
-
-        target = scope["raw_path"].decode()
-        host = self.lb.hosts[0].address
-        content = body() if sized else None
-        answer = await self.upstream.request(host, scope["method"], target, headers, content)
-        kept = [(n.lower(), v) for n, v in answer.headers if n.lower() not in _HOP]
-        await send({"type": "http.response.start", "status": answer.status, "headers": kept})
-        while True:
-            chunk = await answer.read()
-            ended = answer.ended
-            await send({"type": "http.response.body", "body": chunk, "more_body": not ended})
-            if ended:
-                break
-
 
 def bare(addresses: list[str]) -> Gateway:
-    """The least that is a gateway."""
-    return _Bare(LoadBalancer(addresses), upstream=HostClient(Timeouts(), Limits()))
+    """The gateway without any feature that can be switched off."""
+    return Gateway(LoadBalancer(addresses))
 
 
 def full(addresses: list[str]) -> Gateway:
@@ -108,12 +69,10 @@ def _tell(port: int) -> None:
 
 
 async def _serve(gateway: Gateway) -> None:
-    import socket
+    def tell(listen: str, _: str | None) -> None:
+        _tell(int(listen.rpartition(":")[2]))
 
-    sock = socket.create_server(("127.0.0.1", 0), backlog=1024)
-    server = _server(gateway, gateway, 1.0, lifespan="on")
-    _tell(sock.getsockname()[1])
-    await server._serve([sock])
+    await serve(gateway, listen="127.0.0.1:0", linger=0, grace=1.0, started=tell)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""What does the gateway cost?  Processor time beside a bare pass-through, latency, and memory."""
+"""What does the gateway cost?  Processor time beside itself without features, latency, memory."""
 
 from __future__ import annotations
 

@@ -99,6 +99,11 @@ class Lease:
         self.host  # noqa: B018  # for its error
         return self._reason
 
+    @property
+    def is_async(self) -> bool:
+        """Whether the store of pins must be awaited, so that only ``aacquire`` asks it."""
+        return self._flow.awaited is not None
+
     def acquire(self) -> Lease:
         """Choose a host and count the request on it; ``release`` must follow.
 

@@ -39,8 +39,8 @@ def command(clients: int, stay: bool) -> None:
     """
     from rich.console import Console
 
-    for name in ("hashring", "uvicorn"):  # the scenario itself reports a killed host
-        logging.getLogger(name).addHandler(logging.NullHandler())
+    # the scenario itself reports a killed host
+    logging.getLogger("hashring").addHandler(logging.NullHandler())
     out = Console(markup=False, highlight=False, emoji=False)
     began = time.monotonic()
     code = _run(_perform(out, clients, stay, began))

@@ -157,7 +157,6 @@ def _print_addresses(live: Gateway, listen: str, admin: str | None) -> None:
 def _log_to_stderr() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("hashring: %(message)s"))
-    for name, level in (("hashring", logging.INFO), ("uvicorn", logging.WARNING)):
-        log = logging.getLogger(name)
-        log.addHandler(handler)
-        log.setLevel(level)
+    log = logging.getLogger("hashring")
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)

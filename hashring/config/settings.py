@@ -352,6 +352,13 @@ class Timeouts:
     total: float | None = option(
         None, check=_NO_LIMIT, help="Seconds for a whole request. 0 means no limit."
     )
+    # as HAProxy's example for timeout tunnel: an idle application that is still wanted sends pings
+    tunnel: float | None = option(
+        3600.0,
+        check=_NO_LIMIT,
+        help="Seconds without a byte in either direction of a WebSocket or another upgraded "
+        "connection. 0 means no limit.",
+    )
     queue: float = option(
         0.0,
         check=SECONDS_OR_ZERO,
@@ -386,13 +393,22 @@ class Limits:
     # eight times what browsers send
     head: int = option(64 * 1024, check=BYTES, help="Bytes of the head of a request.")
     headers: int = option(100, check=COUNT, help="Headers of a request.")  # as Apache
+    # half of the descriptors that systemd gives a service that asks for more
+    connections: int = option(
+        10_000,
+        check=COUNT,
+        help="Connections of clients to one process; further ones get status 503.",
+    )
     body: int | None = option(
         None,
         check=optional(BYTES, 0, "no limit"),
         help="Bytes of the body of a request, which is streamed. 0 means no limit.",
     )
     message: int = option(
-        4 << 20, check=BYTES, help="Bytes of a WebSocket message, which is held in memory."
+        4 << 20,
+        check=BYTES,
+        help="Bytes of a WebSocket message where another server than ours runs the gateway: it is "
+        "held in memory.",
     )
     # after two hosts that failed a request, a third rarely serves it
     retries: int = option(

@@ -1,8 +1,9 @@
-"""The router as a server: ``Gateway``, an ASGI application, and ``run``.
+"""The router as a server: ``Gateway`` and ``run``.
 
-``proxy.py`` is one HTTP request and ``websocket.py`` one WebSocket; ``upstream.py`` is the client
-of the hosts, which ``http/`` implements. ``strict.py`` is the HTTP parser of our
-server, ``server.py`` runs it, ``admin.py`` and ``api.py`` are the admin listener.
+``proxy.py`` is one request, ``tunnel.py`` one WebSocket. ``http/`` has the connections on both
+sides: of clients to our server, which ``server.py`` runs, and to hosts. ``asgi_client.py`` drives
+the same request where another server runs ``Gateway`` as an ASGI application. ``admin.py`` and
+``api.py`` are the admin listener.
 
 >>> from hashring import LoadBalancer
 >>> gateway = Gateway(LoadBalancer(["127.0.0.1:9001", "127.0.0.1:9002"]))
@@ -18,7 +19,6 @@ from hashring.gateway.admin import Admin
 from hashring.gateway.api import state
 from hashring.gateway.app import Gateway
 from hashring.gateway.server import run, serve
-from hashring.gateway.upstream import Upstream
 
 __all__ = [
     "AccessEntry",
@@ -27,7 +27,6 @@ __all__ = [
     "Gateway",
     "Limits",
     "Timeouts",
-    "Upstream",
     "run",
     "serve",
     "state",

@@ -24,9 +24,9 @@ from hashring.config.factory import update_hosts
 from hashring.config.settings import Limits, Timeouts
 from hashring.discovery import Discovery
 from hashring.errors import HashringError
-from hashring.gateway.access import AccessEntry, AccessLog
+from hashring.gateway.access import AccessLog
 from hashring.gateway.asgi import Receive, Scope, Send
-from hashring.gateway.counts import RequestCounts
+from hashring.gateway.client_side import ClientSide
 from hashring.gateway.factory import (
     build_generation,
     carry_over,
@@ -35,10 +35,8 @@ from hashring.gateway.factory import (
     same_hosts,
 )
 from hashring.gateway.generation import Generation
+from hashring.gateway.headers import RequestHead
 from hashring.gateway.proxy import ProxyRequest
-from hashring.gateway.request_timeouts import RequestTimeouts
-from hashring.gateway.upstream import Upstream
-from hashring.gateway.websocket import WebSocketTunnel
 from hashring.health import HealthMonitor
 from hashring.text import plural
 
@@ -52,7 +50,7 @@ _FIXED = {  # what the server takes when it begins
     "gateway": ("listen", "admin", "shutdown_grace", "linger", "watch"),
     "admin": ("token", "public"),
     "timeouts": ("head", "client_idle"),
-    "limits": ("head", "headers", "message"),
+    "limits": ("head", "headers", "connections"),
 }
 
 _log = logging.getLogger("hashring")
@@ -67,15 +65,15 @@ class Gateway:
     ``health`` marks hosts down, and ``discovery`` keeps the pool equal to the list of a source;
     each may be left out. ``trusted`` are the proxies whose forwarding headers and request IDs are
     accepted. With ``keep_host`` a host gets the client's ``Host``, else its own address.
-    ``access_log`` gets an entry for each request. ``upstream`` is the client of the hosts; None is
-    our own. ``placement`` has the name and the options of the placement of ``lb``, without a
-    secret, for ``/state``. ``from_settings`` makes one that can be reloaded.
+    ``access_log`` gets an entry for each request. ``placement`` has the name and the options of
+    the placement of ``lb``, without a secret, for ``/state``. ``from_settings`` makes one that can
+    be reloaded.
 
     Mounted in another application it forwards the path below its mount point. Such an application
     gets no lifespan: use ``async with gateway`` around it, or call ``open`` and ``aclose``.
 
-    Interim responses (1xx) and trailers are dropped because ASGI cannot express them. How strictly
-    requests are parsed depends on the server: ours is ``hashring.gateway.server``.
+    Under another server than ours (``hashring.gateway.server``), interim responses (1xx) and
+    trailers are dropped because ASGI cannot express them, and that server parses the requests.
 
     >>> gateway = Gateway(LoadBalancer(["127.0.0.1:9001"]))
     >>> gateway.ready
@@ -95,7 +93,6 @@ class Gateway:
         limits: Limits = Limits(),  # noqa: B008  # it is immutable
         keep_host: bool = True,
         access_log: AccessLog | None = None,
-        upstream: Upstream | None = None,
         placement: tuple[str, Mapping[str, Any]] | None = None,
     ) -> None:
         self._begin(
@@ -110,7 +107,6 @@ class Gateway:
                 limits=limits,
                 keep_host=keep_host,
                 access_log=access_log,
-                upstream=upstream,
                 placement=placement,
             )
         )
@@ -142,7 +138,7 @@ class Gateway:
         self._watched = False
         self._old: list[Generation] = []
         self._ended: Counter[str] = Counter()  # counts of the generations that have ended
-        self.counts = RequestCounts()
+        self.counts = generation.counts
         self._tasks: set[asyncio.Task[None]] = set()
         self._turn = asyncio.Lock()
         self._stopped = False
@@ -178,11 +174,6 @@ class Gateway:
     def pins(self) -> PinTable | None:
         """The table of sessions now; None where tokens keep them."""
         return self._generation.pins
-
-    @property
-    def upstream(self) -> Upstream:
-        """The client of the hosts now."""
-        return self._generation.upstream
 
     @property
     def timeouts(self) -> Timeouts:
@@ -260,47 +251,23 @@ class Gateway:
 
     # -- requests ---------------------------------------------------------------------------------
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The ASGI application. Cost: some 30 us a request beside the server and the client."""
-        kind = scope["type"]
-        if kind != "http":
-            if kind == "websocket":
-                await self._websocket(scope, receive, send)
-            elif kind == "lifespan":
-                await self._lifespan(receive, send)
-            return
-        generation = self._generation
-        peer = scope.get("client")
-        entry = AccessEntry(scope["method"], "", peer[0] if peer else "")
-        watch = RequestTimeouts(receive, send, generation.rounds)
-        request = ProxyRequest(generation, scope, watch, entry)
-        generation.stats["requests"] += 1
-        generation.in_flight += 1
-        try:
-            await request.run()
-        finally:
-            watch.over()
-            generation.in_flight -= 1
-            entry.taken, entry.seconds = request.taken, watch.age()
-            self.counts.add(entry)
-            if generation.access_log is not None:
-                generation.access_log(entry)
+    def open_request(self, client: ClientSide, head: RequestHead) -> ProxyRequest:
+        """The request of ``head``, which ``client`` drives: ``begin``, ``feed``, ``end_body``."""
+        return ProxyRequest(self._generation, client, head)
 
-    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        generation = self._generation
-        peer = scope.get("client")
-        entry = AccessEntry("GET", "", peer[0] if peer else "")
-        began = RequestTimeouts.clock()
-        generation.stats["websockets"] += 1
-        generation.in_flight += 1
-        try:
-            await WebSocketTunnel(generation, scope, receive, send, entry).run()
-        finally:
-            generation.in_flight -= 1
-            entry.seconds = RequestTimeouts.clock() - began
-            self.counts.add(entry)
-            if generation.access_log is not None:
-                generation.access_log(entry)
+    @property
+    def stopping(self) -> bool:
+        """Whether each response is the last of its connection."""
+        return self._generation.stopping
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The ASGI application, for a server that is not ours."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        else:
+            from hashring.gateway.asgi_client import serve_scope  # what our own server needs not
+
+            await serve_scope(self, scope, receive, send)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -355,6 +322,8 @@ class Gateway:
     async def _replace(self, settings: Settings, *, hosts: bool) -> None:
         old = self._generation
         new = await asyncio.to_thread(build_generation, settings, old.pins)
+        new.counts = old.counts
+        new.name_in_chain(old.via.decode().partition(" ")[2])
         await asyncio.to_thread(
             carry_over,
             old.lb,

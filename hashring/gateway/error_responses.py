@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from hashring.gateway.asgi import Send
-
 
 @dataclass(frozen=True, slots=True)
 class ErrorResponse:
@@ -63,6 +61,18 @@ ERROR_RESPONSES = {
             "Give the operator the request ID: the log of the gateway names the host.",
         ),
         ErrorResponse(
+            405,
+            "not_allowed",
+            "This method ends here: the request may not be forwarded any further.",
+            "Send it with a larger Max-Forwards, or without one.",
+        ),
+        ErrorResponse(
+            508,
+            "loop",
+            "The request has passed this gateway before.",
+            "One of the hosts leads back to the gateway. The operator finds it by the header Via.",
+        ),
+        ErrorResponse(
             503,
             "no_host",
             "No host can serve the request now.",
@@ -93,36 +103,24 @@ def _wants_text(accept: str) -> bool:
     return "text/" in accept and "json" not in accept
 
 
-async def send_error(
-    send: Send, problem: ErrorResponse, request_id: str, accept: str, *, head: bool = False
-) -> int:
-    """Send ``problem`` as JSON, or as text if ``accept`` asks for it; the length of its body."""
+def error_body(
+    problem: ErrorResponse, request_id: str, accept: str, host: str = "", fault: str = ""
+) -> tuple[bytes, bytes]:
+    """The content type and the body of ``problem``: JSON, or text if ``accept`` asks for it.
+
+    ``host`` and ``fault`` name the host that was asked last and whose fault it is.
+    """
     if _wants_text(accept):
-        kind = b"text/plain; charset=utf-8"
-        text = f"{problem.status} {problem.message}\n{problem.hint}\nRequest ID: {request_id}\n"
-        body = text.encode()
-    else:
-        kind = b"application/json"
-        content = {
-            "error": {
-                "status": problem.status,
-                "code": problem.code,
-                "message": problem.message,
-                "hint": problem.hint,
-                "request_id": request_id,
-            }
-        }
-        body = json.dumps(content).encode() + b"\n"
-    headers = [
-        (b"content-type", kind),
-        (b"content-length", str(len(body)).encode()),
-        (b"cache-control", b"no-store"),
-        (b"x-request-id", request_id.encode()),
-    ]
-    if problem.status == 503:
-        headers.append((b"retry-after", b"1"))
-    if problem.status in (400, 408, 413):
-        headers.append((b"connection", b"close"))  # the rest of that body is not read
-    await send({"type": "http.response.start", "status": problem.status, "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if head else body})
-    return len(body)
+        where = f"Host: {host}, fault of the {fault}\n" if host and fault else ""
+        text = f"{problem.status} {problem.message}\n{problem.hint}\n{where}"
+        return b"text/plain; charset=utf-8", f"{text}Request ID: {request_id}\n".encode()
+    content: dict[str, object] = {
+        "status": problem.status,
+        "code": problem.code,
+        "message": problem.message,
+        "hint": problem.hint,
+        "request_id": request_id,
+    }
+    if host and fault:
+        content |= {"host": host, "fault": fault}
+    return b"application/json", json.dumps({"error": content}).encode() + b"\n"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hashring.affinity import IdentitySource, PinTable, TokenAffinity, TrustedProxies
 from hashring.balancer import LoadBalancer
@@ -11,12 +12,14 @@ from hashring.config.settings import Limits, Timeouts
 from hashring.discovery import Discovery
 from hashring.errors import ConfigError, requires_extra
 from hashring.gateway.access import AccessLog
-from hashring.gateway.asgi import Scope
 from hashring.gateway.budget import RetryBudget
+from hashring.gateway.counts import RequestCounts
 from hashring.gateway.request_cost import RequestCost
-from hashring.gateway.request_timeouts import TimerWheel
-from hashring.gateway.upstream import Upstream
+from hashring.gateway.timer_wheel import request_wheel
 from hashring.health import HealthMonitor
+
+if TYPE_CHECKING:
+    from hashring.gateway.http.client import HostClient
 
 
 class Generation:
@@ -38,7 +41,6 @@ class Generation:
         limits: Limits = Limits(),  # noqa: B008  # it is immutable
         keep_host: bool = True,
         access_log: AccessLog | None = None,
-        upstream: Upstream | None = None,
         placement: tuple[str, Mapping[str, Any]] | None = None,
         cost: RequestCost | None = None,
         pins: PinTable | None = None,
@@ -51,9 +53,9 @@ class Generation:
         self.health, self.discovery = health, discovery
         self.timeouts, self.limits, self.keep_host = timeouts, limits, keep_host
         self.access_log = access_log
-        self.upstream: Upstream = upstream or _host_client(timeouts, limits)
+        self.hosts = _host_client(timeouts)
         self.placement = placement
-        self.rounds = TimerWheel(timeouts)
+        self.rounds = request_wheel(timeouts)
         self.budget = RetryBudget(limits.retry_share, limits.retry_rate)
         self.token_name = None if tokens is None else tokens.cookie.encode("ascii")
         self.cost, self.pins = cost, pins
@@ -64,6 +66,8 @@ class Generation:
         self.in_flight = 0
         self.stopping = False
         """Whether the server stops: each response is then the last of its connection."""
+        self.counts = RequestCounts()
+        self.name_in_chain()
         self._trusted = trusted
         self._open = False
 
@@ -94,20 +98,29 @@ class Generation:
         health, self.health = self.health, None
         if health is not None:
             await health.__aexit__(None, None, None)
-        await self.upstream.aclose()
+        await self.hosts.aclose()
+
+    def name_in_chain(self, name: str | None = None) -> None:
+        """Set the name in the header Via, by which a request is known that has passed before."""
+        self._name = (name or f"gateway-{secrets.token_hex(6)}").encode("ascii")
+        self.via = b"1.1 " + self._name
+
+    def is_loop(self, via: list[bytes]) -> bool:
+        """Whether a request with these values of Via has passed this gateway before."""
+        return any(self._name in value.replace(b",", b" ").split() for value in via)
 
     def trusts(self, peer: str) -> bool:
         """Whether the forwarding headers of the client at ``peer`` are accepted."""
         return self._trusted is not None and self._trusted.trusts(peer or None)
 
-    def tls(self, scope: Scope) -> bool:
+    def tls(self, scope: Mapping[str, Any]) -> bool:
         """Whether the client came by TLS, here or to a trusted proxy before us."""
         if self._trusted is not None:
             return self._trusted.tls(scope)
         return scope.get("scheme") in ("https", "wss")
 
 
-def _host_client(timeouts: Timeouts, limits: Limits) -> Upstream:
-    with requires_extra("gateway", "requests to hosts", option="upstream"):
+def _host_client(timeouts: Timeouts) -> HostClient:
+    with requires_extra("gateway", "requests to hosts"):
         from hashring.gateway.http.client import HostClient
-    return HostClient(timeouts, limits)
+    return HostClient(timeouts)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from typing import Any, TypeAlias
 
 from hashring.affinity.identity import IdentitySource, header, json_field
-from hashring.gateway.asgi import Scope
 from hashring.gateway.headers import RequestHead
 
 _JSON_LIMIT = 64 * 1024  # bytes of a body that is parsed for its cost: as for a client ID
 
+Scope: TypeAlias = Mapping[str, Any]
 Cost: TypeAlias = Callable[[Scope, RequestHead, bytes, bool], float | None]
 
 

@@ -1,4 +1,4 @@
-"""The server: uvicorn on uvloop with our strict protocol, and a graceful end."""
+"""The server: the listeners of the gateway and of its operators, and a graceful end."""
 
 from __future__ import annotations
 
@@ -8,18 +8,14 @@ import logging
 import signal
 import socket
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, Any
 
+from hashring.config.settings import Limits, Timeouts
 from hashring.errors import requires_extra
 from hashring.gateway.admin import Admin
 from hashring.gateway.app import Gateway
-from hashring.gateway.asgi import Application
 from hashring.gateway.systemd import notify, passed_socket
 from hashring.net import join_address, parse_address
 from hashring.validators import LOOPBACK_ADDRESS
-
-if TYPE_CHECKING:
-    import uvicorn
 
 _LINGER = 1.0
 """Seconds in which requests are served but it reports not ready: two checks of a balancer."""
@@ -49,7 +45,7 @@ def run(
     Raises ``ConfigError`` for a bad address or a missing library, ``OSError`` for one that is
     taken.
     """
-    _library()
+    _require_library()
     main = serve(
         gateway,
         listen=listen,
@@ -90,10 +86,14 @@ async def serve(
 
     Addresses are ``host:port``; port 0 takes a free one, and ``started(listen, admin)`` is
     called with both. After SIGTERM, SIGINT or ``stop``, requests are served for ``linger`` seconds
-    while it reports not ready; then requests in flight have ``grace`` seconds. A second signal
-    ends the waiting. SIGHUP calls ``reload``. Raises as ``run``.
+    while it reports not ready, each as the last of its connection; then both listeners close, and
+    requests in flight, streams and WebSockets have ``grace`` seconds. A second signal ends the
+    waiting. SIGHUP calls ``reload``. Raises as ``run``.
     """
-    _library()
+    _require_library()
+    from hashring.gateway.http.app_request import AppService
+    from hashring.gateway.http.listener import HttpListener
+
     if reload is not None:
         _ignore_hangup()
     front = passed_socket() or _bound(listen)
@@ -102,52 +102,44 @@ async def serve(
     except BaseException:
         front.close()
         raise
-    servers = [_server(gateway, gateway, grace, lifespan="on")]
-    sockets = [front]
+    ending, hurry = stop or asyncio.Event(), asyncio.Event()
+    _on_signals(ending, hurry, reload)
+    clients = HttpListener(gateway, front, gateway.limits, gateway.timeouts)
+    listeners = [clients]
+    operators: HttpListener | None = None
     if back is not None:
-        servers.append(
-            _server(
-                gateway, Admin(gateway, token=admin_token, public=admin_public), 1.0, lifespan="off"
-            )
-        )
-        sockets.append(back)
-    ending = stop or asyncio.Event()
-    _on_signals(ending, servers, reload)
-    tasks = [
-        asyncio.create_task(server._serve([sock]))
-        for server, sock in zip(servers, sockets, strict=True)
-    ]
-    ender = asyncio.create_task(_end(gateway, servers, ending, linger))
+        app = Admin(gateway, token=admin_token, public=admin_public)
+        operators = HttpListener(AppService(app), back, Limits(), Timeouts())
+        listeners.append(operators)
     try:
-        await _until_started(servers, tasks)
+        await gateway.open()
+        for listener in listeners:
+            await listener.start()
         notify("READY=1")
         if started is not None:
             started(_shown(front), None if back is None else _shown(back))
-        await tasks[0]
-        for server in servers[1:]:
-            server.should_exit = True
-        await asyncio.gather(*tasks)
+        await ending.wait()
+        gateway.stop()
+        notify("STOPPING=1")
+        _log.info("stopping: not ready from now on, %d in flight", gateway.in_flight)
+        await _wait(hurry, linger)
+        if operators is not None:  # first, so that a successor finds its port free
+            operators.stop_accepting()
+        clients.stop_accepting()
+        if operators is not None:
+            await operators.finish(0.0, hurry)
+        await clients.finish(grace, hurry)
     finally:
-        ender.cancel()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(ender, *tasks, return_exceptions=True)
+        for listener in listeners:
+            listener.stop_accepting()
+            await listener.finish(0.0, hurry)
+        await gateway.aclose()
 
 
-async def _until_started(servers: list[Any], tasks: list[asyncio.Task[None]]) -> None:
-    while not all(server.started for server in servers):
-        if any(task.done() for task in tasks):
-            return
-        await asyncio.sleep(0.005)  # uvicorn has no signal for its start
-
-
-async def _end(gateway: Gateway, servers: list[Any], ending: asyncio.Event, linger: float) -> None:
-    await ending.wait()
-    gateway.stop()
-    notify("STOPPING=1")
-    _log.info("stopping: not ready from now on, %d in flight", gateway.in_flight)
-    await asyncio.sleep(linger)
-    servers[0].should_exit = True
+async def _wait(hurry: asyncio.Event, seconds: float) -> None:
+    if seconds:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(hurry.wait(), seconds)
 
 
 def _ignore_hangup() -> None:
@@ -158,14 +150,13 @@ def _ignore_hangup() -> None:
 
 
 def _on_signals(
-    ending: asyncio.Event, servers: list[Any], reload: Callable[[], object] | None
+    ending: asyncio.Event, hurry: asyncio.Event, reload: Callable[[], object] | None
 ) -> None:
     loop = asyncio.get_running_loop()
 
     def end() -> None:
         if ending.is_set():  # the second signal
-            for server in servers:
-                server.should_exit = server.force_exit = True
+            hurry.set()
         ending.set()
 
     try:
@@ -175,30 +166,6 @@ def _on_signals(
             loop.add_signal_handler(signal.SIGHUP, reload)
     except (NotImplementedError, RuntimeError, ValueError):
         pass  # not the main thread, or a system without them: ``stop`` is the way then
-
-
-def _server(gateway: Gateway, app: Application, grace: float, *, lifespan: Any) -> uvicorn.Server:
-    import uvicorn
-
-    from hashring.gateway.sockets import Sockets
-    from hashring.gateway.strict import strict_protocol
-
-    config = uvicorn.Config(
-        app,
-        http=strict_protocol(gateway.limits, gateway.timeouts),
-        ws=Sockets,
-        lifespan=lifespan,
-        access_log=False,  # the gateway has its own
-        ws_max_size=gateway.limits.message,
-        log_config=None,
-        proxy_headers=False,  # or it would trust any client on 127.0.0.1
-        server_header=False,
-        date_header=False,
-        timeout_keep_alive=gateway.timeouts.client_idle,  # type: ignore[arg-type]  # a float does
-        timeout_graceful_shutdown=max(1, round(grace)),
-        backlog=_BACKLOG,
-    )
-    return uvicorn.Server(config)
 
 
 def _bound(address: str) -> socket.socket:
@@ -228,8 +195,6 @@ def _shown(sock: socket.socket) -> str:
     return join_address(name, port)
 
 
-def _library() -> None:
+def _require_library() -> None:
     with requires_extra("gateway", "gateways"):
-        import httptools  # noqa: F401  # the protocol is made of it
-        import uvicorn  # noqa: F401  # asked for here, so that the error names the extra
-        import websockets  # noqa: F401  # uvicorn would refuse each WebSocket without it
+        import httptools  # noqa: F401  # asked for here, so that the error names the extra

@@ -1,18 +1,22 @@
-"""The interface of the client of the hosts."""
+"""What a request and its host have to do with each other: errors, and the calls of a connection."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from typing import Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
-Headers: TypeAlias = Sequence[tuple[str, str]]
+from hashring.gateway.headers import ResponseHead
+
+Fault: TypeAlias = Literal["client", "gateway", "host"]
 
 
 class UpstreamError(Exception):
-    """A host did not respond; ``why`` is for the log."""
+    """A host did not respond; ``why`` is for the log.
 
-    own = False
-    """Whether the fault is this process's own: no descriptor, port or memory left."""
+    ``fault`` is whose fault it is; ``counts`` is whether it counts against the host.
+    """
+
+    fault: Fault = "host"
+    counts = True
 
     def __init__(self, why: str) -> None:
         super().__init__(why)
@@ -20,15 +24,29 @@ class UpstreamError(Exception):
 
 
 class ConnectError(UpstreamError):
-    """Nothing was sent, because there was no connection: any request may try another host."""
+    """Nothing was sent, because there was no connection: any request may try another host.
+
+    ``own``: the gateway has no descriptor, port or memory left.
+    """
 
     def __init__(self, why: str, *, own: bool = False) -> None:
         super().__init__(why)
-        self.own = own
+        if own:
+            self.fault, self.counts = "gateway", False
 
 
 class ConnectionLost(UpstreamError):  # noqa: N818  # the base class is an error by name
     """The connection ended before the response did."""
+
+
+class StaleConnection(ConnectionLost):
+    """The host closed a kept connection before a byte of the response came.
+
+    It closed the connection while it was idle, so the host has not failed.
+    """
+
+    fault: Fault = "gateway"
+    counts = False
 
 
 class UpstreamTimeout(UpstreamError):  # noqa: N818  # the base class is an error by name
@@ -36,81 +54,40 @@ class UpstreamTimeout(UpstreamError):  # noqa: N818  # the base class is an erro
 
 
 class InvalidResponse(UpstreamError):  # noqa: N818  # the base class is an error by name
-    """The response is not valid HTTP, or exceeds a limit."""
+    """The response is not valid HTTP, or exceeds a limit.
 
-
-class UpstreamResponse(Protocol):
-    """One answer: its head is here, its body comes as it is read."""
-
-    @property
-    def status(self) -> int:
-        """The status code."""
-
-    @property
-    def headers(self) -> Sequence[tuple[bytes, bytes]]:
-        """The fields as they came."""
-
-    @property
-    def ended(self) -> bool:
-        """Whether all of the body has been read."""
-
-    async def read(self) -> bytes:
-        """The next bytes of the body, as they come; none at its end. Raises ``UpstreamError``."""
-
-    def close(self) -> None:
-        """Done with it: unless all was read, its connection is closed and not used again."""
-
-
-class WebSocketClosed(Exception):  # noqa: N818  # how every WebSocket ends
-    """The host has closed the WebSocket with ``code`` (1005: without one; 1006: just gone)."""
-
-    def __init__(self, code: int, reason: str) -> None:
-        super().__init__(code)
-        self.code, self.reason = code, reason
-
-
-class UpstreamSocket(Protocol):
-    """One WebSocket to a host."""
-
-    @property
-    def subprotocol(self) -> str | None:
-        """What both sides agreed on."""
-
-    @property
-    def headers(self) -> Sequence[tuple[bytes, bytes]]:
-        """The fields of the handshake's answer."""
-
-    async def receive(self) -> str | bytes:
-        """The next message. Raises ``WebSocketClosed``."""
-
-    async def send(self, message: str | bytes) -> None:
-        """Send a message; waits while the host does not read. Raises ``UpstreamError``."""
-
-    async def close(self, code: int, reason: str) -> None:
-        """Close it with a code (1005: with none; 1006: hang up)."""
-
-
-class Upstream(Protocol):
-    """A client of HTTP/1.1 with a pool of connections for each address.
-
-    It passes targets and header values on as they are, follows no redirect, keeps no cookie,
-    decodes no body, and never tries again by itself.
+    It counts against no host, because a client can cause it: a long Location, a reflected header.
     """
 
-    async def request(
-        self,
-        address: str,
-        method: str,
-        target: str,
-        headers: Headers,
-        body: bytes | AsyncIterator[bytes] | None,
-    ) -> UpstreamResponse:
-        """Send one request; its answer's head. Raises ``UpstreamError``."""
+    counts = False
 
-    async def connect(
-        self, address: str, target: str, headers: Headers, subprotocols: Sequence[str]
-    ) -> UpstreamSocket | UpstreamResponse:
-        """Open a WebSocket; the host's answer if it refuses. Raises ``UpstreamError``."""
 
-    async def aclose(self) -> None:
-        """Close all connections."""
+class ResponseReceiver(Protocol):
+    """Takes one response of a host, as ``ProxyRequest`` does; the host's connection calls it."""
+
+    def receive_interim(self, head: ResponseHead) -> None:
+        """An interim response (1xx) has come."""
+
+    def receive_head(self, head: ResponseHead) -> None:
+        """The head of the response has come. May raise ``UpstreamError``."""
+
+    def receive_body(self, chunk: bytes) -> None:
+        """Some of the body has come."""
+
+    def receive_end(self, trailers: list[tuple[bytes, bytes]]) -> None:
+        """The response is complete."""
+
+    def receive_error(self, error: UpstreamError) -> None:
+        """There is no response, or not all of it."""
+
+    def receive_switch(self, head: ResponseHead, rest: bytes) -> None:
+        """The host has switched protocols (101); ``rest`` is what it sent after the head."""
+
+    def flush(self) -> None:
+        """All that was read at once has been given."""
+
+    def pause_upload(self) -> None:
+        """The host reads more slowly than the client sends."""
+
+    def resume_upload(self) -> None:
+        """The host has read what was written."""

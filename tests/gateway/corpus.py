@@ -61,6 +61,7 @@ def _hosts() -> Iterator[Case]:
         b"[::1",
         b"a:99999999",
         b"a:b",
+        b"a" * 400,
         b"a:80:80",
         b"\xc3\xa4",
         b"a\x01b",
@@ -69,7 +70,7 @@ def _hosts() -> Iterator[Case]:
         b"<a>",
     ):
         yield Case("host", _get(host=host), True)
-    for host in (b"a", b"a.b:80", b"[::1]:80", b"a_b", b"127.0.0.1"):
+    for host in (b"a", b"a:", b"a.b:80", b"[::1]:80", b"a_b", b"127.0.0.1"):
         yield Case("host", _get(host=host), False)
 
 
@@ -186,12 +187,15 @@ def _chunks() -> Iterator[Case]:
 
 def _targets() -> Iterator[Case]:
     for target in (
-        b"http://evil/x",
+        b"http://a@evil/x",
+        b"http:///x",
+        b"ftp://evil/x",
+        b"http://evil/x#y",
         b"//evil@x http://y",
         b"*",
         b"evil",
         b"/a#b",
-        b"/\xc3\xa4",
+        b"/\xc3",
         b"/a\x00b",
         b"/a\x7fb",
         b"/a\tb",
@@ -204,7 +208,9 @@ def _targets() -> Iterator[Case]:
         yield Case("target", _get(first=b"GET " + target + b" HTTP/1.1"), True)
     yield Case("target", _get(first=b"CONNECT evil:443 HTTP/1.1"), True)
     yield Case("target", _get(first=b"CONNECT /evil HTTP/1.1"), True)
-    yield Case("target", _get(first=b"OPTIONS * HTTP/1.1"), True)
+    yield Case("target", _get(first=b"OPTIONS * HTTP/1.1"), False)
+    for target in (b"http://evil/x", b"HTTPS://evil:443?x", b"/\xc3\xa4"):
+        yield Case("target", _get(first=b"GET " + target + b" HTTP/1.1"), False)
     for target in (
         b"//evil/x",
         b"/a/../b//c",
@@ -234,7 +240,6 @@ def _fields() -> Iterator[Case]:
         b"X y: a",
         b"X: a\x0bb",
         b"X: a\x7f",
-        b"X: \xff\xfe",
         b"X: a\r b",
         b'"X": a',
         b"X\t: a",
@@ -270,6 +275,7 @@ def _fields() -> Iterator[Case]:
         b"Upgrade: foo",
         b"Content_Length: 5",
         b"X: \xc3\xa4",
+        b"X: \xff\xfe",
     ):
         yield Case("odd field", _get(line), False)
 
@@ -281,11 +287,22 @@ def _upgrades() -> Iterator[Case]:
         _post(upgrade, b"Upgrade: foo", b"Content-Length: 148"),
         True,
     )
-    for protocol in (b"foo", b"h2c", b"TLS/1.0", b"websocket2", b"", b"foo, websocket"):
+    for protocol in (b"foo", b"TLS/1.0", b"websocket2", b"", b"foo, websocket"):
         yield Case("upgrade", _get(upgrade, b"Upgrade: " + protocol) + SMUGGLED, True)
+    for protocol in (b"TLS/1.0", b"HTTP/2.0", b"h2", b"", b"foo, websocket"):
         yield Case(
             "upgrade", _get(b"Connection: keep-alive, upgrade", b"Upgrade: " + protocol), True
         )
+    # one name is offered to the host, HTTP/2 to none: a host that takes no offer gets one request
+    for protocol in (b"foo", b"websocket2", b"h2c", b"H2C, foo"):
+        yield Case("upgrade not taken", _get(upgrade, b"Upgrade: " + protocol), False)
+    settings = b"Connection: Upgrade, HTTP2-Settings"
+    for framing, body in (
+        (b"Content-Length: 5", b"hello"),
+        (b"Transfer-Encoding: chunked", b"5\r\nhello\r\n0\r\n\r\n"),
+    ):
+        offer = (settings, b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABk")
+        yield Case("upgrade not taken", _post(*offer, framing, body=body), False)
     for lines in (
         (upgrade, b"Upgrade: websocket", b"Content-Length: 5"),
         (upgrade, b"Upgrade: websocket", b"Transfer-Encoding: chunked"),

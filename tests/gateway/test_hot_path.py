@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from hashring.affinity import Tokens
 from hashring.affinity._cookies import cookie_values
 from hashring.errors import InvalidKeyError
-from hashring.gateway import Timeouts
 from hashring.gateway.headers import without_cookie
-from hashring.gateway.request_timeouts import RequestTimeouts, TimerWheel
+from hashring.gateway.timer_wheel import TimerWheel
 
 _PIECES = st.lists(st.sampled_from(["sid", "=", ";", " ", "\t", '"', "x", "xsid", "a=1"]))
 
@@ -53,30 +52,30 @@ def test_a_remembered_hash_is_that_of_the_same_id_only() -> None:
         tokens.clients(True)
 
 
-def test_the_timer_ends_and_begins_with_requests() -> None:
-    async def gone() -> dict[str, str]:
-        return {"type": "http.disconnect"}
+def test_the_timer_ends_with_the_last_member_and_starts_again() -> None:
+    class Member:
+        due = 0.0
 
-    async def send(message: object) -> None:
-        raise AssertionError(message)
+        def __init__(self) -> None:
+            self.seen = asyncio.Event()
 
-    rounds = TimerWheel(Timeouts())
+        def check(self, now: float) -> None:
+            self.seen.set()
 
-    async def one() -> bool:
-        watch = RequestTimeouts(gone, send, rounds)
-        try:
-            await asyncio.sleep(30)
-        except asyncio.CancelledError:
-            return watch.caught()
-        finally:
-            watch.over()
-        return False
+    wheel = TimerWheel(1.0, None)
 
-    async def both() -> list[bool]:
-        first = await one()
-        while rounds._timer is not None:  # noqa: ASYNC110  # a round that finds nobody tells nobody
+    async def one() -> None:
+        member = Member()
+        wheel.join(member, asyncio.get_running_loop())
+        async with asyncio.timeout(30):
+            await member.seen.wait()
+        wheel.leave(member)
+
+    async def both() -> None:
+        await one()
+        while wheel._timer is not None:  # noqa: ASYNC110  # a round without members has no signal
             await asyncio.sleep(0.01)
-        return [first, *await asyncio.gather(one(), one())]
+        await asyncio.gather(one(), one())
 
-    assert asyncio.run(both()) == [True, True, True]
-    assert asyncio.run(one())  # and in another loop
+    asyncio.run(both())
+    asyncio.run(one())  # and in another loop

@@ -162,7 +162,7 @@ def test_answers_lose_what_is_of_one_connection() -> None:
         ("HEAD", b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n", 200),
         ("GET", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 500\r\n\r\n", 304),
         ("GET", b"HTTP/1.1 204 No Content\r\n\r\n", 204),
-        ("GET", b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + OK, 200),
+        ("GET", b"HTTP/1.1 100 Continue\r\n\r\n" + OK, 200),
         ("GET", b"HTTP/1.1 302 Found\r\nLocation: http://evil/\r\nContent-Length: 0\r\n\r\n", 302),
     ],
 )

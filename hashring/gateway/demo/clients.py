@@ -9,10 +9,6 @@ import random
 from collections import Counter
 from http.cookies import SimpleCookie
 from types import TracebackType
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import aiohttp
 
 _PAUSE = (0.2, 0.8)  # seconds between two requests of a client: 200 make 400 a second
 _ANONYMOUS = (0.02, 0.08)  # and between two anonymous ones: 20 a second
@@ -44,21 +40,52 @@ class Client:
         self.asked += 1
 
 
+class DemoConnection:
+    """One connection to the gateway, opened again when it has ended."""
+
+    def __init__(self, address: str) -> None:
+        self._name, _, self._port = address.rpartition(":")
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def get(self, path: str, cookie: str) -> tuple[int, list[str], bytes]:
+        """The status, the cookies that are set, and the body. Raises ``OSError``, ``EOFError``."""
+        try:
+            if self._streams is None:
+                self._streams = await asyncio.open_connection(self._name, int(self._port))
+            reader, writer = self._streams
+            cookies = f"Cookie: {cookie}\r\n" if cookie else ""
+            writer.write(f"GET {path} HTTP/1.1\r\nHost: {self._name}\r\n{cookies}\r\n".encode())
+            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+            fields = [(name.lower(), value) for name, _, value in (x.partition(": ") for x in head)]
+            body = await reader.readexactly(int(dict(fields).get("content-length", "0")))
+        except BaseException:
+            self.close()
+            raise
+        if ("connection", "close") in fields:
+            self.close()
+        return int(head[0].split()[1]), [v for name, v in fields if name == "set-cookie"], body
+
+    def close(self) -> None:
+        """Hang up."""
+        if self._streams is not None:
+            self._streams[1].close()
+            self._streams = None
+
+
 class DemoClients:
-    """``size`` clients and anonymous requests at ``url``, from entering to leaving.
+    """``size`` clients and anonymous requests at ``address``, from entering to leaving.
 
     ``served`` counts answers by host, ``anonymous`` those to anonymous requests; ``failures`` are
     the requests without a good answer, by what came instead.
     """
 
-    def __init__(self, url: str, size: int, rng: random.Random | None = None) -> None:
+    def __init__(self, address: str, size: int, rng: random.Random | None = None) -> None:
         self.members = [Client() for _ in range(size)]
         self.served: Counter[str] = Counter()
         self.anonymous: Counter[str] = Counter()
         self.failures: Counter[str] = Counter()
-        self._url = url
+        self._address = address
         self._rng = rng or random.Random()
-        self._session: aiohttp.ClientSession | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -85,13 +112,6 @@ class DemoClients:
                 await asyncio.sleep(0.05)
 
     async def __aenter__(self) -> DemoClients:
-        import aiohttp
-
-        self._session = aiohttp.ClientSession(
-            cookie_jar=aiohttp.DummyCookieJar(),  # each client has its own
-            connector=aiohttp.TCPConnector(limit=0),
-            timeout=aiohttp.ClientTimeout(total=_TIMEOUT),
-        )
         self._tasks = [asyncio.create_task(self._live(client)) for client in self.members]
         self._tasks.append(asyncio.create_task(self._pass_by()))
         return self
@@ -105,42 +125,40 @@ class DemoClients:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._session is not None:
-            await self._session.close()
 
     async def _live(self, client: Client) -> None:
         await asyncio.sleep(self._rng.uniform(0, _PAUSE[1]))
-        while True:
-            said = await self._ask("/", client.cookies)
-            if said is not None:
-                client.hear(said)
-            await asyncio.sleep(self._rng.uniform(*_PAUSE))
+        with contextlib.closing(DemoConnection(self._address)) as connection:
+            while True:
+                said = await self._ask(connection, "/", client.cookies)
+                if said is not None:
+                    client.hear(said)
+                await asyncio.sleep(self._rng.uniform(*_PAUSE))
 
     async def _pass_by(self) -> None:
-        while True:
-            said = await self._ask("/anonymous", {})
-            if said is not None:
-                self.anonymous[str(said["host"])] += 1
-            await asyncio.sleep(self._rng.uniform(*_ANONYMOUS))
+        with contextlib.closing(DemoConnection(self._address)) as connection:
+            while True:
+                said = await self._ask(connection, "/anonymous", {})
+                if said is not None:
+                    self.anonymous[str(said["host"])] += 1
+                await asyncio.sleep(self._rng.uniform(*_ANONYMOUS))
 
-    async def _ask(self, path: str, cookies: dict[str, str]) -> dict[str, object] | None:
+    async def _ask(
+        self, connection: DemoConnection, path: str, cookies: dict[str, str]
+    ) -> dict[str, object] | None:
         """One GET; new cookies go into ``cookies``. None, and counted, if it fails."""
-        import aiohttp
-
-        assert self._session is not None
         header = "; ".join(f"{name}={value}" for name, value in cookies.items())
-        headers = {"Cookie": header} if header else {}
         try:
-            async with self._session.get(self._url + path, headers=headers) as answer:
-                body = await answer.read()
-                if answer.status != 200:
-                    self.failures[str(answer.status)] += 1
-                    return None
-                for line in answer.headers.getall("Set-Cookie", []):
-                    cookies.update({k: morsel.value for k, morsel in SimpleCookie(line).items()})
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            async with asyncio.timeout(_TIMEOUT):
+                status, set_cookies, body = await connection.get(path, header)
+        except (OSError, EOFError, ValueError) as error:
             self.failures[type(error).__name__] += 1
             return None
+        if status != 200:
+            self.failures[str(status)] += 1
+            return None
+        for line in set_cookies:
+            cookies.update({name: morsel.value for name, morsel in SimpleCookie(line).items()})
         said: dict[str, object] = {}
         with contextlib.suppress(ValueError):
             said = json.loads(body)

@@ -57,7 +57,7 @@ async def demo_runner(size: int, tell: Callable[[str], object]) -> AsyncIterator
         stop = asyncio.Event()
         async with (
             _serving(gateway, stop) as (listen, admin),
-            DemoClients(f"http://{listen}", size) as clients,
+            DemoClients(listen, size) as clients,
         ):
             scenario = DemoScenario(lb, backends, clients, tell)
             yield DemoRunner(gateway, listen, admin, clients, scenario, stop)
