@@ -140,7 +140,7 @@ def _unknown_key_text(table: str, key: str, known: list[str]) -> str:
         return "there is no such key: secrets are not written here, give secret_file or secret_env"
     near = suggestion(key, known)
     elsewhere = [name for name, kind in TABLES.items() if key in _keys(kind)]
-    if not near.startswith("did you") and elsewhere:
+    if elsewhere:  # the very key, in another table
         near = f"did you mean [{elsewhere[0]}]?"
     return f"there is no such key: {near}"
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from hashring.gateway.asgi import Message, Receive, Scope, Send
 from hashring.gateway.asgi_head import request_head
+from hashring.gateway.client_side import ClientRequest
 from hashring.gateway.error_responses import RequestRefused
 from hashring.gateway.headers import RequestHead, ResponseHead
-from hashring.gateway.proxy import ProxyRequest
 
 if TYPE_CHECKING:
     from hashring.gateway.client_side import RequestMaker, Tunnelled
@@ -42,7 +42,7 @@ class AsgiClient:
         self.scheme: str = scope.get("scheme", "http")
         self.due = 0.0
         self._loop = asyncio.get_running_loop()
-        self._request: ProxyRequest
+        self._request: ClientRequest
         self._start: Message | None = None
         self._chunks: list[bytes] = []
         self._size = 0
@@ -74,7 +74,7 @@ class AsgiClient:
             if self._later is not None:
                 self._later.cancel()
 
-    async def _begin(self, request: ProxyRequest, head: RequestHead) -> None:
+    async def _begin(self, request: ClientRequest, head: RequestHead) -> None:
         # without a length and without chunks an HTTP/1 request has no body; others may have one
         one = head.version in ("1.1", "1.0")
         if head.length == 0 or (one and not head.chunked and head.length is None):

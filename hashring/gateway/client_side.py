@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from hashring.config.settings import Limits
 from hashring.gateway.headers import RequestHead, ResponseHead
 from hashring.gateway.http.host_connection import ByteReceiver, HostConnection
-
-if TYPE_CHECKING:
-    from hashring.gateway.proxy import ProxyRequest
 
 
 class RequestMaker(Protocol):
@@ -19,8 +16,30 @@ class RequestMaker(Protocol):
     def limits(self) -> Limits:
         """The limits now."""
 
-    def open_request(self, client: ClientSide, head: RequestHead) -> ProxyRequest:
+    def open_request(self, client: ClientSide, head: RequestHead) -> ClientRequest:
         """The request of ``head``, which ``client`` drives."""
+
+
+class ClientRequest(Protocol):
+    """A request as its client drives it: ``ProxyRequest``, or one to an application."""
+
+    def begin(self) -> None:
+        """It is this request's turn."""
+
+    def feed(self, chunk: bytes) -> None:
+        """Some of the body has come."""
+
+    def end_body(self) -> None:
+        """The body is complete."""
+
+    def lose_client(self) -> None:
+        """The client has hung up."""
+
+    def pause_response(self) -> None:
+        """The client reads more slowly than it is sent to."""
+
+    def resume_response(self) -> None:
+        """The client has read what was sent."""
 
 
 class ClientSide(Protocol):

@@ -68,7 +68,7 @@ def test_bodies_and_headers_pass_and_a_client_gets_its_token() -> None:
     asyncio.run(main())
 
 
-def test_a_stream_comes_as_it_is_sent_and_a_hang_up_reaches_the_host() -> None:
+def test_a_stream_comes_as_sent_and_a_hang_up_reaches_the_host() -> None:
     async def main() -> None:
         over, go = asyncio.Event(), asyncio.Event()
 

@@ -16,14 +16,15 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import httptools
 
+from hashring.gateway.client_side import ClientRequest
 from hashring.gateway.headers import BadRequest, RequestHead, ResponseHead
 from hashring.gateway.http.host_connection import ByteReceiver, HostConnection
 from hashring.gateway.http.sockets import set_keep_alive, set_no_delay
 from hashring.gateway.tunnel import Tunnel
 
 if TYPE_CHECKING:
+    from hashring.config.settings import Limits, Timeouts
     from hashring.gateway.client_side import Tunnelled
-    from hashring.gateway.http.listener import HttpListener
 
 _HIGH = 64 * 1024  # bytes of responses that wait for the client before its host is held up
 _SLICE = 16 * 1024
@@ -50,26 +51,21 @@ def _status_line(status: int) -> bytes:
 _STATUS_LINES: Final = [_status_line(status) for status in range(600)]
 
 
-class Request(Protocol):
-    """A request as the connection drives it: ``ProxyRequest``, or one to an application."""
+class Acceptor(Protocol):
+    """What has accepted the connection: ``HttpListener``."""
 
-    def begin(self) -> None:
-        """It is this request's turn."""
+    loop: asyncio.AbstractEventLoop
+    limits: Limits
+    timeouts: Timeouts
 
-    def feed(self, chunk: bytes) -> None:
-        """Some of the body has come."""
+    def open_request(self, client: ClientConnection, head: RequestHead, /) -> ClientRequest:
+        """The request of ``head``."""
 
-    def end_body(self) -> None:
-        """The body is complete."""
+    def admit(self, connection: ClientConnection, /) -> bool:
+        """Count a connection; False if there are too many."""
 
-    def lose_client(self) -> None:
-        """The client has hung up."""
-
-    def pause_response(self) -> None:
-        """The client reads more slowly than it is sent to."""
-
-    def resume_response(self) -> None:
-        """The client has read what was sent."""
+    def forget(self, connection: ClientConnection, /) -> None:
+        """Drop a connection that is closed."""
 
 
 class _ParserStop(Exception):  # noqa: N818  # it only ends the parser's work
@@ -79,7 +75,7 @@ class _ParserStop(Exception):  # noqa: N818  # it only ends the parser's work
 class ClientConnection(asyncio.Protocol):
     """One connection of a client: its requests one after the other, each with its response."""
 
-    def __init__(self, listener: HttpListener) -> None:
+    def __init__(self, listener: Acceptor) -> None:
         self.listener = listener
         self.loop = listener.loop
         self.address: Any = None
@@ -91,10 +87,10 @@ class ClientConnection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._head = RequestHead()
         self._url = b""
-        self._active: Request | None = None  # whose response is due
+        self._active: ClientRequest | None = None  # whose response is due
         self._active_head: RequestHead
-        self._reading: Request | None = None  # whose body is read
-        self._queue: deque[tuple[Request, RequestHead]] = deque()
+        self._reading: ClientRequest | None = None  # whose body is read
+        self._queue: deque[tuple[ClientRequest, RequestHead]] = deque()
         self._held = b""  # what is parsed when a queued request begins
         self._out: list[bytes] = []
         self._tunnel: Tunnel | None = None

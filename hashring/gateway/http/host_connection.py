@@ -21,7 +21,7 @@ from hashring.gateway.upstream import (
 )
 
 if TYPE_CHECKING:
-    from hashring.gateway.http.host_pool import ConnectionPool
+    from hashring.config.settings import Timeouts
 
 MAX_HEAD: Final = 64 * 1024
 """Bytes of a response's head: eight times what servers send by default, for long cookies."""
@@ -46,6 +46,24 @@ class ByteReceiver(Protocol):
         """The host reads more slowly than bytes are written, or has read them."""
 
 
+class Pool(Protocol):
+    """Where the connection is kept while it is idle: ``ConnectionPool``."""
+
+    loop: asyncio.AbstractEventLoop
+    timeouts: Timeouts
+    authority: bytes
+    """The address of the host, as in the header Host."""
+
+    def put(self, connection: HostConnection, /) -> None:
+        """Keep an idle connection."""
+
+    def remove_idle(self, connection: HostConnection, /) -> None:
+        """Use the connection for no further request."""
+
+    def forget(self, connection: HostConnection, /) -> None:
+        """Drop a closed connection."""
+
+
 class HostConnection(asyncio.Protocol):
     """One connection to a host, for one request at a time.
 
@@ -53,7 +71,7 @@ class HostConnection(asyncio.Protocol):
     beyond the response.
     """
 
-    def __init__(self, pool: ConnectionPool) -> None:
+    def __init__(self, pool: Pool) -> None:
         self.pool = pool
         self.closed = False
         self.due = 0.0

@@ -9,8 +9,9 @@ import ssl
 from typing import Protocol
 
 from hashring.config.settings import Limits, Timeouts
+from hashring.gateway.client_side import ClientRequest
 from hashring.gateway.headers import RequestHead
-from hashring.gateway.http.client_connection import ClientConnection, Request
+from hashring.gateway.http.client_connection import ClientConnection
 from hashring.gateway.timer_wheel import TimerWheel
 
 _BACKLOG = 2048
@@ -23,7 +24,7 @@ _log = logging.getLogger("hashring")
 class Service(Protocol):
     """What the requests of a listener are for: ``Gateway``, or an application."""
 
-    def open_request(self, client: ClientConnection, head: RequestHead, /) -> Request:
+    def open_request(self, client: ClientConnection, head: RequestHead, /) -> ClientRequest:
         """The request of ``head``."""
 
 
@@ -38,7 +39,7 @@ class HttpListener:
     ) -> None:
         self.limits, self.timeouts = limits, timeouts
         self.loop = asyncio.get_running_loop()
-        self.open_request = service.open_request
+        self._service = service
         self._sock = sock
         self._server: asyncio.Server | None = None
         self._connections: set[ClientConnection] = set()
@@ -76,6 +77,10 @@ class HttpListener:
         await asyncio.sleep(0)
 
     # -- for the connections ----------------------------------------------------------------------
+
+    def open_request(self, client: ClientConnection, head: RequestHead) -> ClientRequest:
+        """The request of ``head``."""
+        return self._service.open_request(client, head)
 
     def admit(self, connection: ClientConnection) -> bool:
         """Count a connection; False if there are too many."""
