@@ -50,15 +50,17 @@ def hunt(
     test: Callable[[st.DataObject], None],
     *,
     what: str,
-    max_examples: int,
+    max_examples: int | None,
     seed: int,
     refusals: Refusals,
 ) -> None:
     """Run ``test`` on ``max_examples`` examples; an ``AssertionError`` shows the simplest failure.
 
-    ``what`` names the law. Equal seeds look at equal examples. Raises ``ConfigError`` when every
-    example was refused.
+    None takes the number of the Hypothesis profile in use. ``what`` names the law. Equal seeds look
+    at equal examples. Raises ``ConfigError`` when every example was refused.
     """
+    if max_examples is None:
+        max_examples = hypothesis.settings().max_examples
 
     @hypothesis.seed(seed)
     @_settings(max_examples, Phase.generate, Phase.shrink)
@@ -66,6 +68,7 @@ def hunt(
     def search(data: st.DataObject) -> None:
         test(data)
 
+    __tracebackhide__ = True  # a report of pytest ends at the line that called the check
     repeat = f"seed={seed}, max_examples={max_examples} find this again"
     try:
         search()

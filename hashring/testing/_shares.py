@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 
 from hashring.errors import ConfigError
 from hashring.hosts import Host, as_hosts
+from hashring.placement import adapt_table
 from hashring.testing._hunt import draw_examples
 from hashring.testing._subject import Factory, Text, counter_example
 from hashring.testing.rng import seeded_rng
@@ -120,7 +121,7 @@ def _counts(
         dealt = [*WEIGHTS[:: len(WEIGHTS) - 1], *rng.choices(WEIGHTS, k=len(pool) - 2)]
         rng.shuffle(dealt)
         hosts = [host.with_weight(weight) for host, weight in zip(pool, dealt, strict=True)]
-        table = factory(list(hosts))
+        table = adapt_table(factory(list(hosts)), tuple(hosts))
         found = Counter(table.lookup(key) for key in next(keys))
         del found[None]  # keys that are left to a fallback have no share
         if not found:

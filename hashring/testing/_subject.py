@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NoReturn, Protocol, TypeAlias
@@ -10,6 +11,8 @@ from hypothesis import strategies as st
 
 from hashring.errors import ConfigError, DuplicateHostError, InvalidWeightError
 from hashring.hosts import Host, as_hosts
+from hashring.keys import key_bytes
+from hashring.placement import adapt_table
 from hashring.testing._hunt import Broken, Refusals
 from hashring.testing.inputs import histories
 
@@ -102,13 +105,28 @@ def counter_example(title: str, so: str, **facts: Any) -> str:
 
 
 class Subject:
-    """A table under test. What it raises breaks the law; what it answers is judged by the law."""
+    """A table under test. What it raises breaks the law; what it answers is judged by the law.
+
+    It is used as a balancer uses it: keys reach a table of the user's own as bytes, and what it
+    lacks (``walk``, or ``unavailable`` of ``lookup``) is supplied by ``adapt_table``.
+    """
 
     def __init__(self, case: Case, hosts: list[Host], table: Any) -> None:
         self.case = case
         self.hosts = hosts
         self.names = [host.name for host in hosts]
-        self.table = table
+        self.table = table if callable(getattr(table, "walk", None)) else self._adapted(table)
+        self._takes_bytes = not type(table).__module__.startswith("hashring.")
+        self._down_table = self.table if _takes_unavailable(self.table) else self._adapted(table)
+
+    def _adapted(self, table: Any) -> Any:
+        try:
+            return adapt_table(table, tuple(self.hosts))
+        except ConfigError as error:
+            self.fail(str(error), cause=error)
+
+    def _key(self, key: Text) -> Text:
+        return key_bytes(key) if self._takes_bytes else key
 
     def fail(self, so: str, /, *, cause: Exception | None = None, **facts: Any) -> NoReturn:
         """The law is broken on this table."""
@@ -119,7 +137,10 @@ class Subject:
         facts: dict[str, Any] = {"key": repr(key)} | ({"down": list(down)} if down else {})
         call = f"lookup({key!r}, unavailable={list(down)})" if down else f"lookup({key!r})"
         try:
-            answer = self.table.lookup(key, unavailable=down) if down else self.table.lookup(key)
+            if down:
+                answer = self._down_table.lookup(self._key(key), unavailable=down)
+            else:
+                answer = self.table.lookup(self._key(key))
         except Exception as error:
             self.fail(f"{call} raised {_show(error)}", cause=error, **facts)
         if answer is not None and answer not in self.names:
@@ -133,7 +154,7 @@ class Subject:
         """Its walk, which is a permutation of the hosts."""
         try:
             # one host too many is enough to see that a walk does not end
-            found = list(itertools.islice(self.table.walk(key), len(self.names) + 1))
+            found = list(itertools.islice(self.table.walk(self._key(key)), len(self.names) + 1))
         except Exception as error:
             self.fail(f"walk({key!r}) raised {_show(error)}", cause=error, key=repr(key))
         if sorted(found, key=repr) != sorted(self.names, key=repr):
@@ -144,6 +165,14 @@ class Subject:
     def answers(self, keys: Iterable[Text]) -> Iterator[tuple[Text, str | None]]:
         """Each key and its host."""
         return ((key, self.lookup(key)) for key in keys)
+
+
+def _takes_unavailable(table: Any) -> bool:
+    try:
+        parameters = inspect.signature(table.lookup).parameters.values()
+    except (TypeError, ValueError):  # of a built-in function: not known
+        return True
+    return any(each.name == "unavailable" or each.kind == each.VAR_KEYWORD for each in parameters)
 
 
 def _show(error: Exception) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -19,33 +20,57 @@ from hashring.testing._shares import check_weighted
 from hashring.testing._subject import KEYS, Case, Factory, Text
 
 
+@dataclass(frozen=True)
+class PlacementLaw:
+    """One law on one placement: calling it checks it, and raises ``AssertionError``."""
+
+    name: str
+    _check: Callable[[], None] = field(repr=False)
+
+    @property
+    def sentence(self) -> str:
+        """What the law states."""
+        return SENTENCES[self.name]
+
+    def __call__(self) -> None:
+        """Check the law. Raises ``AssertionError`` with the simplest counter-example found."""
+        __tracebackhide__ = True
+        self._check()
+
+    def __str__(self) -> str:
+        return self.name
+
+
 def check_placement(
     factory: Factory,
     guarantees: Iterable[str] | None = None,
     *,
     hosts: st.SearchStrategy[list[Host]] | None = None,
     keys: st.SearchStrategy[Any] | None = None,
-    max_examples: int = 100,
+    max_examples: int | None = None,
     seed: int = 0,
 ) -> None:
     """Check that what ``factory(hosts)`` builds keeps the contract and its ``guarantees``.
 
-    ``factory`` takes a ``list[Host]`` and gives anything with ``lookup(key, unavailable=())`` and
-    ``walk(key)``. Checked of every one: the walk gives each host once, a look-up is None or the
-    first of it, never an unavailable host, that of ``without`` if there is one, and the same for
-    the same hosts. ``guarantees`` are any of ``minimal_move``, ``monotone_weight``,
-    ``order_free``, ``stable_under_down`` and ``weighted``; None takes the ``GUARANTEES`` of the
-    factory, of what it builds or of the factory's module, and none where there are none.
+    ``factory`` takes a ``list[Host]`` and returns what a ``LoadBalancer`` takes as a table: an
+    object with ``lookup(key)`` and ``walk(key)``, or a function from a key to a name. It is used as
+    a balancer uses it: keys arrive as bytes, and what it lacks is supplied. Checked of every one:
+    the walk gives each host once, a look-up is None or the first of it, never an unavailable host,
+    that of ``without`` if there is one, and the same for the same hosts. ``guarantees`` are any of
+    ``minimal_move``, ``monotone_weight``, ``order_free``, ``stable_under_down`` and ``weighted``;
+    None takes the ``GUARANTEES`` of the factory, of what it builds or of the factory's module, and
+    none where there are none.
 
     ``hosts`` and ``keys`` are Hypothesis strategies (lists of hosts; str or bytes) for placements
     that take special ones. A pool that the factory refuses with a ``ConfigError`` is skipped. Pools
     have at least one host and never are all unavailable.
 
-    Each law but ``weighted`` is tried on ``max_examples`` pools of some 100 keys each; equal
-    ``seed``s try equal ones, so that a run in CI repeats itself, and another seed looks elsewhere.
-    Cost: some 10 builds an example, some seconds in all for tables of a few hundred vnodes.
-    Raises ``AssertionError`` with the simplest counter-example found, and ``ConfigError`` for an
-    unknown guarantee or where every pool was refused.
+    Each law but ``weighted`` is tried on ``max_examples`` pools of some 100 keys each (None: the
+    number of the Hypothesis profile in use, 100 by default); equal ``seed``s try equal ones, so
+    that a run in CI repeats itself, and another seed looks elsewhere. ``laws`` gives the same
+    checks one by one. Cost: some 10 builds an example, some seconds in all for tables of a few
+    hundred vnodes. Raises ``AssertionError`` with the simplest counter-example found, and
+    ``ConfigError`` for an unknown guarantee or where every pool was refused.
 
     >>> from hashring import HashRing
     >>> from hashring.placement import create
@@ -57,24 +82,61 @@ def check_placement(
     AssertionError: minimal_move is broken: adding or removing a host moves only keys to or from it
     ...
     """
+    __tracebackhide__ = True  # a report of pytest ends at the line that called this
+    for law in laws(
+        factory, guarantees, hosts=hosts, keys=keys, max_examples=max_examples, seed=seed
+    ):
+        law()
+
+
+def laws(
+    factory: Factory,
+    guarantees: Iterable[str] | None = None,
+    *,
+    hosts: st.SearchStrategy[list[Host]] | None = None,
+    keys: st.SearchStrategy[Any] | None = None,
+    max_examples: int | None = None,
+    seed: int = 0,
+) -> list[PlacementLaw]:
+    """The laws that ``check_placement`` would check, each to be called, for a test of its own.
+
+    The arguments are those of ``check_placement``. Raises ``ConfigError`` for an unknown guarantee.
+
+    ::
+
+        @pytest.mark.parametrize("law", laws(MyPlacement), ids=str)
+        def test_my_placement(law):
+            law()
+
+    >>> from hashring import HashRing
+    >>> [str(law) for law in laws(HashRing, {"order_free"})]
+    ['walk', 'unavailable', 'repeatable', 'order_free']
+    >>> laws(HashRing, {"order_free"}, max_examples=5)[-1]()
+    """
     pools = inputs.hosts() if hosts is None else hosts
     promised = _promises_of(factory, pools) if guarantees is None else _find_known(guarantees)
-    refusals = Refusals()
 
-    def run(law: Law, data: st.DataObject) -> None:
+    def run(law: Law, refusals: Refusals, data: st.DataObject) -> None:
         law(Case(_title(law.__name__), factory, data, pools, _keys(keys), refusals))
 
-    for law in (*CONTRACT, *(GUARANTEES[name] for name in sorted(promised))):
-        if law is not None:
-            hunt(
-                partial(run, law),
-                what=law.__name__,
-                max_examples=max_examples,
-                seed=seed,
-                refusals=refusals,
-            )
+    def check(law: Law) -> None:
+        __tracebackhide__ = True
+        refusals = Refusals()
+        hunt(
+            partial(run, law, refusals),
+            what=law.__name__,
+            max_examples=max_examples,
+            seed=seed,
+            refusals=refusals,
+        )
+
+    chosen = [*CONTRACT, *(GUARANTEES[name] for name in sorted(promised))]
+    found = [PlacementLaw(law.__name__, partial(check, law)) for law in chosen if law is not None]
     if "weighted" in promised:
-        check_weighted(factory, _title("weighted"), hosts=hosts, keys=keys, seed=seed)
+        title = _title("weighted")
+        shares = partial(check_weighted, factory, title, hosts=hosts, keys=keys, seed=seed)
+        found.append(PlacementLaw("weighted", shares))
+    return found
 
 
 def _title(law: str) -> str:

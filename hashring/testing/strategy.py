@@ -44,7 +44,7 @@ def check_strategy(
     factory: StrategyFactory,
     *,
     hosts: st.SearchStrategy[list[Host]] | None = None,
-    max_examples: int = 100,
+    max_examples: int | None = None,
     seed: int = 0,
 ) -> None:
     """Check that what ``factory()`` makes keeps the contract of a strategy.
@@ -67,6 +67,7 @@ def check_strategy(
       choose(view) raised IndexError: tuple index out of range
     ...
     """
+    __tracebackhide__ = True  # a report of pytest ends at the line that called this
     pools = _pools() if hosts is None else hosts
     for law, name in ((_of_this_view, "of_this_view"), (_repeatable, "repeatable")):
         hunt(

@@ -120,9 +120,10 @@ def test_a_rolling_restart_moves_each_client_at_most_twice() -> None:
     alone = rolling_restart(LoadBalancer(FIVE))
     pinned = rolling_restart(LoadBalancer(FIVE, pins=PinTable()))
     assert alone == 2.0, "off its owner when that restarts, and home again"
-    # Off the owner to the heir, and on, which is home, only if the heir restarts later: 1.5 on
+    # Off the owner to its successor, and home only if the successor restarts later: 1.5 on
     # the average of all orders, and exactly this for this order and these clients.
-    walks = (tuple(HashRing(FIVE).walk(client)) for client in CLIENTS)
+    ring = HashRing(FIVE)
+    walks = (tuple(ring.walk(client)) for client in CLIENTS)
     again = sum(FIVE.index(heir) > FIVE.index(owner) for owner, heir, *_ in walks)
     assert pinned == 1 + again / len(CLIENTS) <= 1.5
 

@@ -6,13 +6,15 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from hashring import ConfigError, HashRing, Host, placement
-from hashring.testing import check_placement
+from hashring.testing import PlacementLaw, check_placement, laws
 from hashring.testing._laws import GUARANTEES, SENTENCES
 from hashring.testing._shares import POOLS, QUANTILE, check_weighted
 from tests.testing.wrong import BROKEN, Fickle, Ordered, Right
@@ -109,8 +111,10 @@ class Stranger(Right):
         return "web9" if unavailable else super().lookup(key)
 
 
-class Deaf(Right):
-    def lookup(self, key: str | bytes) -> str | None:  # type: ignore[override]  # that is the mistake
+class Plain(Right):
+    """Without ``unavailable``, which a balancer supplies."""
+
+    def lookup(self, key: str | bytes) -> str | None:  # type: ignore[override]  # as its docstring
         return super().lookup(key)
 
 
@@ -140,7 +144,6 @@ class Uninvited(Right):
         (TextOnly, "walk", "AttributeError: 'bytes' object has no attribute 'encode'"),
         (Dead, "unavailable", "which is unavailable"),
         (Stranger, "unavailable", "is 'web9', which is not a host of the pool"),
-        (Deaf, "unavailable", "TypeError: "),
         (Without, "unavailable", "without(['web1']) gives"),
     ],
 )
@@ -153,8 +156,57 @@ def test_the_contract_holds_for_everything(factory: type[Right], law: str, says:
 
 def test_what_a_table_raised_is_the_cause() -> None:
     with pytest.raises(AssertionError) as found:
-        check_placement(Deaf, ())
-    assert isinstance(found.value.__cause__, TypeError)
+        check_placement(TextOnly, ())
+    assert isinstance(found.value.__cause__, AttributeError)
+
+
+def test_a_look_up_without_unavailable_is_enough() -> None:
+    check_placement(Plain, ALL, max_examples=10)
+
+
+def test_a_function_from_key_to_name_is_enough() -> None:
+    def by_length(hosts: list[Host]) -> Callable[[bytes], str]:
+        names = sorted(host.name for host in hosts)
+        return lambda key: names[len(key) % len(names)]
+
+    check_placement(by_length, {"order_free", "stable_under_down"}, max_examples=10)
+    assert caught(by_length, {"minimal_move"}).startswith("minimal_move is broken")
+
+
+@pytest.mark.parametrize("law", laws(Right, ALL, max_examples=10), ids=str)
+def test_laws_are_checked_one_by_one(law: PlacementLaw) -> None:
+    assert law.sentence
+    law()
+
+
+def test_the_number_of_examples_is_that_of_the_profile() -> None:
+    built: list[int] = []
+
+    def counting(hosts: list[Host]) -> Right:
+        built.append(len(hosts))
+        return Right(hosts)
+
+    counts = []
+    usual = settings.get_current_profile_name()
+    for examples in (5, 50):
+        settings.register_profile("counted", settings(max_examples=examples))
+        settings.load_profile("counted")
+        try:
+            built.clear()
+            laws(counting, ())[0]()
+        finally:
+            settings.load_profile(usual)
+        counts.append(len(built))
+    few, many = counts  # a few more than asked: some pools do not suit the law
+    assert 5 <= few < 20
+    assert 50 <= many < 100
+
+
+def test_a_report_of_pytest_ends_in_the_users_code() -> None:
+    with pytest.raises(AssertionError) as found:
+        check_placement(Strange, ())
+    shown = found.traceback.filter(found)
+    assert [Path(str(entry.path)).name for entry in shown] == [Path(__file__).name]
 
 
 def test_an_answer_by_lot_is_caught() -> None:
@@ -230,7 +282,8 @@ def test_own_hosts_and_keys_are_used_and_nothing_else() -> None:
     numbers = st.integers(0, 5000).map(str)
     check_placement(Watching, ALL, hosts=pools, keys=numbers, max_examples=10)  # type: ignore[arg-type]  # any HostsLike will do
     assert names == {"a:1", "b:2", "c:3"}
-    assert all(str(key).isdigit() for key in seen)
+    assert seen
+    assert all(key.isdigit() for key in seen)
 
 
 def test_weighted_states_when_it_cannot_count() -> None:
