@@ -12,8 +12,10 @@ USABLE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 # parallel test processes: one more than cores, because many tests wait for a server
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
-# rooms whose tests start servers, browsers, notebooks or builds; `make check` leaves them out
-SLOW_TESTS := discovery docs gateway integrations notebooks test_packaging.py test_pages.py test_site.py
+# rooms whose tests start servers, browsers, notebooks or builds, or try thousands of examples;
+# `make check` leaves them out
+SLOW_TESTS := contract discovery docs gateway integrations notebooks stateful testing threads test_packaging.py \
+  test_pages.py test_site.py
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -32,8 +34,8 @@ test: lint ## check style and types, then run every test and every doctest
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 check: lint ## check style and types, then run the quick tests that need no server
-	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m 'not slow' \
-	  $(addprefix --ignore=tests/,$(SLOW_TESTS))
+	HYPOTHESIS_PROFILE=quick $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m 'not slow' \
+	  $(addprefix --ignore=tests/,$(SLOW_TESTS)) --ignore=hashring/testing
 
 lint: $(VENV)/.for-dev ## check style and types only
 	$(BIN)/ruff check

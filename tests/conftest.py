@@ -15,7 +15,10 @@ REPORTED = pytest.StashKey[dict[str, list[str]]]()
 settings.register_profile("default", deadline=None)
 # in CI a red run can be repeated: fixed examples, and a blob that reproduces the failure
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
-settings.load_profile("ci" if os.environ.get("CI", "").lower() in ("1", "true") else "default")
+# `make check`: a first look in little time
+settings.register_profile("quick", deadline=None, max_examples=10, stateful_step_count=15)
+in_ci = os.environ.get("CI", "").lower() in ("1", "true")
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if in_ci else "default"))
 
 
 @pytest.fixture

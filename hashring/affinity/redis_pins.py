@@ -280,7 +280,7 @@ class BlockingRedisPins(_Shared):
     As ``RedisPins``; ``client`` is a URL or a ``redis.Redis``. Of a client its settings are taken
     for connections of our own, because its own timeouts and retries, by default several seconds,
     would be the deadline. A client whose pool makes connections in another way (Sentinel) is used
-    as it is, and is a ``ConfigError`` without a ``socket_timeout``.
+    as it is, and is a ``ConfigError`` where its timeouts or retries exceed ``deadline``.
 
     >>> BlockingRedisPins("redis://127.0.0.1:6379/0", prefix="shop:")
     <BlockingRedisPins 'shop:'>
@@ -317,11 +317,8 @@ class BlockingRedisPins(_Shared):
             self._client = self._module.Redis.from_pool(
                 self._module.BlockingConnectionPool(**options)
             )
-        elif client.connection_pool.connection_kwargs.get("socket_timeout") is None:
-            raise ConfigError(
-                "this redis.Redis waits forever: give it a socket_timeout, or give the URL",
-                option="client",
-            )
+        else:
+            _check_limits(client, self._deadline)
 
     def get(self, client_id: Key, /) -> str | None:
         """The host that holds the client, for ``idle`` seconds more; None without a pin."""
@@ -375,6 +372,29 @@ def _retry(module: str) -> Any:
     no_wait = import_module("redis.backoff").NoBackoff()
     dead = import_module("redis").ConnectionError
     return import_module(module).Retry(no_wait, retries=1, supported_errors=(dead,))
+
+
+def _check_limits(client: Any, deadline: float) -> None:
+    """Raise ``ConfigError`` for a client that may wait for longer than ``deadline``."""
+    sentinels = getattr(getattr(client.connection_pool, "sentinel_manager", None), "sentinels", ())
+    for each in (client, *sentinels):
+        what = "this redis.Redis" if each is client else "a sentinel's client"
+        given = each.connection_pool.connection_kwargs
+        for option in ("socket_timeout", "socket_connect_timeout"):
+            value = given.get(option)
+            if value is None or value > deadline:
+                raise ConfigError(
+                    f"{what} has {option}={value!r}, more than the deadline of {deadline:g} s: "
+                    f"give it a {option} of at most that, or a larger deadline",
+                    option="client",
+                )
+        retry = each.get_retry()
+        if retry is not None and retry.get_retries() > 1:
+            raise ConfigError(
+                f"{what} tries {retry.get_retries()} times more after a failure, beyond the "
+                "deadline: give it retry=Retry(NoBackoff(), 1), or give the URL",
+                option="client",
+            )
 
 
 def _wrong_client(client: object, wanted: str, other: str) -> ConfigError:

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, ExitStack, closing
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -25,6 +26,8 @@ import redis.asyncio
 from hashring import ConfigError, LoadBalancer
 from hashring.affinity.redis_pins import PREFIX, BlockingRedisPins, RedisPins
 from tests.affinity.redis_server import RedisServer
+
+pytestmark = pytest.mark.slow
 
 FOUR = ["web1", "web2", "web3", "web4"]
 CLIENTS = [f"session-{number}" for number in range(200)]
@@ -427,6 +430,32 @@ def test_what_cannot_work_is_refused(options: dict[str, float]) -> None:
     for kind in (RedisPins, BlockingRedisPins):
         with pytest.raises(ConfigError, match=name):
             kind("redis://127.0.0.1/", **options)  # type: ignore[arg-type]  # mypy sees any option
+
+
+def test_a_sentinel_client_that_may_wait_too_long_is_refused() -> None:
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    sentinels: Any = import_module("redis.sentinel")  # without annotations
+
+    def client(quick: dict[str, Any], **options: Any) -> redis.Redis:
+        sentinel = sentinels.Sentinel([("127.0.0.1", 1)], sentinel_kwargs=quick)
+        found: redis.Redis = sentinel.master_for("shop", **options)
+        return found
+
+    once = Retry(NoBackoff(), 1)
+    quick = {"socket_timeout": 0.02, "socket_connect_timeout": 0.02, "retry": once}
+    slow = {**quick, "socket_timeout": 30}
+    eager = {**quick, "retry": Retry(NoBackoff(), 5)}
+    with pytest.raises(ConfigError, match="has socket_timeout=30, more than the deadline"):
+        BlockingRedisPins(client(quick, **slow))
+    with pytest.raises(ConfigError, match="tries 5 times more"):
+        BlockingRedisPins(client(quick, **eager))
+    with pytest.raises(ConfigError, match="a sentinel's client has socket_timeout=30"):
+        BlockingRedisPins(client(slow, **quick))
+    pins = BlockingRedisPins(client(quick, **quick))
+    with pytest.raises(ConnectionError, match="no answer within"):
+        pins.get("x")
 
 
 # -- sessions of a host ----------------------------------------------------------------------------

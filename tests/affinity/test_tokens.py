@@ -120,6 +120,7 @@ def mutated(text: str, other: str, rng: random.Random) -> str:
             return text[:at] + letter + text[at + 1 :]
 
 
+@pytest.mark.slow
 def test_a_million_mutations() -> None:
     tokens, rng = Tokens(SECRET, cache=0), random.Random(20_250_601)
     issued = [tokens.issue(tokens.new_client(), f"web{n}", given=bool(n % 2)) for n in range(1_000)]

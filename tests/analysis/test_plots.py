@@ -38,6 +38,8 @@ from matplotlib.transforms import Bbox
 from hashring.analysis import plots
 from hashring.analysis.plots._style import apart, host_labels
 
+pytestmark = pytest.mark.slow
+
 COUNTS = {b"client-%d" % i: 1 + i % 7 for i in range(500)}
 SIZES = (1, 3, 10, 50)
 

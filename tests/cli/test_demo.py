@@ -22,7 +22,10 @@ HEED = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);
 RUN = [sys.executable, "-c", f"{HEED}from hashring.cli import main; main()", "demo"]
 EVENTS = ("web5 joins", "web2 drains", "web3 is killed", "web3 is back")
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="it kills hosts as POSIX does")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.name != "posix", reason="it kills hosts as POSIX does"),
+]
 
 
 def environment() -> dict[str, str]:

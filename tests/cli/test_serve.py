@@ -13,7 +13,10 @@ import pytest
 from tests.cli.serving import Serving, Session, crowd, hosts, serving
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them"),
+]
 NEW = "new settings: "
 KEPT = "the settings stay as they were: "
 

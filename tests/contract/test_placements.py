@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from hashring import Host, placement
@@ -23,7 +24,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
 KEYS: dict[str, st.SearchStrategy[Any]] = {
     "nginx-ip-hash": st.ip_addresses().map(str),  # it hashes addresses and nothing else
 }
-EXAMPLES = 20  # for each law: some 20 placements times 7 laws are then half a minute
+# for each law: some 20 placements times 7 laws are then half a minute
+EXAMPLES = min(20, settings().max_examples)
 
 by_name = pytest.mark.parametrize("name", placement.names())
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -59,13 +58,3 @@ def test_the_broken_placement_fails_as_the_page_shows() -> None:
         run_python(script, {"__name__": "__main__"}, OWN.name)
     printed = "".join(f"{line}\n" for line in f"AssertionError: {caught.value}".splitlines())
     assert printed == shown.body.partition("\n")[2]
-
-
-def test_the_examples_of_testing_your_own_run() -> None:
-    names: dict[str, Any] = {
-        "__name__": "wheel"
-    }  # imported, so that the page's script only defines
-    found = [block for block in page_blocks(OWN) if block.language == "python"]
-    assert len(found) > 4
-    for block in found:
-        run_python(block, names, OWN.name)

@@ -28,6 +28,8 @@ from hashring.hosts import Host
 from tests.health.hosts import PATIENCE, Served, refused_port, serving
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 # what is tested is the order of events: a laden machine must not miss three of these in a row
 QUICK = ProbeRules(interval=0.5, timeout=0.5, fast=0.05)
 NO_PROBES = ProbeRules(interval=3600, timeout=3600, fast=3600)

@@ -205,6 +205,7 @@ class World:
             yield
 
 
+@pytest.mark.slow
 @settings(max_examples=1500)
 @given(
     st.integers(0, len(NAMES)),

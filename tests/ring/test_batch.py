@@ -41,6 +41,7 @@ def texts(count: int, seed: int = 0) -> list[str]:
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("hosts", "seed"), [(3, 0), (100, (1 << 32) - 1), (1_000, 7)])
 def test_a_million_keys_go_where_lookup_sends_them(hosts: int, seed: int) -> None:
     ring = HashRing([f"host{i}" for i in range(hosts)], vnodes=160, seed=seed)
@@ -88,6 +89,7 @@ def test_many_vnodes_in_one_cell_and_the_last_position() -> None:
     assert "".join("abc"[code] for code in placed.assign_positions(some)) == "bbabbaccc"
 
 
+@pytest.mark.slow
 def test_an_exact_diff_agrees_with_a_million_keys() -> None:
     names = [f"host{i}" for i in range(1_000)]
     ring = HashRing(names)

@@ -186,6 +186,7 @@ def test_extreme_weights(weights: dict[str, float]) -> None:
     ring._check()
 
 
+@pytest.mark.slow
 def test_two_thousand_hosts() -> None:
     names = {f"host-{i}": 1.0 for i in range(2000)}
     ring = HashRing(names, vnodes=16)

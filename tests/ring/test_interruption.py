@@ -12,6 +12,8 @@ import pytest
 from hashring.ring import HashRing
 from tests.ring.inputs import state
 
+pytestmark = pytest.mark.slow
+
 
 class Interrupt(BaseException):
     """What a signal handler may raise anywhere."""

@@ -12,6 +12,8 @@ from hashring import DiscoveryError, Host
 from hashring.discovery import Membership
 from hashring.testing import check_discovery
 
+pytestmark = pytest.mark.slow
+
 WITHIN = 1.0  # seconds: what is wrong here never comes
 
 

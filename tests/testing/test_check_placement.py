@@ -38,6 +38,7 @@ def test_what_is_right_passes() -> None:
     check_placement(Right, ALL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("law", sorted(ALL))
 def test_a_promise_that_is_broken_is_caught(law: str) -> None:
     message = caught(BROKEN[law], [law])
@@ -69,6 +70,7 @@ def test_the_counter_example_is_a_counter_example() -> None:
     assert make(hosts).lookup(key) != make(left).lookup(key)
 
 
+@pytest.mark.slow
 def test_the_same_seed_finds_the_same() -> None:
     factory, law = BROKEN["order_free"], ["order_free"]
     assert caught(factory, law, seed=5) == caught(factory, law, seed=5)
@@ -226,6 +228,7 @@ def test_a_table_that_depends_on_what_was_built_before_is_caught() -> None:
     assert message.startswith("repeatable is broken")
 
 
+@pytest.mark.slow
 def test_a_raising_factory_is_caught_and_a_refusing_one_not() -> None:
     def picky(error: Exception, hosts: list[Host]) -> Right:
         if any(host.weight > 1 for host in hosts):
@@ -252,6 +255,7 @@ def test_guarantees_are_known_names() -> None:
         check_placement(Right, "weighted")
 
 
+@pytest.mark.slow
 def test_promises_are_found_where_they_are_made() -> None:
     class Promising(Ordered):
         GUARANTEES = frozenset({"order_free"})
@@ -265,6 +269,7 @@ def test_promises_are_found_where_they_are_made() -> None:
     check_placement(modulo.build, max_examples=10)
 
 
+@pytest.mark.slow
 def test_own_hosts_and_keys_are_used_and_nothing_else() -> None:
     seen: set[str | bytes] = set()
     names: set[str] = set()

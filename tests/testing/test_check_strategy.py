@@ -48,6 +48,7 @@ class Boastful(RoundRobin):
     USES_WEIGHT = True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("factory", "law", "says"),
     [
