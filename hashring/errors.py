@@ -89,6 +89,24 @@ class NoCapacityError(NoHostsError):
         self.host = host
 
 
+class SessionUnavailableError(NoHostsError):
+    """The host of a known client is down, and no other may serve it (``on_unavailable="refuse"``).
+
+    ``host`` is its name.
+
+    >>> str(SessionUnavailableError("web1", "probe", "timeout"))
+    "the client's own host web1 cannot serve (probe: timeout): retry later"
+    """
+
+    def __init__(self, host: str, holder: str, why: str) -> None:
+        super().__init__(
+            f"the client's own host {host} cannot serve ({holder}: {why}): retry later",
+            reasons=[(host, holder, why)],
+            total=1,
+        )
+        self.host = host
+
+
 class UnknownHostError(HashringError, KeyError):
     """A name that is not in the pool or ring; ``name`` is that name.
 

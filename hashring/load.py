@@ -23,6 +23,17 @@ from hashring.listeners import Listeners
 from hashring.locks import Guard
 
 Outcome = Callable[[Host, bool, str | None, float], object]
+
+
+class UnreachableReason(str):
+    """Why a request failed, where nobody could connect to the host.
+
+    Such a host cannot serve even its known clients.
+    """
+
+    __slots__ = ()
+
+
 """Called at the end of a lease with host, whether it failed, why, and after how many seconds."""
 
 DECAY = 10.0

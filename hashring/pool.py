@@ -21,7 +21,10 @@ State = Literal["up", "draining", "down"]
 
 EVERY_HOLDER = "*"
 MACHINE_HOLDERS = frozenset({"probe", "outlier"})
-"""Holders that judge a machine, not a name: their marks end when another machine has the name."""
+"""Holders that judge a machine, not a name: their marks end when another machine has the name.
+
+``outlier`` drains a host that it ejects, so that it keeps its known clients, and holds it down only
+where nobody can connect to it."""
 
 _NO_MARKS: Mapping[str, str] = ReadOnlyDict()
 _NO_DRAINS: Mapping[str, float | None] = ReadOnlyDict()
@@ -63,6 +66,8 @@ class Member:
         for holder, reason in self.down.items():
             return holder, reason
         for holder, end in self.drains.items():
+            if holder in MACHINE_HOLDERS:
+                return holder, "ejected"
             return holder, "drain deadline passed" if end is not None and end <= now else "draining"
         return None
 
@@ -251,7 +256,8 @@ def replace_member(members: Members, name: str, address: str) -> Edited:
 
 def _moved_in(old: Member, host: Host) -> Member:
     kept = {by: why for by, why in old.down.items() if by not in MACHINE_HOLDERS}
-    return Member(host, kept, old.drains)
+    drains = {by: end for by, end in old.drains.items() if by not in MACHINE_HOLDERS}
+    return Member(host, kept, drains)
 
 
 def add_mark(members: Members, name: str, reason: str, holder: str) -> Edited:

@@ -187,6 +187,14 @@ def _flag(value: Any) -> bool:
     return value
 
 
+def _statuses(value: Any) -> tuple[int, ...]:
+    if not isinstance(value, (list, tuple)):
+        raise TypeError
+    if not all(is_int(each) and 400 <= each <= 599 for each in value):
+        raise ValueError("each from 400 to 599")
+    return tuple(value)
+
+
 def _texts(value: Any) -> tuple[str, ...]:
     if isinstance(value, str):
         hint = f"did you mean [{bounded_repr(value)}]?"
@@ -238,6 +246,7 @@ FLAG = Validator("true or false", _flag)
 TEXT = text("a text")
 PATH = text("the path of a file")
 TEXTS = Validator("a list of texts", _texts)
+STATUSES = Validator("a list of HTTP statuses", _statuses)
 HEADER = Validator("the name of a header", _header)
 ADDRESS = Validator("ADDRESS:PORT", _address)
 LISTEN_ADDRESS = Validator("ADDRESS:PORT", _listen_address)

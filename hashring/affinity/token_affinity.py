@@ -198,11 +198,16 @@ class TokenAffinity:
         """Why a new token is due: ``moved``, ``renewed`` or ``""`` for a first one; None: not."""
         token = visit.token
         if token is None or visit.prefer != host:
-            if retry:
+            if retry or (token is not None and self._is_lent(visit.prefer)):
                 return None
             return "" if token is None else "moved"
         bound = visit.given and not token.given
         return "renewed" if bound or self._tokens.due(token) else None
+
+    def _is_lent(self, name: str | None) -> bool:
+        """Whether the client goes back to its host, which is down, when that is up again."""
+        member = self._lb.snapshot.members.get(name or "")
+        return self._lb.returns_home and member is not None and bool(member.down)
 
     def _host_of(self, tag: bytes) -> str | None:
         epoch, names = self._names

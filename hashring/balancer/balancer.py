@@ -30,7 +30,7 @@ from hashring.load import Load, LoadTracker, Outcome
 from hashring.placement import check_order
 from hashring.pool import Edited, Pool, Snapshot
 from hashring.strategies import LeastOutstanding, Rng
-from hashring.validators import COUNT, SECONDS, SECONDS_OR_ZERO, WHOLE
+from hashring.validators import COUNT, FLAG, SECONDS, SECONDS_OR_ZERO, WHOLE, choice
 
 if TYPE_CHECKING:
     from hashring.balancer.waiting import WaitingLine
@@ -57,7 +57,9 @@ class LoadBalancer:
     ``"walk"``, the placement, the same in all routers even before the store has answered, or
     ``"fallback"``, the strategy, so by load. ``patience`` (with ``LeastOutstanding``; 5 is a good
     value) lets a known client leave a queue that is longer than another host's by more than that
-    many times its own request; None: a known client stays.
+    many times its own request; None: a known client stays. ``on_unavailable`` is what happens to a
+    known client whose host is down: ``"move"``, or ``"refuse"`` by ``SessionUnavailableError``. With
+    ``return_home`` such a client is only lent to another host, and goes back.
 
     Any number of threads may use it. ``pick`` reads one snapshot and takes no lock but the
     store's own; changes take one lock, build aside and publish by one assignment. Signal handlers
@@ -86,6 +88,8 @@ class LoadBalancer:
         pins: PinStore | AsyncPinStore | None = None,
         new_clients: str = "walk",
         patience: float | None = None,
+        on_unavailable: str = "move",
+        return_home: bool = False,
         rng: Rng | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -98,6 +102,8 @@ class LoadBalancer:
         chance = options.as_rng(rng)
         patience = options.check_patience(patience, fallback, new_clients, load_factor)
         prefers_strategy = options.prefers_strategy(new_clients)
+        choice("move", "refuse")(on_unavailable, "on_unavailable")
+        self.returns_home = FLAG(return_home, "return_home")
         self._tracker = LoadTracker(options.check_clock(clock), chance.randrange)
         self._pins = pins
         self._given = {
@@ -109,6 +115,8 @@ class LoadBalancer:
             "max_in_flight": max_in_flight,
             "new_clients": new_clients,
             "patience": patience,
+            "on_unavailable": on_unavailable,
+            "return_home": return_home,
         }
         self._unsaved = {"failures": failures, "rng": rng, "clock": clock}
         self._warned = False
@@ -133,6 +141,8 @@ class LoadBalancer:
             load_floor,
             patience,
             max_in_flight,
+            refuses=on_unavailable == "refuse",
+            lends=return_home,
         )
         self._flow = PinFlow(self._state, self._picker, self._tracker, pins, failures)
         self._drains = DrainWatch(self._state, pins, self._tracker.clock)

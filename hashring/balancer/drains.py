@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from hashring.balancer.state import BalancerState
-from hashring.pool import Member
+from hashring.pool import MACHINE_HOLDERS, Member
 
 _CAUSES = {"drain_empty": "no session left", "drain_deadline": "the deadline has passed"}
 
@@ -50,7 +50,12 @@ class DrainWatch:
 
     def _draining(self) -> Mapping[str, Member]:
         members = self._state.active.snapshot.members
-        return {name: member for name, member in members.items() if member.drains}
+        # an ejected host is not being emptied
+        return {
+            name: member
+            for name, member in members.items()
+            if not MACHINE_HOLDERS.issuperset(member.drains)
+        }
 
     def _announce(self, left: Mapping[str, int | None]) -> None:
         now, ended = self._clock(), set[tuple[str, str]]()

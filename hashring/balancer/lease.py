@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Protocol
@@ -10,7 +11,10 @@ from hashring.balancer.reports import Reason
 from hashring.errors import HashringError
 from hashring.hosts import Host
 from hashring.keys import Key
-from hashring.load import LoadTracker, TrackedRequest
+from hashring.load import LoadTracker, TrackedRequest, UnreachableReason
+
+_NO_WAY = frozenset({errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN})
+"""Error numbers of a connection that was never made."""
 
 
 class LeaseFlow(Protocol):
@@ -161,9 +165,13 @@ class Lease:
         """Decide: the host did well, however this block ends."""
         self._failed = False
 
-    def failed(self, why: str | None = None) -> None:
-        """Decide: the host failed, however this block ends."""
-        self._failed, self.why = True, why
+    def failed(self, why: str | None = None, *, unreachable: bool = False) -> None:
+        """Decide: the host failed, however this block ends.
+
+        ``unreachable``: there was no connection, so the host cannot serve known clients either.
+        """
+        self._failed = True
+        self.why = UnreachableReason(why or "unreachable") if unreachable else why
 
     def release(self) -> None:
         """End the request; a second call does nothing."""
@@ -188,7 +196,7 @@ class Lease:
             if kind is None:
                 self._failed = False
             elif issubclass(kind, self._flow.failures):
-                self._failed, self.why = True, kind.__name__
+                self.failed(kind.__name__, unreachable=_is_unreachable(error))
         self.release()
 
     async def __aenter__(self) -> Lease:
@@ -207,3 +215,14 @@ class Lease:
             return "<Lease not begun>"
         state = "open" if self._request is not None else "released"
         return f"<Lease on {self._host} ({self._reason}), {state}>"
+
+
+def _is_unreachable(error: BaseException | None) -> bool:
+    """Whether an exception reports that there was no connection.
+
+    >>> _is_unreachable(ConnectionRefusedError(111, "refused")), _is_unreachable(TimeoutError())
+    (True, False)
+    """
+    if isinstance(error, ConnectionRefusedError):
+        return True
+    return isinstance(error, OSError) and error.errno in _NO_WAY

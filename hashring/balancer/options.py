@@ -13,7 +13,16 @@ from hashring.placement import Recipe, recipe
 from hashring.placement.ring import RingRecipe
 from hashring.ring import HashRing, RingTable
 from hashring.strategies import LeastOutstanding, Rng, RoundRobin, Strategy, View
-from hashring.validators import COUNT, SECONDS_OR_ZERO, choice, is_number, number, option, optional
+from hashring.validators import (
+    COUNT,
+    FLAG,
+    SECONDS_OR_ZERO,
+    choice,
+    is_number,
+    number,
+    option,
+    optional,
+)
 
 Fallback: TypeAlias = Strategy | Callable[[View], Host]
 Placement: TypeAlias = str | Callable[[tuple[Host, ...]], Any] | HashRing | None
@@ -53,6 +62,17 @@ class BalancerOptions:
         None,
         check=optional(MAX_IN_FLIGHT, 0, "no limit"),
         help="Maximum concurrent requests of a host of weight 1. 0 means no limit.",
+    )
+    on_unavailable: str = option(
+        "move",
+        check=choice("move", "refuse"),
+        help="What happens to a known client whose host is down: move to another host, or refuse "
+        "its requests with status 503, for state that must not be forked.",
+    )
+    return_home: bool = option(
+        False,
+        check=FLAG,
+        help="Whether a known client that another host served while its own was down goes back.",
     )
     new_clients: str = option(
         "walk",

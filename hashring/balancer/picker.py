@@ -14,7 +14,7 @@ from mmh3 import mmh3_32_uintdigest
 
 from hashring.balancer.reports import Decision, LoadGap, Reason
 from hashring.balancer.state import ActiveState
-from hashring.errors import NoCapacityError, NoHostsError
+from hashring.errors import NoCapacityError, NoHostsError, SessionUnavailableError
 from hashring.hosts import Host, total_weight
 from hashring.keys import Key
 from hashring.load import LoadTracker, LoadView
@@ -58,7 +58,8 @@ class Picker:
     ``choose_fallback`` is the strategy, ``fallback_reason`` the reason of its choices.
     ``load_factor`` and ``load_floor`` bound the requests in flight of a host in relation to the
     others, ``max_in_flight`` (per weight) in any case. ``patience`` bounds the queue that a known
-    client waits in.
+    client waits in. A known client whose host is down is refused where the picker ``refuses``,
+    and keeps its host where it ``lends`` clients to others.
     """
 
     def __init__(
@@ -70,6 +71,9 @@ class Picker:
         load_floor: int,
         patience: float | None,
         max_in_flight: float | None = None,
+        *,
+        refuses: bool = False,
+        lends: bool = False,
     ) -> None:
         self._tracker = tracker
         self._choose_fallback = choose_fallback
@@ -78,6 +82,7 @@ class Picker:
         self._load_floor = load_floor
         self._patience = patience
         self._max_in_flight = max_in_flight
+        self._refuses, self._lends = refuses, lends
 
     def choose(
         self,
@@ -109,9 +114,21 @@ class Picker:
             if lease_size is not None and self._is_full(active, home):
                 raise NoCapacityError(host=home.name)
             return home, "pinned"
+        if self._refuses:
+            _check_available(active, prefer, excluded)
+            _check_available(active, pin, excluded)
+        if self.is_lent(active, prefer) or self.is_lent(active, pin):
+            remembered = False
         return self._choose_new(
             active, client_id, prefer, excluded, lease_size is not None, group, remembered
         )
+
+    def is_lent(self, active: ActiveState, known: str | Host | None) -> bool:
+        """Whether a client of the host ``known``, which is down, will go back to it."""
+        if not self._lends or known is None:
+            return False
+        member = active.snapshot.members.get(known.name if isinstance(known, Host) else known)
+        return member is not None and bool(member.down)
 
     def _choose_new(
         self,
@@ -324,6 +341,19 @@ def spread_over(hosts: Iterable[Host], field: str) -> list[Host]:
         seen[value] = number = seen.get(value, 0) + 1
         rounds.append((number, host))
     return [host for _, host in sorted(rounds, key=lambda each: each[0])]
+
+
+def _check_available(
+    active: ActiveState, known: str | Host | None, excluded: frozenset[str]
+) -> None:
+    """Raise ``SessionUnavailableError`` where a client's host is a member and cannot serve it."""
+    name = known.name if isinstance(known, Host) else known
+    member = active.snapshot.members.get(name or "")
+    if member is None:
+        return
+    holder, why = member.why(active.clock()) or ("caller", "excluded")
+    if member.down or member.host.name in excluded:
+        raise SessionUnavailableError(member.host.name, holder, why)
 
 
 _BY_WALK: tuple[Reason | None, ...] = ("owner", "next", "overflow", None)

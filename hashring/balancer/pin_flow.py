@@ -188,7 +188,7 @@ class PinFlow:
             self._place(lease, client_id, prefer, excluded, None, False)
             return
         choice = self._place(lease, client_id, prefer, excluded, pin, True)
-        if choice[1] != "pinned" and not excluded:
+        if choice[1] != "pinned" and not excluded and not self._is_lent(pin):
             ask(store, self._write_steps(key, pin, choice, client_id, prefer, lease))
 
     async def enter_async(self, lease: Lease) -> None:
@@ -232,9 +232,12 @@ class PinFlow:
         except OSError:
             return self._place(lease, client_id, prefer, excluded, None, False)
         choice = self._place(lease, client_id, prefer, excluded, pin, True)
-        if choice[1] == "pinned" or excluded:
+        if choice[1] == "pinned" or excluded or self._is_lent(pin):
             return choice
         return (yield from self._write_steps(key, pin, choice, client_id, prefer, lease))
+
+    def _is_lent(self, pin: str | None) -> bool:
+        return pin is not None and self._picker.is_lent(self._state.active, pin)
 
     def _write_steps(
         self,

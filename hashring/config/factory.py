@@ -44,6 +44,8 @@ def balancer(settings: Settings, pins: PinTable | None = None) -> LoadBalancer:
         load_factor=settings.pool.load_factor,
         load_floor=settings.pool.load_floor,
         max_in_flight=settings.pool.max_in_flight,
+        on_unavailable=settings.pool.on_unavailable,
+        return_home=settings.pool.return_home,
         new_clients=new_clients,
         patience=settings.placement.patience,
         pins=pins,
@@ -144,6 +146,7 @@ _POOL_KEYS = {
     "load_factor": "pool.load_factor",
     "load_floor": "pool.load_floor",
     "max_in_flight": "pool.max_in_flight",
+    "on_unavailable": "pool.on_unavailable",
     "weight": "pool.hosts",
 }
 

@@ -60,6 +60,8 @@ class PoolSettings:
     load_factor: float | None = inherit_option(BalancerOptions, "load_factor")
     load_floor: int = inherit_option(BalancerOptions, "load_floor")
     max_in_flight: float | None = inherit_option(BalancerOptions, "max_in_flight")
+    on_unavailable: str = inherit_option(BalancerOptions, "on_unavailable")
+    return_home: bool = inherit_option(BalancerOptions, "return_home")
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,13 +207,14 @@ class TokenSettings:
 
 @dataclass(frozen=True, slots=True)
 class OutlierSettings:
-    """Hosts that fail requests are ejected for a while: no new clients go there."""
+    """Hosts that fail requests are ejected for a while: no new clients go there, known ones stay."""
 
     enabled: bool = option(True, check=FLAG, help="Whether failing hosts are ejected.")
     failures: int = inherit_option(OutlierRules, "failures")
     base: float = inherit_option(OutlierRules, "base")
     cap: float = inherit_option(OutlierRules, "cap")
     share: float = inherit_option(OutlierRules, "share")
+    statuses: tuple[int, ...] = inherit_option(OutlierRules, "statuses")
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,6 +80,12 @@ ERROR_RESPONSES = {
         ),
         ErrorResponse(
             503,
+            "session_unavailable",
+            "The host of this session cannot serve now, and no other host may serve it.",
+            "Try again in a moment. The operator finds the reason at /state.",
+        ),
+        ErrorResponse(
+            503,
             "busy",
             "Every host that could serve the request has as many requests as it may have.",
             "Try again in a moment. The operator sets the limit (pool.max_in_flight).",

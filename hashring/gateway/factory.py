@@ -57,6 +57,7 @@ def build_generation(settings: Settings, pins: PinTable | None = None) -> Genera
         cost=RequestCost(place.cost.from_, place.group) if by_load else None,
         pins=pins,
         decision_header=settings.gateway.decision_header,
+        failure_statuses=settings.health.outliers.statuses,
     )
 
 
@@ -161,7 +162,7 @@ def carry_over(
             if holder not in left_behind:
                 new.mark_down(name, why, by=holder)
         for holder, end in member.drains.items():
-            if holder == SETTINGS or (holder == SOURCE and not followed):
+            if holder == SETTINGS or holder in left_behind or (holder == SOURCE and not followed):
                 continue  # the new gateway has its own; without a source it would never end
             left = None if end is None else max(0.0, end - now)
             new.drain(name, deadline=left, by=holder)

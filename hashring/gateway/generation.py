@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hashring.affinity import IdentitySource, PinTable, TokenAffinity, TrustedProxies
@@ -45,6 +45,7 @@ class Generation:
         cost: RequestCost | None = None,
         pins: PinTable | None = None,
         decision_header: str | None = None,
+        failure_statuses: Iterable[int] = (),
     ) -> None:
         if tokens is not None and tokens.balancer is not lb:
             raise ConfigError("tokens must be those of this balancer", option="tokens")
@@ -59,6 +60,7 @@ class Generation:
         self.budget = RetryBudget(limits.retry_share, limits.retry_rate)
         self.token_name = None if tokens is None else tokens.cookie.encode("ascii")
         self.cost, self.pins = cost, pins
+        self.failure_statuses = frozenset(failure_statuses)
         self.decision_header = None if decision_header is None else decision_header.lower().encode()
         limits_of_bodies = [each.body_limit for each in (identity, cost) if each is not None]
         self.body_limit = max(limits_of_bodies, default=0)

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from hashring.affinity import Visit
 from hashring.balancer import Lease
-from hashring.errors import NoCapacityError, NoHostsError
+from hashring.errors import NoCapacityError, NoHostsError, SessionUnavailableError
 from hashring.gateway.access import AccessEntry
 from hashring.gateway.client_side import ClientSide
 from hashring.gateway.error_responses import ERROR_RESPONSES, ErrorResponse, error_body
@@ -36,10 +36,6 @@ from hashring.keys import Key
 _IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})  # RFC 9110
 _SHOULD_HAVE_LENGTH = frozenset({b"POST", b"PUT", b"PATCH"})  # RFC 9110, section 8.6
 _LIMITED = frozenset({b"OPTIONS", b"TRACE"})  # the methods of Max-Forwards (RFC 9110, 7.6.2)
-
-_FAILED = frozenset({502, 503, 504})
-"""Statuses that count against a host: it reports that it cannot serve. A 500 is often the fault of
-one request, and would eject a host because of its clients."""
 
 _BODILESS = frozenset({204, 304})
 _GONE = 499  # nginx's status for a client that did not wait
@@ -416,7 +412,7 @@ class ProxyRequest:
         assert lease is not None  # as in receive_head
         assert response is not None  # it came before its end
         self._connection = None
-        if response.status in _FAILED:
+        if response.status in self.gateway.failure_statuses:
             lease.failed(f"status {response.status}")
         elif not response.is_stream:
             lease.ok()
@@ -445,8 +441,8 @@ class ProxyRequest:
         assert lease is not None  # as in receive_head
         self._failure = error
         self.entry.why = error.why
-        if error.counts:
-            lease.failed(error.why)
+        if error.counts and self._is_fault_of_host(error):
+            lease.failed(error.why, unreachable=isinstance(error, ConnectError))
         lease.release()
         self.tried.append(self.entry.host)
         gateway = self.gateway
@@ -457,6 +453,15 @@ class ProxyRequest:
             self._refuse(_problem(error))
         else:
             self._try_host()
+
+    def _is_fault_of_host(self, error: UpstreamError) -> bool:
+        """Whether an error that counts was not caused by the client.
+
+        A client can ask for a page that breaks off, and send a body that a host does not read.
+        """
+        if isinstance(error, ConnectError):
+            return True
+        return self._response is None and self._body_complete
 
     def _may_repeat(self, error: UpstreamError) -> bool:
         if self._response is not None or self._kept is None:
@@ -485,7 +490,7 @@ class ProxyRequest:
             return "host_gone"
         if member.down:
             return "ejected" if set(member.down) == {"outlier"} else "host_down"
-        return "drain_deadline" if member.drains else "spill"
+        return "drain_deadline" if member.drains.keys() - {"outlier"} else "spill"
 
     def _decision(self, lease: Lease) -> bytes:
         """The value of the decision header: the host, why, and what identified the client."""
@@ -589,7 +594,9 @@ class ProxyRequest:
             client.cut(now=False)
 
     def _time_out(self, why: str, code: str) -> None:
-        if self._lease is not None and why != "body":
+        # a client that is slow to send or to read is not the host's fault
+        slow_host = why == "upload" or (self._body_complete and self._response is None)
+        if self._lease is not None and why != "body" and slow_host:
             self._lease.failed("took too long")
             self._failure = UpstreamTimeout("took too long")
         self._refuse(ERROR_RESPONSES[code], why)
@@ -597,7 +604,9 @@ class ProxyRequest:
     # -- its end ----------------------------------------------------------------------------------
 
     def _refuse_without_host(self, error: NoHostsError) -> None:
-        if self._failure is not None:
+        if isinstance(error, SessionUnavailableError):
+            self._refuse(ERROR_RESPONSES["session_unavailable"], str(error))
+        elif self._failure is not None:
             self._refuse(_problem(self._failure))
         elif isinstance(error, NoCapacityError):
             self._refuse(ERROR_RESPONSES["busy"])

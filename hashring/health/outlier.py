@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from hashring.errors import ConfigError
 from hashring.health.probe_state import HealthChange
-from hashring.validators import COUNT, FRACTION, SECONDS, check_options, option
+from hashring.validators import COUNT, FRACTION, SECONDS, STATUSES, check_options, option
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,8 @@ class OutlierRules:
     ``failures`` in a row eject a host for ``base`` seconds times the number of its ejections, at
     most ``cap``; each ``base`` seconds in which it stays in make that number one less. At most
     ``max(1, share * hosts)`` are ejected at a time. The defaults are Envoy's (5, 30 s, 300 s,
-    10 %). Raises ``ConfigError``.
+    10 %), but for ``statuses``, the statuses of responses that count as failures: none, because
+    any client can ask for a page that responds with 503. Raises ``ConfigError``.
 
     >>> OutlierRules().most(9), OutlierRules().most(40)
     (1, 4)
@@ -36,6 +37,13 @@ class OutlierRules:
         0.1,
         check=FRACTION,
         help="Fraction of the hosts that may be ejected at the same time; one always may.",
+    )
+
+    statuses: tuple[int, ...] = option(
+        (),
+        check=STATUSES,
+        help="Statuses of responses that count as failures of the host, such as [502, 503]. Empty "
+        "means none: a client can cause them.",
     )
 
     def __post_init__(self) -> None:
@@ -57,7 +65,8 @@ class OutlierState:
     """What the requests on one host say.
 
     ``run`` counts its failures in a row, ``times`` its ejections, and ``until`` is when the present
-    one ends (None: it is in). ``since`` is when it was ejected or came back.
+    one ends (None: it is in). ``since`` is when it was ejected or came back. An ejected host keeps
+    its known clients, unless it is ``unreachable``: nobody could connect to it.
     """
 
     host: str
@@ -66,6 +75,7 @@ class OutlierState:
     until: float | None = None
     since: float = 0.0
     why: str = ""
+    unreachable: bool = False
 
 
 def judge_response(
@@ -76,22 +86,30 @@ def judge_response(
     rules: OutlierRules,
     *,
     room: bool,
+    unreachable: bool = False,
 ) -> tuple[OutlierState, tuple[HealthChange, ...]]:
     """The state after a request that ``began`` then; ``why`` is None if it was a success.
 
     ``room``: whether one more host may be ejected; without room the run goes on, and each
-    ``failures`` more ask again. Requests that end during an ejection are not counted, nor are those
-    that began before it: a long timeout must not eject a host that has just come back. Cost: O(1).
+    ``failures`` more ask again. Requests that began before an ejection are not counted: a long
+    timeout must not eject a host that has just come back. During an ejection only connections
+    that failed count (``unreachable``), and ``failures`` of them in a row make the host
+    unreachable. Cost: O(1).
 
     >>> state, rules = OutlierState("a", run=4), OutlierRules()
     >>> state, changes = judge_response(state, "timeout", 5.0, 7.0, rules, room=True)
     >>> state.until, str(changes[0])
     (37.0, 'ejected a: 5 requests in a row failed, the last: timeout; for 30 s')
     """
-    if state.until is not None or (state.times and began < state.since):
+    if state.times and began < state.since:
         return state, ()
     if why is None:
         return (replace(state, run=0) if state.run else state), ()
+    if state.until is not None:
+        if state.unreachable or not unreachable:
+            return state, ()
+        lost = state.run + 1 >= rules.failures
+        return replace(state, run=0 if lost else state.run + 1, unreachable=lost), ()
     run = state.run + 1
     if run % rules.failures or not room:
         return replace(state, run=run), ()
@@ -99,7 +117,7 @@ def judge_response(
     times = min(rules.times(state, now) + 1, math.ceil(rules.cap / rules.base))
     span = min(rules.base * times, rules.cap)
     text = f"{run} requests in a row failed, the last: {why}; for {span:g} s"
-    ejected = OutlierState(state.host, 0, times, now + span, now, text)
+    ejected = OutlierState(state.host, 0, times, now + span, now, text, unreachable)
     return ejected, (HealthChange("ejected", state.host, text, now),)
 
 
@@ -127,7 +145,7 @@ def return_host(
     """The state of an ejected host that comes back, and the change.
 
     >>> return_host(OutlierState("a", times=1, until=30.0), "its time is over", 30.0)[0]
-    OutlierState(host='a', run=0, times=1, until=None, since=30.0, why='')
+    OutlierState(host='a', run=0, times=1, until=None, since=30.0, why='', unreachable=False)
     """
     back = OutlierState(state.host, 0, state.times, None, now)
     return back, (HealthChange("returned", state.host, why, now),)

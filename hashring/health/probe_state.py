@@ -9,7 +9,7 @@ from typing import Literal
 from hashring.errors import ConfigError
 from hashring.validators import COUNT, SECONDS, check_options, number, option
 
-Kind = Literal["down", "up", "ejected", "returned", "panic", "restored"]
+Kind = Literal["down", "up", "ejected", "lost", "returned", "panic", "restored"]
 
 
 @dataclass(frozen=True, slots=True)

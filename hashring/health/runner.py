@@ -16,11 +16,12 @@ from hashring.health.probes import Probe, Void, ask
 from hashring.health.table import HealthTable, Marks, apply_marks
 from hashring.hosts import Host
 from hashring.listeners import Listeners
+from hashring.load import UnreachableReason
 from hashring.strategies import Rng
 
 _log = logging.getLogger("hashring")
 
-_BAD_NEWS = frozenset({"down", "ejected", "panic"})
+_BAD_NEWS = frozenset({"down", "ejected", "lost", "panic"})
 _RENEWING = frozenset({"register", "unregister", "replace"})
 
 
@@ -90,7 +91,11 @@ class ProbeRunner:
         now = self._clock()
         with self.lock:
             changes = table.record_response(
-                host.name, (why or "failed") if failed else None, now - took, now
+                host.name,
+                (why or "failed") if failed else None,
+                now - took,
+                now,
+                unreachable=isinstance(why, UnreachableReason),
             )
         if changes:
             self._changes.extend(changes)

@@ -22,11 +22,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """Hosts to hold down: holder -> host -> reason; ``panic_reason`` in panic mode."""
+    """Hosts that are not well: holder -> host -> reason; ``panic_reason`` in panic mode.
+
+    Hosts in ``probe`` are held down. Those in ``outlier`` are drained, so that they keep their
+    known clients, and held down where they are in ``unreachable`` too.
+    """
 
     probe: Mapping[str, str]
     outlier: Mapping[str, str]
     panic_reason: str | None = None
+    unreachable: frozenset[str] = frozenset()
 
 
 class HealthTable:
@@ -112,11 +117,12 @@ class HealthTable:
         return self._count(changes)
 
     def record_response(
-        self, name: str, why: str | None, began: float, now: float
+        self, name: str, why: str | None, began: float, now: float, *, unreachable: bool = False
     ) -> tuple[HealthChange, ...]:
         """A request that ``began`` then ended well (``why`` None) or failed.
 
-        Cost: O(1), and O(n) where it may eject.
+        ``unreachable``: it failed because there was no connection. Cost: O(1), and O(n) where it
+        may eject.
         """
         state = self.outlier_states.get(name)
         rules = self.outliers
@@ -125,8 +131,12 @@ class HealthTable:
         due = why is not None and state.until is None and not (state.run + 1) % rules.failures
         room = due and self._has_room(name)
         self.stats["ejections_refused"] += due and not room
-        new, changes = outlier.judge_response(state, why, began, now, rules, room=room)
+        new, changes = outlier.judge_response(
+            state, why, began, now, rules, room=room, unreachable=unreachable
+        )
         self.outlier_states[name] = new
+        if new.unreachable and not state.unreachable and not changes:
+            changes = (HealthChange("lost", name, f"no connection: {why}", now),)
         (self.suspects.add if new.run else self.suspects.discard)(name)
         if new.until is not None:
             self._ejected.add(name)
@@ -169,7 +179,8 @@ class HealthTable:
             return Marks({}, {}, self._panic_reason), changes
         down = {name: health.why for name, health in self.health.items() if not health.up}
         out = {name: self.outlier_states[name].why for name in sorted(self._ejected)}
-        return Marks(down, out), changes
+        lost = frozenset(name for name in out if self.outlier_states[name].unreachable)
+        return Marks(down, out, unreachable=lost), changes
 
     @property
     def panic_reason(self) -> str | None:
@@ -222,6 +233,7 @@ _COUNTED = {
     "down": "went_down",
     "up": "came_up",
     "ejected": "ejections",
+    "lost": "lost",
     "returned": "returned",
     "panic": "panic",
     "restored": "restored",
@@ -229,11 +241,12 @@ _COUNTED = {
 
 
 def _left_in(member: Member) -> bool:
-    return not member.drains and MACHINE_HOLDERS.issuperset(member.down)
+    marks = member.down.keys() | member.drains.keys()
+    return MACHINE_HOLDERS.issuperset(marks)
 
 
 def apply_marks(members: Members, marks: Marks, addresses: Mapping[str, str]) -> Edited:
-    """``probe`` and ``outlier`` hold down exactly the hosts in ``marks``.
+    """``probe`` and ``outlier`` hold down, and ``outlier`` drains, exactly the hosts in ``marks``.
 
     ``addresses`` are those that were judged: a host that has another one by now is another
     machine, and not marked. A mark that is there keeps its first reason. Cost: O(n).
@@ -245,7 +258,16 @@ def apply_marks(members: Members, marks: Marks, addresses: Mapping[str, str]) ->
     ({'probe': 'refused'}, {}, 2)
     """
     changes: list[HostChange] = []
-    for holder, wanted in (("probe", marks.probe), ("outlier", marks.outlier)):
+    lost = {name: why for name, why in marks.outlier.items() if name in marks.unreachable}
+    for name, member in members.items():
+        ejected = name in marks.outlier and addresses.get(name) == member.host.address
+        if ejected and "outlier" not in member.drains:
+            members, made = pool.add_drain(members, name, None, "outlier")
+            changes += made
+        elif not ejected and "outlier" in member.drains:
+            members, made = pool.remove_drain(members, name, "outlier")
+            changes += made
+    for holder, wanted in (("probe", marks.probe), ("outlier", lost)):
         for name, member in members.items():
             reason = wanted.get(name)
             if reason is not None and addresses.get(name) != member.host.address:

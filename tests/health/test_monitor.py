@@ -44,8 +44,9 @@ def pool(hosts: list[Served]) -> LoadBalancer:
 
 
 def down(lb: LoadBalancer) -> dict[str, list[str]]:
-    """Who is held down, by whom."""
-    return {n: sorted(m.down) for n, m in lb.snapshot.members.items() if m.down}
+    """Who takes no new clients, because of whom: an ejected host is drained."""
+    members = lb.snapshot.members.items()
+    return {n: sorted({*m.down, *m.drains}) for n, m in members if m.down or m.drains}
 
 
 def until_down(lb: LoadBalancer, **wanted: list[str]) -> None:
@@ -260,9 +261,23 @@ def test_five_failed_leases_in_a_row_eject_a_host(error: type[Exception]) -> Non
         assert monitor.state("b").run == 4
         lease(lb, "b", error)
         until_down(lb, b=["outlier"])
-        assert "5 requests in a row failed" in lb.snapshot.members["b"].down["outlier"]
+        assert lb.state("b") == "draining", "it keeps its known clients"
+        assert "5 requests in a row failed" in monitor.state("b").why
         until_down(lb)
         assert (monitor.stats["ejections"], monitor.stats["returned"]) == (1, 1)
+
+
+def test_a_host_without_connections_is_held_down() -> None:
+    lb = LoadBalancer(["a", "b", "c"])
+    with HealthMonitor(lb, well, NO_PROBES) as monitor:
+        for _ in range(5):
+            lease(lb, "b", TimeoutError)
+        until_down(lb, b=["outlier"])
+        assert lb.state("b") == "draining"
+        for _ in range(5):
+            lease(lb, "b", ConnectionRefusedError)
+        wait_until(lambda: lb.state("b") == "down", "no known client either")
+        assert monitor.stats["lost"] == 1
 
 
 def test_failures_from_many_threads_eject_at_most_the_limit() -> None:
