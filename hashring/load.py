@@ -26,7 +26,7 @@ Outcome = Callable[[Host, bool, str | None, float], object]
 
 
 class UnreachableReason(str):
-    """Why a request failed, where nobody could connect to the host.
+    """Why a request failed, where no connection to the host could be made.
 
     Such a host cannot serve even its known clients.
     """

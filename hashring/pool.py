@@ -24,7 +24,7 @@ MACHINE_HOLDERS = frozenset({"probe", "outlier"})
 """Holders that judge a machine, not a name: their marks end when another machine has the name.
 
 ``outlier`` drains a host that it ejects, so that it keeps its known clients, and holds it down only
-where nobody can connect to it."""
+where no connection can be made."""
 
 _NO_MARKS: Mapping[str, str] = ReadOnlyDict()
 _NO_DRAINS: Mapping[str, float | None] = ReadOnlyDict()

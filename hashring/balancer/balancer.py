@@ -58,7 +58,7 @@ class LoadBalancer:
     ``"fallback"``, the strategy, so by load. ``patience`` (with ``LeastOutstanding``; 5 is a good
     value) lets a known client leave a queue that is longer than another host's by more than that
     many times its own request; None: a known client stays. ``on_unavailable`` is what happens to a
-    known client whose host is down: ``"move"``, or ``"refuse"`` by ``SessionUnavailableError``. With
+    known client whose host is down: ``"move"``, or ``"refuse"``: ``SessionUnavailableError``. With
     ``return_home`` such a client is only lent to another host, and goes back.
 
     Any number of threads may use it. ``pick`` reads one snapshot and takes no lock but the

@@ -207,7 +207,7 @@ class TokenSettings:
 
 @dataclass(frozen=True, slots=True)
 class OutlierSettings:
-    """Hosts that fail requests are ejected for a while: no new clients go there, known ones stay."""
+    """Hosts that fail requests are ejected for a while: only known clients go there."""
 
     enabled: bool = option(True, check=FLAG, help="Whether failing hosts are ejected.")
     failures: int = inherit_option(OutlierRules, "failures")

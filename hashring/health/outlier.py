@@ -66,7 +66,7 @@ class OutlierState:
 
     ``run`` counts its failures in a row, ``times`` its ejections, and ``until`` is when the present
     one ends (None: it is in). ``since`` is when it was ejected or came back. An ejected host keeps
-    its known clients, unless it is ``unreachable``: nobody could connect to it.
+    its known clients, unless it is ``unreachable``: no connection could be made.
     """
 
     host: str

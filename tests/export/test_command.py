@@ -132,7 +132,9 @@ def settings() -> SimpleNamespace:
             rise=2,
             fast=1.0,
             panic=0.0,
-            outliers=SimpleNamespace(enabled=True, failures=5, base=30.0, cap=300.0, share=0.1, statuses=()),
+            outliers=SimpleNamespace(
+                enabled=True, failures=5, base=30.0, cap=300.0, share=0.1, statuses=()
+            ),
         ),
         gateway=SimpleNamespace(listen="127.0.0.1:8080", trusted_proxies=("10.0.0.0/8",)),
         timeouts=SimpleNamespace(connect=2.0, idle=60.0),

@@ -32,8 +32,8 @@ async def until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0.01)
 
 
-async def fail_five(front: str, cookie: str, page: str) -> None:
-    for _ in range(5):
+async def fail_often(front: str, cookie: str, page: str) -> None:
+    for _ in range(6):  # a reset of a kept connection, the first one here, does not count
         await ask(front, get(page, f"Cookie: {cookie}", "Content-Length: 0", method="POST"))
 
 
@@ -57,7 +57,7 @@ def test_an_ejected_host_keeps_clients_and_takes_no_new(page: str) -> None:
         listed = {"health.outliers.statuses": [503]}
         async with started(hosts()) as pool, gateway_of(pool, listed) as (front, gateway):
             sessions = await join(front, SESSIONS)
-            await fail_five(front, sessions[0][0], page)
+            await fail_often(front, sessions[0][0], page)
             await until(lambda: gateway.lb.snapshot.away)
             assert gateway.lb.snapshot.away == {sessions[0][1].decode()}
             assert await count_moved(front, sessions) == 0
