@@ -15,6 +15,8 @@ from hashring.errors import ConfigError, TokenError
 from hashring.hosts import Host
 from hashring.keys import Key
 
+_REMEMBERED = 4096  # visits; each client of a busy router comes again before so many others
+_SHORT = 1024  # bytes of a visit that is remembered, so that all stay under 8 MB
 _MOST_TRIED = 64
 """Cookies of one name whose signatures are checked: others can be planted by a sibling domain, and
 one check costs 8 us. A cookie of another length than a token's costs nothing and is not counted."""
@@ -93,6 +95,8 @@ class TokenAffinity:
         self.cookie = ("__Host-" if cookie_secure is True else "") + check_bare_name(cookie)
         self._tags: dict[str, tuple[bytes, ...]] = {}
         self._names: tuple[int, dict[bytes, str]] = (-1, {})
+        # visits by cookies and ID, with the epoch of the pool: a known client costs a look-up then
+        self._recent: dict[tuple[str | None, Key | None], tuple[Visit, int, Key | None]] = {}
         self._counters = Counters("known", "new", "refused", "unknown", "other", "moved", "renewed")
         self._learn()
         lb.keeps_sessions(True)
@@ -135,6 +139,32 @@ class TokenAffinity:
         ...     affinity.set_cookie(visit, lease.host).split("=")[0]
         'hashring'
         """
+        recent = self._recent.get((cookies, client_id)) if token is None else None
+        if recent is not None and self._is_current(recent, client_id):
+            self._counters.add("known")
+            return recent[0]
+        visit = self._read(cookies, token, client_id)
+        if token is None and visit.token is not None and visit.prefer is not None:
+            self._remember(cookies, client_id, visit)
+        return visit
+
+    def _is_current(self, recent: tuple[Visit, int, Key | None], client_id: Key | None) -> bool:
+        visit, epoch, given = recent
+        return (
+            epoch == self._lb.snapshot.epoch
+            and given.__class__ is client_id.__class__  # 1 and True are equal keys of a dict
+            and visit.token is not None
+            and not self._tokens.has_expired(visit.token)
+        )
+
+    def _remember(self, cookies: str | None, client_id: Key | None, visit: Visit) -> None:
+        size = len(cookies or "") + (len(client_id) if isinstance(client_id, (str, bytes)) else 0)
+        if size <= _SHORT:
+            if len(self._recent) >= _REMEMBERED:
+                self._recent = {}
+            self._recent[cookies, client_id] = (visit, self._lb.snapshot.epoch, client_id)
+
+    def _read(self, cookies: str | None, token: str | None, client_id: Key | None) -> Visit:
         given = None if client_id in (None, "", b"") else client_id
         clients = () if given is None else self._tokens.clients(given)
         found = self._valid_token(cookies, token)

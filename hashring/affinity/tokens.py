@@ -165,6 +165,10 @@ class Tokens:
             raise self._refusal("expired", f"the token is over {self.max_age:g} seconds old")
         return token
 
+    def has_expired(self, token: Token) -> bool:
+        """Whether a valid token is over its time."""
+        return abs(self._clock() - token.issued) > self.max_age
+
     def due(self, token: Token) -> bool:
         """Whether to replace a valid token: half its time is over, or its secret is the older."""
         return token.outdated or abs(self._clock() - token.issued) > self.max_age / 2

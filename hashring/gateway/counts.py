@@ -10,6 +10,7 @@ from hashring.gateway.access import AccessEntry
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0)
 """Upper bounds in seconds. Few, because each is a line for each host: 100 hosts fit in 200 KB."""
 
+_CLASSES = tuple(f"{number}xx" for number in range(10))
 _MOST_HOSTS = 10_000  # names that are counted apart; a pool that changes for months has no more
 
 
@@ -41,7 +42,7 @@ class RequestCounts:
             if len(self.durations) >= _MOST_HOSTS:
                 host = "other"
             durations = self.durations.setdefault(host, [0] * (len(BUCKETS) + 1))
-        self.requests[host, f"{entry.status // 100}xx"] += 1
+        self.requests[host, _CLASSES[entry.status // 100]] += 1
         if entry.reason:
             self.reasons[entry.reason] += 1
         if entry.moved:

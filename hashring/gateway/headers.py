@@ -106,8 +106,17 @@ def _response_kind(name: bytes) -> Kind:
     return _KIND_OF_RESPONSE.get(lower, PLAIN), lower, lower + b": "
 
 
-_short_request_kind = lru_cache(_REMEMBERED)(_request_kind)
-_short_response_kind = lru_cache(_REMEMBERED)(_response_kind)
+_REQUEST_KINDS: dict[bytes, Kind] = {}
+_RESPONSE_KINDS: dict[bytes, Kind] = {}
+
+
+def _remember(kinds: dict[bytes, Kind], name: bytes, kind: Kind) -> Kind:
+    """``kind``, remembered by the name as it is spelt; a dict is faster than ``lru_cache``."""
+    if len(name) <= _LONGEST_NAME:
+        if len(kinds) >= _REMEMBERED:
+            kinds.clear()
+        kinds[name] = kind
+    return kind
 
 
 class BadRequest(Exception):  # noqa: N818  # a decision about the request
@@ -134,6 +143,10 @@ def without_cookie(value: bytes, name: bytes) -> bytes:
     return kept.lstrip(b"; \t") if cut else value
 
 
+_SHORT_COOKIES = 1024  # bytes of cookies that are remembered, so that the memory stays under 4 MB
+_without_short = lru_cache(2048)(without_cookie)
+
+
 @lru_cache(16)  # a process has few names for its tokens
 def _cookie_called(name: bytes) -> re.Pattern[bytes]:
     return re.compile(rb";[ \t]*" + re.escape(name) + rb"[ \t]*(?:=[^;]*)?(?=;|$)")
@@ -147,55 +160,38 @@ class RequestHead:
     protocol that the client offers to switch to. Cost: 0.3 us a header.
     """
 
-    __slots__ = (
-        "_framing",
-        "_special",
-        "chunked",
-        "cookie",
-        "expects_continue",
-        "fields",
-        "given",
-        "headers",
-        "host",
-        "keep_alive",
-        "length",
-        "max_forwards",
-        "method",
-        "request_id",
-        "target",
-        "upgrade",
-        "version",
-        "via",
-    )
+    # what most requests leave as it is stands in the class, because to set it costs as much
+    host: bytes | None = None
+    cookie: bytes | None = None
+    length: int | None = None
+    chunked = expects_continue = False
+    keep_alive = True
+    upgrade: bytes | None = None
+    given: dict[str, str] | None = None  # forwarding headers, for a trusted sender
+    request_id: str | None = None
+    via: list[bytes] | None = None
+    max_forwards: bytes | None = None
+    method = target = b""
+    version = "1.1"
 
     def __init__(self) -> None:
-        self.method = self.target = b""
-        self.version = "1.1"
         self.headers: list[tuple[bytes, bytes]] = []
         self.fields: list[bytes] = []
         self._framing: list[tuple[int, bytes]] = []
         self._special: list[tuple[int, bytes, bytes]] = []
-        self.host: bytes | None = None
-        self.cookie: bytes | None = None
-        self.length: int | None = None
-        self.chunked = self.expects_continue = False
-        self.keep_alive = True
-        self.upgrade: bytes | None = None
-        self.given: dict[str, str] | None = None  # forwarding headers, for a trusted sender
-        self.request_id: str | None = None
-        self.via: list[bytes] | None = None
-        self.max_forwards: bytes | None = None
 
     def add(self, name: bytes, value: bytes) -> None:
         """Take one header."""
-        kind = (_short_request_kind if len(name) <= _LONGEST_NAME else _request_kind)(name)
-        if kind[0] == PLAIN:
-            self.fields += (kind[2], value, _CRLF)
-        elif kind[0] <= EXPECT:
-            self._framing.append((kind[0], value))
+        kind, lower, prefix = _REQUEST_KINDS.get(name) or _remember(
+            _REQUEST_KINDS, name, _request_kind(name)
+        )
+        if kind == PLAIN:
+            self.fields += (prefix, value, _CRLF)
+        elif kind <= EXPECT:
+            self._framing.append((kind, value))
         else:
-            self._special.append((kind[0], kind[1], value))
-        self.headers.append((kind[1], value))
+            self._special.append((kind, lower, value))
+        self.headers.append((lower, value))
 
     @property
     def size(self) -> int:
@@ -323,6 +319,8 @@ class RequestHead:
                 else:
                     cookies.append(value)
             elif kind == CONNECTION:
+                if value == b"keep-alive":  # as most are
+                    continue
                 tokens = {token.strip(b" \t").lower() for token in value.split(b",")} - _KEPT
                 named = tokens if named is None else named | tokens
             else:
@@ -349,7 +347,10 @@ class RequestHead:
         sent = cookies[0] if len(cookies) == 1 else b"; ".join(cookies)
         if sent:
             self.cookie = sent
-            kept = sent if token_name is None else without_cookie(sent, token_name)
+            kept = sent
+            if token_name is not None and token_name in sent:
+                cut = _without_short if len(sent) <= _SHORT_COOKIES else without_cookie
+                kept = cut(sent, token_name)
             if kept:
                 self.fields += (b"cookie: ", kept, _CRLF)
 
@@ -372,28 +373,32 @@ class ResponseHead:
     without asking (RFC 9111, section 5.2.2).
     """
 
-    __slots__ = ("_special", "closes", "coded", "count", "fields", "is_shared", "is_stream",
-                 "length", "problem", "size", "status", "upgrade")  # fmt: skip
+    # as in RequestHead
+    status = count = 0
+    length: bytes | None = None
+    coded = is_stream = is_shared = closes = _sets_cookie = False
+    upgrade = b""
+    problem: str | None = None
 
     def __init__(self) -> None:
-        self.status = 0
         self.fields: list[bytes] = []
         self._special: list[tuple[int, bytes, bytes]] = []
-        self.count = self.size = 0
-        self.length: bytes | None = None
-        self.coded = self.is_stream = self.is_shared = self.closes = False
-        self.upgrade = b""
-        self.problem: str | None = None
 
     def add(self, name: bytes, value: bytes) -> None:
         """Take one header."""
-        kind = (_short_response_kind if len(name) <= _LONGEST_NAME else _response_kind)(name)
+        kind, _, prefix = _RESPONSE_KINDS.get(name) or _remember(
+            _RESPONSE_KINDS, name, _response_kind(name)
+        )
         self.count += 1
-        self.size += len(name) + len(value)
-        if kind[0] == PLAIN:
-            self.fields += (kind[2], value, _CRLF)
+        if kind == PLAIN:
+            self.fields += (prefix, value, _CRLF)
         else:
-            self._special.append((kind[0], kind[2], value))
+            self._special.append((kind, prefix, value))
+
+    @property
+    def size(self) -> int:
+        """Bytes of the headers, about."""
+        return sum(map(len, self.fields)) + sum([len(value) + 20 for _, _, value in self._special])
 
     def read_framing(self) -> None:
         """Set ``length`` and ``coded``; ``problem`` is why the body's end is not known."""
@@ -407,8 +412,11 @@ class ResponseHead:
                 self.is_shared = self.is_shared or b"public" in value or b"s-maxage" in value
                 kept += (prefix, value, _CRLF)
             elif kind in (SET_COOKIE, VIA):
+                self._sets_cookie = self._sets_cookie or kind == SET_COOKIE
                 kept += (prefix, value, _CRLF)
             elif kind == CONNECTION:
+                if value == b"keep-alive":  # as most are
+                    continue
                 tokens = {token.strip(b" \t").lower() for token in value.split(b",")}
                 self.closes = self.closes or b"close" in tokens
                 named = tokens if named is None else named | tokens
@@ -437,7 +445,7 @@ class ResponseHead:
         it in each response.
         """
         fields = self.fields
-        if b"set-cookie: " in fields:
+        if self._sets_cookie:
             self.fields = [
                 piece
                 for at in range(0, len(fields), 3)

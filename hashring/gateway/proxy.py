@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, Literal
 
 from hashring.affinity import Visit
@@ -53,39 +53,32 @@ class ProxyRequest:
     ``client`` is the side that it answers. Cost: about 60 us in all, with every feature.
     """
 
-    __slots__ = ("_body_complete", "_connection", "_cookie_due", "_failure", "_keep", "_kept",
-                 "_lease", "_loop", "_mark", "_over", "_paused_host", "_peeks", "_pool", "_prefer",
-                 "_replaced", "_response", "_scope", "_since", "_size", "_started", "_tasks",
-                 "_trusted", "_tunnelled", "_upload_paused", "_visit", "_written", "began",
-                 "client", "client_id", "cost", "due", "entry", "gateway", "group",
-                 "head", "tried")  # fmt: skip
+    # what most requests leave as it is stands in the class, because to set it costs as much
+    began = due = 0.0
+    client_id: Key | None = None
+    cost: float | None = None
+    group: str | bytes | None = None
+    tried: Sequence[str] = ()
+    _body_complete = _started = _over = _peeks = _replaced = False
+    _paused_host = _upload_paused = _tunnelled = _trusted = False
+    _size = 0
+    _connection: HostConnection | None = None
+    _pool: ConnectionPool | None = None
+    _lease: Lease | None = None
+    _response: ResponseHead | None = None
+    _failure: UpstreamError | None = None
+    _visit: Visit | None = None
+    _prefer: str | None = None
+    _scope: Mapping[str, Any] | None = None
+    _mark: tuple[object, ...] = ()
+    _since = 0.0
+    _tasks: set[asyncio.Task[None]] | None = None
+    _loop: asyncio.AbstractEventLoop
 
     def __init__(self, gateway: Generation, client: ClientSide, head: RequestHead) -> None:
         self.gateway, self.client, self.head = gateway, client, head
         self.entry = AccessEntry(head.method.decode("latin-1"), "", client.peer)
-        self.client_id: Key | None = None
-        self.cost: float | None = None
-        self.group: str | bytes | None = None
-        self.tried: list[str] = []
-        self.began = self.due = 0.0
-        self._loop: asyncio.AbstractEventLoop
-        self._body_complete = False
         self._kept: list[bytes] | None = []  # None once it is too long to be sent again
-        self._size = 0
-        self._started = self._over = self._peeks = self._replaced = self._keep = False
-        self._paused_host = self._upload_paused = self._tunnelled = self._trusted = False
-        self._connection: HostConnection | None = None
-        self._pool: ConnectionPool | None = None
-        self._lease: Lease | None = None
-        self._response: ResponseHead | None = None
-        self._failure: UpstreamError | None = None
-        self._visit: Visit | None = None
-        self._prefer: str | None = None
-        self._scope: Mapping[str, Any] | None = None
-        self._written = 0
-        self._mark: tuple[object, ...] = ()
-        self._since = 0.0
-        self._tasks: set[asyncio.Task[None]] | None = None
 
     # -- the request ------------------------------------------------------------------------------
 
@@ -384,7 +377,7 @@ class ProxyRequest:
         if gateway.token_name is not None:
             head.drop_cookie(gateway.token_name)
         fields = head.fields
-        cookie = self._set_cookie(lease)
+        cookie = self._set_cookie()
         if cookie is not None:
             fields += (b"set-cookie: ", cookie.encode("latin-1"), _CRLF)
             if head.is_shared:
@@ -444,7 +437,7 @@ class ProxyRequest:
         if error.counts and self._is_fault_of_host(error):
             lease.failed(error.why, unreachable=isinstance(error, ConnectError))
         lease.release()
-        self.tried.append(self.entry.host)
+        self.tried = [*self.tried, self.entry.host]
         gateway = self.gateway
         if len(self.tried) > gateway.limits.retries or not self._may_repeat(error):
             self._refuse(_problem(error))
@@ -472,16 +465,17 @@ class ProxyRequest:
         safe = self.head.method in _IDEMPOTENT and self.head.upgrade is None
         return safe and not isinstance(error, InvalidResponse)
 
-    def _set_cookie(self, lease: Lease) -> str | None:
+    def _set_cookie(self) -> str | None:
         """The Set-Cookie value for the client; None when none is due."""
         tokens, visit = self.gateway.tokens, self._visit
         if tokens is None or visit is None:
             return None
         retry = self.entry.tries > 1
-        if not retry and visit.token is not None and self._prefer != lease.host.name:
+        host = self.entry.host
+        if not retry and visit.token is not None and self._prefer != host:
             self.entry.moved = self._cause()
         tls = self.gateway.tls(self.scope) if self._trusted else self.client.scheme == "https"
-        return tokens.set_cookie(visit, lease.host, tls=tls, retry=retry)
+        return tokens.set_cookie(visit, host, tls=tls, retry=retry)
 
     def _cause(self) -> str:
         """Why the client's own host does not serve it any more."""

@@ -17,7 +17,7 @@ class Timed(Protocol):
     """What is looked at: a request, or a connection of a client."""
 
     due: float
-    """The loop's time before which it needs no check."""
+    """The loop's time before which it needs no check; 0 before the first round that sees it."""
 
     def check(self, now: float) -> None:
         """End it if it has taken too long."""
@@ -45,7 +45,7 @@ class TimerWheel:
         """Look at ``member`` from now on."""
         if self._loop is not loop:  # an ended loop has no requests left
             self._loop, self._timer, self._members = loop, None, set()
-        member.due = loop.time() + self._first
+        member.due = 0.0
         self._members.add(member)
         if self._timer is None:
             self._start(loop)
@@ -63,8 +63,11 @@ class TimerWheel:
             self._start(loop)
         now = loop.time()
         for member in [member for member in self._members if member.due <= now]:
-            member.due = now + self._pause
-            member.check(now)
+            if member.due:
+                member.due = now + self._pause
+                member.check(now)
+            else:  # it has come since the last round
+                member.due = now + self._first
 
 
 def request_wheel(timeouts: Timeouts) -> TimerWheel:

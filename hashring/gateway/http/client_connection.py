@@ -82,7 +82,8 @@ class ClientConnection(asyncio.Protocol):
         self.peer = ""
         self.scheme = "http"
         self.due = 0.0  # as a member of the timer wheel
-        self._deadline = 0.0  # of a head, an idle connection or a lingering close; 0: without
+        self._limit = 0.0  # seconds for a head, an idle connection or a lingering close; 0: without
+        self._since = 0.0  # the round of checks that saw the limit first; 0 before it
         self._transport: Any = None
         self._parser = httptools.HttpRequestParser(self)
         self._head = RequestHead()
@@ -114,7 +115,7 @@ class ClientConnection(asyncio.Protocol):
         if transport.get_extra_info("ssl_object") is not None:
             self.scheme = "https"
         transport.set_write_buffer_limits(high=_HIGH)
-        self._deadline = self.loop.time() + self.listener.timeouts.head
+        self._limit = self.listener.timeouts.head
         if not self.listener.admit(self):
             self._refuse(503, "this gateway has as many connections as it may have")
 
@@ -167,12 +168,22 @@ class ClientConnection(asyncio.Protocol):
             self._refuse(400, _TOO_EARLY)
         elif self._held:
             self._held += data
+        elif len(data) <= _SLICE:
+            self._parsing = True
+            rest = self._feed(data)
+            self._parsing = False
+            if rest:
+                self._parse(rest)
+            elif self._queue:
+                self._begin_next()
         else:
             self._parse(data)
 
     def _parse(self, data: bytes) -> None:
         """Parse in slices, so that a segment of small requests makes no long queue."""
         self._parsing = True
+        if self._awaits_upgrade:
+            self._refuse(400, _TOO_EARLY)
         while data and self._refusal is None and not self._lost:
             if len(self._queue) >= _QUEUED:
                 self._held = data
@@ -208,8 +219,8 @@ class ClientConnection(asyncio.Protocol):
             if self._fruitless > self.listener.limits.head:
                 self._refuse(*self._endless())
             elif self._fruitless and self._reading is None:
-                if self._is_waiting or not self._deadline:
-                    self._deadline = self.loop.time() + self.listener.timeouts.head
+                if self._is_waiting or not self._limit:
+                    self._limit, self._since = self.listener.timeouts.head, 0.0
                 self._is_waiting = False
         return b""
 
@@ -272,7 +283,7 @@ class ClientConnection(asyncio.Protocol):
         parser, head = self._parser, self._head
         head.method, head.target = parser.get_method(), self._url
         head.version = version = parser.get_http_version()
-        self._url, self._deadline, self._is_waiting = b"", 0.0, False
+        self._url, self._limit, self._is_waiting = b"", 0.0, False
         if version not in ("1.1", "1.0"):
             self._stop(505, "only HTTP/1.0 and HTTP/1.1 are spoken here")
         if head.method == b"CONNECT":
@@ -353,9 +364,9 @@ class ClientConnection(asyncio.Protocol):
         else:
             self._awaits_upgrade = False
             self.resume_body()
-            if self._reading is None and not self._deadline:
+            if self._reading is None and not self._limit:
                 self._is_waiting = True
-                self._deadline = self.loop.time() + self.listener.timeouts.client_idle
+                self._limit, self._since = self.listener.timeouts.client_idle, 0.0
 
     @property
     def is_idle(self) -> bool:
@@ -384,7 +395,7 @@ class ClientConnection(asyncio.Protocol):
         if self._closing or self._lost:
             return
         self._closing = True
-        self._deadline = self.loop.time() + _LINGER_SECONDS
+        self._limit, self._since = _LINGER_SECONDS, 0.0
         unread = self._reading is not None or self._refusal is not None or self._held
         if unread and self.scheme == "http" and self._transport.can_write_eof():
             self._transport.write_eof()
@@ -477,7 +488,7 @@ class ClientConnection(asyncio.Protocol):
         self._active = None
         self._transport.write(b"".join((_STATUS_LINES[101], *fields, _CRLF)))
         self._tunnel = passed = Tunnel(self, host, tunnel)
-        self._deadline = 0.0
+        self._limit = 0.0
         set_keep_alive(self._transport)
         self.resume_body()
         return passed
@@ -518,7 +529,7 @@ class ClientConnection(asyncio.Protocol):
     def _refuse(self, status: int, why: str) -> None:
         """Read no more; say why after the responses to what came before, if that is possible."""
         self._refusal = status, why
-        self._deadline = 0.0
+        self._limit = 0.0
         active, reading = self._active, self._reading
         self._reading = None
         if self._awaits_upgrade or (active is not None and active is reading):
@@ -554,12 +565,17 @@ class ClientConnection(asyncio.Protocol):
 
     def check(self, now: float) -> None:
         """Close the connection if its head, its next request or its end is overdue."""
-        if not self._deadline or now < self._deadline or self._lost:
+        if not self._limit or self._lost:
+            return
+        if not self._since:
+            self._since = now
+            return
+        if now - self._since < self._limit:
             return
         if self._closing:
             self.abort()
         elif self._active is not None or self._queue:
-            self._deadline = now + self.listener.timeouts.head  # part of the next head is here
+            self._since = now  # a part of the next head is here, while a response is on its way
         elif self._fruitless:
             self._refuse(408, f"no complete head in {self.listener.timeouts.head:g} s")
         else:

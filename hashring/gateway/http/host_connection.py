@@ -30,6 +30,7 @@ MAX_FIELDS: Final = 256
 MAX_INTERIM: Final = 16
 """Interim responses (1xx) before a response: a host sends one or two."""
 
+_TOO_LONG = f"a response head of more than {MAX_HEAD} bytes or {MAX_FIELDS} headers"
 _NO_BODY = frozenset({204, 304})
 
 
@@ -74,8 +75,10 @@ class HostConnection(asyncio.Protocol):
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
         self.closed = False
-        self.due = 0.0
-        """When the awaited byte is overdue, or an idle connection is closed; 0 is never."""
+        self._limit: float | None = None
+        """Seconds for which the next byte is awaited, or for which an idle connection is kept."""
+
+        self._since = 0.0  # the round of checks that saw the limit first; 0 before it
         self._transport: Any = None
         self._parser = self._new_parser()
         self._receiver: ResponseReceiver | None = None
@@ -86,7 +89,7 @@ class HostConnection(asyncio.Protocol):
         self._used = self._got_bytes = self._has_response = self._request_complete = False
         self._head_only = self._in_head = self._finished = self._excess = False
         self._until_close = self._switching = self._paused = False
-        self._head_bytes = self._interim = 0
+        self._head_bytes = self._interim = self._trailer_bytes = 0
 
     # -- a request --------------------------------------------------------------------------------
 
@@ -98,12 +101,12 @@ class HostConnection(asyncio.Protocol):
         self._head_only = head_only
         self._got_bytes = self._finished = self._excess = self._until_close = False
         self._in_head, self._has_response, self._request_complete = True, False, complete
-        self._head_bytes = self._interim = 0
+        self._head_bytes = self._interim = self._trailer_bytes = 0
         self._transport.write(data)
         if complete:
             self.expect(self.pool.timeouts.first_byte)
         else:  # the request's own timeouts apply until all of it is sent
-            self.due = 0.0
+            self._limit = None
 
     def write(self, data: bytes) -> None:
         """Write more of the request's body, or bytes of a tunnel."""
@@ -117,13 +120,17 @@ class HostConnection(asyncio.Protocol):
             self.expect(self.pool.timeouts.first_byte)
 
     def expect(self, seconds: float | None) -> None:
-        """The next byte is overdue after ``seconds``; None is no limit."""
-        self.due = 0.0 if seconds is None else self.pool.loop.time() + seconds
+        """The next byte is overdue after ``seconds``, to the pause between two checks.
+
+        None is no limit. The clock is read by ``check``: three readings for each request would
+        cost as much as a look-up.
+        """
+        self._limit, self._since = seconds, 0.0
 
     def pause_reading(self) -> None:
         """Hold up the host."""
         if not self.closed and not self._transport.is_closing():
-            self.due = 0.0
+            self._limit = None
             self._paused = True
             self._transport.pause_reading()
 
@@ -138,7 +145,7 @@ class HostConnection(asyncio.Protocol):
     def tunnel(self, tunnel: ByteReceiver) -> None:
         """From now on the bytes go to ``tunnel``."""
         self._tunnel, self._receiver = tunnel, None
-        self.due = 0.0
+        self._limit = None
 
     def write_eof(self) -> None:
         """Close this side once all is written."""
@@ -147,7 +154,11 @@ class HostConnection(asyncio.Protocol):
 
     def check(self, now: float) -> None:
         """Close the connection if it is overdue or has been idle for too long."""
-        if self.due and self.due <= now:
+        if self._limit is None:
+            return
+        if not self._since:
+            self._since = now
+        elif now - self._since >= self._limit:
             if self._receiver is None:
                 self.close()
             else:
@@ -201,8 +212,8 @@ class HostConnection(asyncio.Protocol):
         self._got_bytes = True
         if self._in_head:
             self._head_bytes += len(data)
-        elif self.due:
-            self.expect(self.pool.timeouts.idle)
+        else:
+            self._since = 0.0
         error = self._feed(data, receiver)
         if self._tunnel is not None or self._receiver is not receiver:
             return  # a switch of protocols, or a head that was read once more
@@ -212,7 +223,7 @@ class HostConnection(asyncio.Protocol):
             self.fail(error)
         elif self._in_head:
             if self._head_bytes > MAX_HEAD:
-                self.fail(InvalidResponse(f"a response head of more than {MAX_HEAD} bytes"))
+                self.fail(InvalidResponse(_TOO_LONG))
             self._raw += data
         receiver.flush()
 
@@ -292,13 +303,11 @@ class HostConnection(asyncio.Protocol):
             return
         else:
             head.count += 1
-            head.size += len(name) + len(value)
+            self._trailer_bytes += len(name) + len(value)
             if is_trailer(name):
                 self._trailers.append((name.lower(), value))
-        if head.count > MAX_FIELDS or head.size > MAX_HEAD:
-            raise InvalidResponse(
-                f"a response head of more than {MAX_HEAD} bytes or {MAX_FIELDS} headers"
-            )
+        if head.count > MAX_FIELDS or self._trailer_bytes > MAX_HEAD:
+            raise InvalidResponse(_TOO_LONG)
 
     def on_headers_complete(self) -> None:
         """Give the head to the request."""
@@ -316,8 +325,9 @@ class HostConnection(asyncio.Protocol):
             raise InvalidResponse(f"the status {status}")
         if parser.get_http_version() not in ("1.1", "1.0"):
             raise InvalidResponse(f"HTTP/{parser.get_http_version()}")
+        if self._head_bytes > MAX_HEAD and head.size > MAX_HEAD:
+            raise InvalidResponse(_TOO_LONG)
         self._in_head, self._raw = False, b""
-        head.size = 0
         self._find_end(head)
         self._has_response = True
         self.expect(self.pool.timeouts.idle)
@@ -409,7 +419,7 @@ class HostConnection(asyncio.Protocol):
         if self.closed:
             return
         self.closed = True
-        self.due = 0.0
+        self._limit = None
         self.pool.forget(self)
         if self._transport is not None:
             if gently:

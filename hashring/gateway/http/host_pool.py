@@ -56,7 +56,7 @@ class ConnectionPool:
         idle = self._idle
         while idle:
             connection = idle.pop()
-            if connection.due > self.loop.time() and connection.is_usable(certain=certain):
+            if connection.is_usable(certain=certain):
                 return connection
             connection.close()
         return None

@@ -39,7 +39,7 @@ class HttpListener:
     ) -> None:
         self.limits, self.timeouts = limits, timeouts
         self.loop = asyncio.get_running_loop()
-        self._service = service
+        self.open_request = service.open_request
         self._sock = sock
         self._server: asyncio.Server | None = None
         self._connections: set[ClientConnection] = set()
@@ -77,10 +77,6 @@ class HttpListener:
         await asyncio.sleep(0)
 
     # -- for the connections ----------------------------------------------------------------------
-
-    def open_request(self, client: ClientConnection, head: RequestHead) -> ClientRequest:
-        """The request of ``head``."""
-        return self._service.open_request(client, head)
 
     def admit(self, connection: ClientConnection) -> bool:
         """Count a connection; False if there are too many."""
