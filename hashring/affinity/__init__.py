@@ -2,7 +2,8 @@
 
 ``identity/`` reads a client ID from a request. The host of a client is in the token that it carries
 (``tokens.py``; ``token_affinity.py`` connects tokens to a balancer), or in a store of pins:
-``pins.py`` for one router process, ``redis_pins.py`` for several.
+``PinTable`` for one router process, ``redis_pins.py`` for several. ``load_exchange.py`` lets
+several routers place by the load of all.
 
 >>> from hashring import LoadBalancer
 >>> lb = LoadBalancer(["web1", "web2", "web3"])
@@ -26,6 +27,7 @@ from hashring.affinity.identity import (
     prompt_prefix,
     query,
 )
+from hashring.affinity.load_exchange import LoadExchange
 from hashring.affinity.redis_pins import BlockingRedisPins, RedisPins
 from hashring.affinity.token_affinity import Answer, TokenAffinity, Visit
 from hashring.affinity.tokens import Token, Tokens
@@ -35,6 +37,7 @@ __all__ = [
     "Answer",
     "BlockingRedisPins",
     "IdentitySource",
+    "LoadExchange",
     "PinTable",
     "RedisPins",
     "Token",

@@ -92,7 +92,7 @@ class _Shared:
     def __init__(
         self, prefix: str, idle: float, deadline: float, pause: float, clock: Callable[[], float]
     ) -> None:
-        self._module = _redis()
+        self._module = redis_module("pins in Redis")
         self._prefix = text_bytes(prefix)
         self._idle_ms = max(1, round(SECONDS(idle, "idle") * 1000))
         self._deadline = SECONDS(deadline, "deadline")
@@ -167,17 +167,17 @@ class _Shared:
         self._breaker.record_success()
 
     def _got(self, reply: Any) -> str | None:
-        held = _text(reply)
+        held = reply_text(reply)
         self._counters.add("misses" if held is None else "hits")
         return held
 
     def _claim_result(self, reply: Any, host: str) -> str:
-        held = _text(reply)
+        held = reply_text(reply)
         self._counters.add("new" if held is None else "lost")
         return host if held is None else held
 
     def _replace_result(self, reply: Any, new: str | None) -> str | None:
-        held = _text(reply)
+        held = reply_text(reply)
         if held == new:
             self._counters.add("replaced")
         return held
@@ -362,8 +362,9 @@ class BlockingRedisPins(_Shared):
         self._client.close()
 
 
-def _redis() -> Any:
-    with requires_extra("redis", "pins in Redis", option="pins"):
+def redis_module(purpose: str) -> Any:
+    """The ``redis`` package. Raises ``ConfigError`` with what to install for ``purpose``."""
+    with requires_extra("redis", purpose, option="pins"):
         return import_module("redis")
 
 
@@ -405,7 +406,7 @@ def _wrong_client(client: object, wanted: str, other: str) -> ConfigError:
     )
 
 
-def _text(reply: Any) -> str | None:
+def reply_text(reply: Any) -> str | None:
     """A host's name as Redis gives it: bytes, or str from a client that decodes."""
     if reply is None or isinstance(reply, str):
         return reply

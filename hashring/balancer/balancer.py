@@ -380,6 +380,11 @@ class LoadBalancer:
         """
         self._tracker.set_remote(router, outstanding, SECONDS(expires, "expires"))
 
+    @property
+    def pins(self) -> PinStore | AsyncPinStore | None:
+        """The store of pins that it was made with; None without one."""
+        return self._pins
+
     # -- remembered clients -----------------------------------------------------------------------
 
     def pin(self, client_id: Key, host: str | Host) -> bool:
