@@ -11,6 +11,7 @@ from hashring.config.named import NO_PLACEMENT
 from hashring.config.reading import DEFAULT
 from hashring.config.settings import TABLES, Settings
 from hashring.discovery import source
+from hashring.discovery._url import SourceUrl
 from hashring.hosts import Host
 from hashring.validators import attribute_of, options_of
 
@@ -42,6 +43,8 @@ def effective(settings: Settings) -> Iterator[Line]:
             value = getattr(values, attribute_of(values, each.name))
             if key == "discovery.url" and value:
                 value = str(source(value))  # without its password
+            if key == "placement.sync" and value:
+                value = SourceUrl.of(value).shown
             text = as_toml(each.check.off if value is None else value)
             yield Line(key, text, settings.origins.get(key, DEFAULT))
         if name == "tokens" and settings.tokens.enabled:

@@ -129,6 +129,15 @@ def _pages(value: Any) -> tuple[str, ...]:
     return texts
 
 
+def _redis_url(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    if not value.startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError
+    return value
+
+
+REDIS_URL = Validator("the URL of a Redis, such as 'redis://10.0.0.1:6379/0'", _redis_url)
 PAGES = Validator("a list of pages", _pages)
 PLACEMENT = Validator("the name of a placement, or 'none'", _placement)
 STRATEGY = Validator("the name of a strategy", _strategy)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from hashring.affinity.load_exchange import INTERVAL
 from hashring.balancer.options import BalancerOptions
 from hashring.config import named
 from hashring.discovery import DEBOUNCE, HOLD, WAIT
@@ -141,6 +142,16 @@ class PlacementSettings:
         check=optional(named.GROUP, ""),
         help="With least-outstanding: what sessions share, so that new ones prefer a host that "
         "served the same: header:NAME, json:FIELD or prefix:BYTES of the body. Empty means none.",
+    )
+    sync: str | None = option(
+        None,
+        check=optional(named.REDIS_URL, "", "no exchange"),
+        help="With least-outstanding: URL of a Redis through which several gateways exchange their "
+        "loads. Clients must then carry tokens. Empty means no exchange: each gateway sees its "
+        "own load.",
+    )
+    sync_interval: float = option(
+        INTERVAL, check=SECONDS, help="Seconds between two exchanges, the same in all gateways."
     )
     cost: CostSettings = field(default_factory=CostSettings)
     key_secret: bytes | None = field(default=None, repr=False)

@@ -9,7 +9,7 @@ from typing import Any
 
 from hashring import config
 from hashring import placement as placements
-from hashring.affinity import PinTable
+from hashring.affinity import LoadExchange, PinTable
 from hashring.balancer import LoadBalancer
 from hashring.config import Settings
 from hashring.config.factory import HOLDER as SETTINGS
@@ -41,6 +41,9 @@ def build_generation(settings: Settings, pins: PinTable | None = None) -> Genera
     discovery = config.discovery(settings, lb)
     if discovery is not None:
         discovery.subscribe(lambda notice: _log_change(notice, lb))
+    exchange = None
+    if by_load and place.sync is not None:
+        exchange = LoadExchange(lb, place.sync, interval=place.sync_interval)
     log: Any = settings.gateway.access_log
     return Generation(
         lb,
@@ -56,6 +59,7 @@ def build_generation(settings: Settings, pins: PinTable | None = None) -> Genera
         placement=_placement(settings),
         cost=RequestCost(place.cost.from_, place.group) if by_load else None,
         pins=pins,
+        exchange=exchange,
         decision_header=settings.gateway.decision_header,
         failure_statuses=settings.health.outliers.statuses,
     )

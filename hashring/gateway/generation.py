@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from hashring.affinity import IdentitySource, PinTable, TokenAffinity, TrustedProxies
+from hashring.affinity import IdentitySource, LoadExchange, PinTable, TokenAffinity, TrustedProxies
 from hashring.balancer import LoadBalancer
 from hashring.config.settings import Limits, Timeouts
 from hashring.discovery import Discovery
@@ -44,6 +44,7 @@ class Generation:
         placement: tuple[str, Mapping[str, Any]] | None = None,
         cost: RequestCost | None = None,
         pins: PinTable | None = None,
+        exchange: LoadExchange | None = None,
         decision_header: str | None = None,
         failure_statuses: Iterable[int] = (),
     ) -> None:
@@ -59,7 +60,7 @@ class Generation:
         self.rounds = request_wheel(timeouts)
         self.budget = RetryBudget(limits.retry_share, limits.retry_rate)
         self.token_name = None if tokens is None else tokens.cookie.encode("ascii")
-        self.cost, self.pins = cost, pins
+        self.cost, self.pins, self.exchange = cost, pins, exchange
         self.failure_statuses = frozenset(failure_statuses)
         self.decision_header = None if decision_header is None else decision_header.lower().encode()
         limits_of_bodies = [each.body_limit for each in (identity, cost) if each is not None]
@@ -86,13 +87,15 @@ class Generation:
                 await self.discovery.__aenter__()
             if self.health is not None:
                 await self.health.__aenter__()
+            if self.exchange is not None:
+                await self.exchange.__aenter__()
 
     def stop(self) -> None:
         """Report not ready from now on; requests are still served."""
         self._open = False
 
     async def aclose(self) -> None:
-        """Stop discovery and health monitor, and close all connections to hosts."""
+        """Stop discovery, health monitor and exchange, and close all connections to hosts."""
         self._open = False
         discovery, self.discovery = self.discovery, None
         if discovery is not None:
@@ -100,6 +103,9 @@ class Generation:
         health, self.health = self.health, None
         if health is not None:
             await health.__aexit__(None, None, None)
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:
+            await exchange.__aexit__(None, None, None)
         await self.hosts.aclose()
 
     def name_in_chain(self, name: str | None = None) -> None:

@@ -41,3 +41,16 @@ def test_crafted_ids_hit_one_host_until_there_is_a_secret() -> None:
     assert re.search(r"busiest is web7: 10\.00 times", without)
     times = float(re.findall(r"([\d.]+) times", keyed)[0])
     assert 1.0 <= times <= 1.3
+
+
+def test_streaming_engines_show_what_waits() -> None:
+    found = [
+        re.search(r"(\d+) requests, (\d+) moved; .* fullest host ([\d.]+);", line)
+        for line in output("streaming_engines.py")
+    ]
+    (requests, moved, computed), (again, also_moved, early) = (
+        line.groups() for line in found if line
+    )
+    assert (requests, again, moved, also_moved) == ("180", "180", "0", "0")
+    assert float(computed) > 5, "the gateway sees the prompts that wait"
+    assert float(early) < float(computed) / 2, "after an early byte it sees none of them"

@@ -12,11 +12,14 @@ from typing import Any
 import pytest
 
 from hashring.config import ProblemsError, read
+from hashring.errors import ConfigError
 from hashring.gateway import Gateway
 from hashring.gateway.api import Api
 from hashring.gateway.request_cost import RequestCost
+from tests.affinity.redis_server import RedisServer
 from tests.gateway.hosts import head_of, length_of, scripted
 from tests.gateway.running import LIMIT, Response, ask, get, opened, response, served
+from tests.waiting import wait_in_loop
 
 
 class SlowHost:
@@ -102,6 +105,48 @@ def test_work_is_outstanding_until_the_first_body_byte(tmp_path: Path) -> None:
             writer.close()
 
     asyncio.run(main())
+
+
+def test_gateways_that_exchange_loads_see_each_others(tmp_path: Path) -> None:
+    pytest.importorskip("redis", reason="the redis package is not installed")
+
+    async def main(redis: str) -> None:
+        busy, free = SlowHost(), SlowHost()
+        free.begin.set()
+        free.end.set()
+        sync = f'sync = "{redis}"\nsync_interval = 0.05\n'
+        async with contextlib.AsyncExitStack() as stack:
+            one, two = [await stack.enter_async_context(scripted(each)) for each in (busy, free)]
+            hosts = [one, two]
+            first, near = await stack.enter_async_context(running(hosts, BY_LOAD + sync, tmp_path))
+            second, far = await stack.enter_async_context(running(hosts, BY_LOAD + sync, tmp_path))
+            waiting = []
+            while not first.lb.load(one).pending:
+                waiting.append(await opened(near))
+                waiting[-1][1].write(get("/"))
+                await asyncio.sleep(0.05)
+            await wait_in_loop(lambda: second.lb._tracker.loads[one].remote)
+            for _ in range(6):
+                await ask(far, get("/"))
+            assert second.lb.load(two).ok == 6
+            busy.begin.set()
+            busy.end.set()
+            for reader, writer in waiting:
+                assert (await response(reader)).status == 200
+                writer.close()
+
+    with RedisServer(tmp_path) as server:
+        asyncio.run(main(server.url))
+
+
+def test_gateways_with_own_pins_exchange_no_loads(tmp_path: Path) -> None:
+    file = tmp_path / "h.toml"
+    file.write_text(
+        '[tokens]\nenabled = false\n[placement]\nnew_clients = "least-outstanding"\n'
+        'sync = "redis://127.0.0.1:1/0"\n[pool]\nhosts = ["127.0.0.1:1"]\n'
+    )
+    with pytest.raises(ConfigError, match="must share their pins"):
+        Gateway.from_settings(read(str(file), environ={}))
 
 
 def test_a_busy_host_gets_no_new_client(tmp_path: Path) -> None:
