@@ -336,6 +336,12 @@ class GatewaySettings:
         help="Seconds after SIGTERM in which requests are served while /readyz reports 503. 0 "
         "means that no further request is served.",
     )
+    workers: int = option(
+        1,
+        check=WHOLE,
+        help="Processes that serve. 0 means one for each core. With several, limits.connections, "
+        "limits.retry_rate and pool.max_in_flight are divided among them.",
+    )
     watch: bool = option(True, check=FLAG, help="Whether a change of this file is applied.")
 
 

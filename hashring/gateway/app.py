@@ -47,7 +47,7 @@ writing has ended."""
 _AFTERMATH = 0.1  # seconds between two looks at whether an old gateway's requests are over
 
 _FIXED = {  # what the server takes when it begins
-    "gateway": ("listen", "admin", "shutdown_grace", "linger", "watch"),
+    "gateway": ("listen", "admin", "shutdown_grace", "linger", "workers", "watch"),
     "admin": ("token", "public"),
     "timeouts": ("head", "client_idle"),
     "limits": ("head", "headers", "connections"),
@@ -254,6 +254,10 @@ class Gateway:
     def open_request(self, client: ClientSide, head: RequestHead) -> ProxyRequest:
         """The request of ``head``, which ``client`` drives: ``begin``, ``feed``, ``end_body``."""
         return ProxyRequest(self._generation, client, head)
+
+    def name_in_chain(self, name: str) -> None:
+        """Set the name in the header Via, which the workers of one gateway share."""
+        self._generation.name_in_chain(name)
 
     @property
     def stopping(self) -> bool:

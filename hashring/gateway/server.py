@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
-from collections.abc import Callable, Collection
+import stat
+from collections.abc import Callable, Collection, Coroutine
+from typing import Any
 
 from hashring.config.settings import Limits, Timeouts
 from hashring.errors import requires_extra
@@ -39,6 +42,7 @@ def run(
     grace: float = _GRACE,
     reload: Callable[[], object] | None = None,
     started: Callable[[str, str | None], object] | None = None,
+    front: socket.socket | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then return; see ``serve``. Runs uvloop where it is.
 
@@ -56,7 +60,13 @@ def run(
         grace=grace,
         reload=reload,
         started=started,
+        front=front,
     )
+    run_loop(main)
+
+
+def run_loop(main: Coroutine[Any, Any, None]) -> None:
+    """Run ``main`` on uvloop where it is installed."""
     try:
         import uvloop
     except ImportError:  # it is not made for every system
@@ -78,8 +88,15 @@ async def serve(
     reload: Callable[[], object] | None = None,
     started: Callable[[str, str | None], object] | None = None,
     stop: asyncio.Event | None = None,
+    front: socket.socket | None = None,
+    back: socket.socket | None = None,
+    retire: asyncio.Event | None = None,
 ) -> None:
     """Serve ``gateway`` on ``listen``, and the admin listener on ``admin``.
+
+    ``front`` and ``back`` are listening sockets to use instead of the two addresses. ``retire``,
+    set before ``stop``, means that another process accepts on the same socket: this one accepts no
+    more at once.
 
     Without ``admin_token`` the admin listener must be on loopback. ``admin_public`` are the pages
     that need no token.
@@ -96,12 +113,8 @@ async def serve(
 
     if reload is not None:
         _ignore_hangup()
-    front = passed_socket() or _bound(listen)
-    try:
-        back = None if admin is None else _bound(_checked(admin, admin_token))
-    except BaseException:
-        front.close()
-        raise
+    front = front or passed_socket() or open_socket(listen)
+    back = back or _open_admin(admin, admin_token, front)
     ending, hurry = stop or asyncio.Event(), asyncio.Event()
     _on_signals(ending, hurry, reload)
     clients = HttpListener(gateway, front, gateway.limits, gateway.timeouts)
@@ -117,11 +130,13 @@ async def serve(
             await listener.start()
         notify("READY=1")
         if started is not None:
-            started(_shown(front), None if back is None else _shown(back))
+            started(shown_address(front), None if back is None else shown_address(back))
         await ending.wait()
         gateway.stop()
         notify("STOPPING=1")
         _log.info("stopping: not ready from now on, %d in flight", gateway.in_flight)
+        if retire is not None and retire.is_set():
+            clients.stop_accepting()
         await _wait(hurry, linger)
         if operators is not None:  # first, so that a successor finds its port free
             operators.stop_accepting()
@@ -134,6 +149,16 @@ async def serve(
             listener.stop_accepting()
             await listener.finish(0.0, hurry)
         await gateway.aclose()
+
+
+def _open_admin(
+    admin: str | None, token: bytes | None, front: socket.socket
+) -> socket.socket | None:
+    try:
+        return None if admin is None else open_socket(check_admin(admin, token))
+    except BaseException:
+        front.close()
+        raise
 
 
 async def _wait(hurry: asyncio.Event, seconds: float) -> None:
@@ -168,31 +193,60 @@ def _on_signals(
         pass  # not the main thread, or a system without them: ``stop`` is the way then
 
 
-def _bound(address: str) -> socket.socket:
-    """A socket that is bound to ``address``; its connections queue until it is served."""
+def open_socket(address: str, *, reuse_port: bool = False) -> socket.socket:
+    """A socket that is bound to ``address``; its connections queue until it is served.
+
+    With ``reuse_port`` others of this user may listen on it at the same time. Raises ``OSError``.
+    """
     name, port = parse_address(address, any_port=True, option="listen")
     try:
         return socket.create_server(
             (name, port),
             family=socket.AF_INET6 if ":" in name else socket.AF_INET,
             backlog=_BACKLOG,
+            reuse_port=reuse_port,
         )
     except OSError as error:
         raise type(error)(error.errno, f"cannot listen on {address}: {error.strerror}") from None
 
 
-def _checked(address: str, token: bytes | None) -> str:
+def open_unix_socket(path: str) -> socket.socket:
+    """A Unix socket at ``path``; one that no process listens on any more is replaced.
+
+    Raises ``OSError``.
+    """
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        if stat.S_ISSOCK(os.stat(path).st_mode):  # noqa: PTH116  # a str is what bind() takes
+            with socket.socket(socket.AF_UNIX) as other:
+                if other.connect_ex(path):
+                    os.unlink(path)  # noqa: PTH108  # as above
+    except FileNotFoundError:
+        pass
+    try:
+        sock.bind(path)
+        sock.listen(_BACKLOG)
+    except OSError as error:
+        sock.close()
+        raise type(error)(error.errno, f"cannot listen on {path}: {error.strerror}") from None
+    return sock
+
+
+def check_admin(address: str, token: bytes | None) -> str:
     """``address``, which without a token only this machine may reach. Raises ``ConfigError``.
 
-    >>> _checked("127.0.0.1:9000", None)
+    >>> check_admin("127.0.0.1:9000", None)
     '127.0.0.1:9000'
     """
     return LOOPBACK_ADDRESS(address, "admin") if token is None else address
 
 
-def _shown(sock: socket.socket) -> str:
-    name, port = sock.getsockname()[:2]
-    return join_address(name, port)
+def shown_address(sock: socket.socket) -> str:
+    """The address of a listening socket, as people write it."""
+    found = sock.getsockname()
+    if isinstance(found, str):
+        return f"unix:{found}"
+    return join_address(found[0], found[1])
 
 
 def _require_library() -> None:

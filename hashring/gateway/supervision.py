@@ -1,0 +1,151 @@
+"""``hashring serve`` with several workers: the supervisor's process, and that of a worker."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import math
+import os
+import secrets
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from hashring.config import Settings
+from hashring.config.settings import Limits, Timeouts
+from hashring.errors import ConfigError
+from hashring.gateway.api import state
+from hashring.gateway.app import Gateway
+from hashring.gateway.http.app_request import AppService
+from hashring.gateway.http.listener import HttpListener
+from hashring.gateway.server import check_admin, open_socket, run_loop, serve, shown_address
+from hashring.gateway.systemd import passed_socket
+from hashring.gateway.workers import Supervisor, WorkerOrders, follow_orders, worker_command
+from hashring.gateway.workers_admin import WorkersAdmin
+
+_SPARE = 5.0  # seconds that an ending worker has beyond linger and grace
+
+
+def supervise(
+    settings: Settings,
+    arguments: Sequence[str],
+    count: int,
+    *,
+    front: socket.socket | None = None,
+    started: Callable[[str, str | None], object],
+) -> None:
+    """Run ``count`` workers until SIGTERM or SIGINT; ``arguments`` are those of the command.
+
+    ``front`` is a listening socket that all share; without it each has its own on the address of
+    the settings. Raises ``OSError`` for an address that is taken.
+    """
+    asyncio.run(_supervise(settings, arguments, count, front or passed_socket(), started))
+
+
+async def _supervise(
+    settings: Settings,
+    arguments: Sequence[str],
+    count: int,
+    front: socket.socket | None,
+    started: Callable[[str, str | None], object],
+) -> None:
+    gateway = settings.gateway
+    address = gateway.listen
+
+    def next_socket() -> socket.socket:
+        nonlocal address
+        if front is not None:
+            return front
+        sock = open_socket(address, reuse_port=True)
+        address = shown_address(sock)  # the port that was free
+        return sock
+
+    tokens = settings.tokens.secrets
+    supervisor = Supervisor(
+        worker_command(arguments),
+        next_socket,
+        count,
+        shared=front is not None,
+        secret=tokens[0] if tokens else secrets.token_bytes(32),
+        name=f"gateway-{secrets.token_hex(6)}",
+        grace=gateway.linger + gateway.shutdown_grace + _SPARE,
+    )
+    operators: HttpListener | None = None
+    shown: str | None = None
+    if gateway.admin is not None:
+        back = open_socket(check_admin(gateway.admin, settings.admin.token))
+        shown = shown_address(back)
+        operators = HttpListener(AppService(WorkersAdmin(supervisor)), back, Limits(), Timeouts())
+        await operators.start()
+    try:
+        await supervisor.run(lambda: started(shown_address(supervisor.sockets[0]), shown))
+    finally:
+        if operators is not None:
+            operators.stop_accepting()
+            await operators.finish(0.0, asyncio.Event())
+
+
+def work(
+    orders: WorkerOrders,
+    read: Callable[[], Settings],
+    files: Callable[[Settings], Sequence[str]],
+) -> None:
+    """Be a worker: serve until the supervisor ends it, then report what was counted."""
+
+    def read_share() -> Settings:
+        return divide_settings(read(), orders.count)
+
+    settings = read_share()
+    live = Gateway.from_settings(settings, read_share, files(settings))
+    live.name_in_chain(orders.name)
+    run_loop(_work(orders, live, settings))
+    report = {"metrics": _metrics(live), "stats": state(live)["stats"] | live.total_stats}
+    data = json.dumps(report).encode()
+    with contextlib.suppress(OSError):  # the supervisor has gone
+        while data:
+            data = data[os.write(orders.report, data) :]
+
+
+async def _work(orders: WorkerOrders, live: Gateway, settings: Settings) -> None:
+    stop, retire = asyncio.Event(), asyncio.Event()
+    await follow_orders(retire, stop)
+    gateway = settings.gateway
+    await serve(
+        live,
+        admin_token=settings.admin.token,
+        admin_public=settings.admin.public,
+        linger=gateway.linger,
+        grace=gateway.shutdown_grace,
+        reload=live.reload,
+        started=lambda listen, admin: os.write(orders.report, b"1"),
+        stop=stop,
+        retire=retire,
+        front=socket.socket(fileno=orders.listen),
+        back=socket.socket(fileno=orders.admin),
+    )
+
+
+def _metrics(live: Gateway) -> str:
+    try:
+        from hashring.gateway.metrics import exposition
+    except ConfigError:  # the extra is missing
+        return ""
+    return exposition(live).decode()
+
+
+def divide_settings(settings: Settings, count: int) -> Settings:
+    """One worker's share of what is limited for the whole gateway.
+
+    >>> divide_settings(Settings(), 4).limits.connections
+    2500
+    """
+    limits, pool = settings.limits, settings.pool
+    share = replace(
+        limits,
+        connections=math.ceil(limits.connections / count),
+        retry_rate=limits.retry_rate / count,
+    )
+    if pool.max_in_flight is not None:
+        pool = replace(pool, max_in_flight=max(1.0, pool.max_in_flight / count))
+    return replace(settings, limits=share, pool=pool)

@@ -1,0 +1,200 @@
+"""Several workers: replaced without a lost request, restarted after a crash, counted together."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import sys
+import urllib.request
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.serving import Serving, hosts, serving
+from tests.gateway.running import ask, get, hang_up, opened, response
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="workers share addresses by Linux's SO_REUSEPORT"
+)
+WORKERS = 2
+
+
+def admin_of(running: Serving) -> str:
+    found = re.search(r"admin listener at (http://\S+)", running.hear("admin listener"))
+    assert found
+    return found[1]
+
+
+def page(running: Serving, path: str = "/state") -> Any:
+    with urllib.request.urlopen(admin_of(running) + path, timeout=30) as answer:
+        body = answer.read()
+    return json.loads(body) if path == "/state" else body.decode()
+
+
+def children(process: int) -> set[int]:
+    listed = Path(f"/proc/{process}/task/{process}/children").read_text(encoding="ascii")
+    return {int(number) for number in listed.split()}
+
+
+def is_alive(process: int) -> bool:
+    try:
+        state = Path(f"/proc/{process}/stat").read_text(encoding="ascii").rpartition(")")[2]
+    except OSError:
+        return False
+    return state.split()[0] != "Z"
+
+
+class Busy:
+    """A client without a pause, on one connection or on a new one for each request."""
+
+    def __init__(self, address: str, *, keeps: bool) -> None:
+        self.address, self.keeps = address, keeps
+        self.answers = 0
+        self.lost: list[str] = []
+
+    async def live(self) -> None:
+        while True:
+            try:
+                reader, writer = await opened(self.address)
+            except OSError as error:
+                self.lost.append(repr(error))
+                continue
+            try:
+                await self._use(reader, writer)
+            except (OSError, EOFError) as error:
+                self.lost.append(repr(error))
+            finally:
+                await hang_up(writer)
+
+    async def _use(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Ask until the connection is to be left."""
+        while True:
+            writer.write(get("/"))
+            found = await response(reader)
+            if found.status == 200 and found.whole:
+                self.answers += 1
+            else:
+                self.lost.append(str(found))
+            await asyncio.sleep(0.002)
+            if not self.keeps or found.header(b"connection") == b"close":
+                return
+
+
+@asynccontextmanager
+async def busy(address: str) -> AsyncIterator[list[Busy]]:
+    clients = [Busy(address, keeps=number % 2 == 0) for number in range(8)]
+    tasks = [asyncio.create_task(client.live()) for client in clients]
+    try:
+        yield clients
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def started(*args: str) -> Any:
+    common = ("--workers", str(WORKERS), "--admin", "127.0.0.1:0")
+    return serving(*args, *common)
+
+
+def test_a_reload_replaces_the_workers_and_loses_no_request() -> None:
+    with hosts("a") as (host,), started("--host", host) as running:
+        address, supervisor = running.address, running.process.pid
+        before = children(supervisor)
+        assert len(before) == WORKERS
+
+        async def main() -> int:
+            async with busy(address) as clients:
+                for times in (1, 2):
+                    goals = [client.answers + 20 for client in clients]
+                    while any(c.answers < goal for c, goal in zip(clients, goals, strict=True)):
+                        await asyncio.sleep(0.01)
+                        assert not [client.lost for client in clients if client.lost]
+                    os.kill(supervisor, signal.SIGHUP)
+                    await asyncio.to_thread(running.hear, "workers were replaced", times)
+                await asyncio.to_thread(wait_until, lambda: len(children(supervisor)) == WORKERS)
+            assert not [client.lost for client in clients if client.lost]
+            return sum(client.answers for client in clients)
+
+        answers = asyncio.run(main())
+        assert not before & children(supervisor)
+        state = page(running)
+        # what a client did not wait for at the end was counted too
+        assert answers <= state["stats"]["requests"] <= answers + 8
+        assert len(state["workers"]) == WORKERS
+        found = re.search(r'gateway_requests_total\{.*"2xx"\} (\S+)', page(running, "/metrics"))
+        assert found
+        assert answers <= float(found[1]) <= answers + 8
+        assert running.end() == 0
+
+
+def test_a_killed_worker_is_replaced() -> None:
+    with hosts("a") as (host,), started("--host", host) as running:
+        address, supervisor = running.address, running.process.pid
+        victim = min(children(supervisor))
+        os.kill(victim, signal.SIGKILL)
+        running.hear("another one starts")
+        wait_until(lambda: len(children(supervisor) - {victim}) == WORKERS)
+        wait_until(lambda: len(page(running)["workers"]) == WORKERS)
+        for _ in range(8):
+            assert asyncio.run(ask(address, get("/"))).status == 200
+        assert running.end() == 0
+
+
+def test_workers_end_with_their_supervisor() -> None:
+    with hosts("a") as (host,), started("--host", host) as running:
+        assert running.address
+        workers = children(running.process.pid)
+        running.process.kill()
+        wait_until(lambda: not any(map(is_alive, workers)))
+
+
+def test_workers_accept_the_tokens_of_each_other() -> None:
+    with hosts("a", "b") as addresses, started("--hosts", ",".join(addresses)) as running:
+
+        async def main() -> None:
+            token = ""
+            for _ in range(16):  # connections, spread over the workers
+                lines = [f"Cookie: {token}"] if token else []
+                found = await ask(running.address, get("/", *lines))
+                set_cookies = [v for n, v in found.headers if n == b"set-cookie"]
+                given = [value for value in set_cookies if value.startswith(b"hashring=")]
+                assert bool(given) is not bool(token)
+                token = token or given[0].split(b";")[0].decode()
+
+        asyncio.run(main())
+        assert running.end() == 0
+
+
+def test_sessions_in_memory_of_several_workers_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "h.toml"
+    file.write_text(
+        '[pool]\nhosts = ["127.0.0.1:9"]\n[tokens]\nenabled = false\n'
+        '[placement]\nnew_clients = "least-outstanding"\n[gateway]\nworkers = 2\n'
+    )
+    with serving(str(file)) as running:
+        assert running.process.wait(30) != 0
+        running.hear("several workers do not share sessions in memory")
+
+
+def test_a_unix_socket_can_be_served(tmp_path: Path) -> None:
+    path = str(tmp_path / "socket")
+    with hosts("a") as (host,), serving("--host", host, "--uds", path, listen="") as running:
+        running.hear("serving")
+
+        async def main() -> int:
+            reader, writer = await asyncio.open_unix_connection(path)
+            writer.write(get("/"))
+            found = await response(reader)
+            await hang_up(writer)
+            return found.status
+
+        assert asyncio.run(main()) == 200
+        assert running.end() == 0
