@@ -48,6 +48,12 @@ ERROR_RESPONSES = {
             "Send less. The operator sets the limit (limits.body).",
         ),
         ErrorResponse(
+            500,
+            "gateway_failed",
+            "The gateway failed on this request.",
+            "Give the operator the request ID: the log of the gateway has the reason.",
+        ),
+        ErrorResponse(
             502,
             "host_failed",
             "The host closed the connection before it responded.",

@@ -8,6 +8,7 @@ task: a new connection, a store of pins, a place in a host's queue.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, Literal
@@ -43,6 +44,8 @@ _KEPT = 64 * 1024
 """Bytes of a body that are kept for another try: what an API call is at most. More is sent once."""
 
 _CRLF = b"\r\n"
+
+_log = logging.getLogger("hashring")
 
 Waits = Literal["client", "host", "reader"]
 
@@ -108,6 +111,19 @@ class ProxyRequest:
             self._peeks = True
             return None
         return self._identify()
+
+    def _identify(self) -> None:
+        """Find the client and its host; a failure of what was plugged in is a 500."""
+        try:
+            self._read_identity()
+            self._try_host()
+        except Exception:
+            self._fail()
+
+    def _fail(self) -> None:
+        _log.exception("request %s failed in the gateway", self.entry.request_id)
+        if not self._over:
+            self._refuse(ERROR_RESPONSES["gateway_failed"])
 
     def feed(self, chunk: bytes) -> None:
         """Some of the body has come."""
@@ -206,8 +222,8 @@ class ProxyRequest:
             }
         return self._scope
 
-    def _identify(self) -> None:
-        """Read the client ID and the token; then choose a host."""
+    def _read_identity(self) -> None:
+        """Read the client ID and the token."""
         gateway = self.gateway
         client_id: Key | None = None
         body = b"".join(self._kept or ()) if gateway.body_limit else b""
@@ -224,7 +240,6 @@ class ProxyRequest:
             self.cost = gateway.cost.cost(self.scope, self.head, body, self._trusted)
             self.group = gateway.cost.group(self.scope, body)
         gateway.budget.deposit()
-        self._try_host()
 
     def _try_host(self) -> None:
         gateway = self.gateway
@@ -664,8 +679,14 @@ class ProxyRequest:
         if gateway.access_log is not None:
             gateway.access_log(entry)
 
+    async def _guard(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Exception:
+            self._fail()
+
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = self._loop.create_task(work)
+        task = self._loop.create_task(self._guard(work))
         tasks = self._tasks = self._tasks or set()
         tasks.add(task)
         task.add_done_callback(tasks.discard)
