@@ -1,4 +1,4 @@
-"""The core through our own server: hops, loops, trailers, bounds, and requests one after another."""
+"""The core through our own server: hops, loops, trailers, bounds, pipelines."""
 
 from __future__ import annotations
 
