@@ -230,13 +230,15 @@ class LoadBalancer:
         exclude: Iterable[str | Host] = (),
         cost: float | None = None,
         group: str | bytes | None = None,
+        remember: bool = True,
     ) -> Lease:
         """One request in flight: the host is chosen and counted when the lease is entered.
 
         As ``pick``, and with a ``load_factor`` the first host of the walk below its bound, but
         for pinned clients. ``cost`` is the work of the request in any unit (tokens, bytes, ms), at
         least 0; None counts as average. ``group`` names what requests share (a prompt, a data set):
-        new clients of a group prefer hosts that served it. Cost: about 2 us from entering to
+        new clients of a group prefer hosts that served it. ``remember`` False asks no store of
+        pins, for a client that something else remembers. Cost: about 2 us from entering to
         leaving, under one short lock, and 1.5 us more with pins. A store that must be awaited is
         asked by ``async with``.
 
@@ -247,7 +249,7 @@ class LoadBalancer:
         """
         if cost is not None and not (cost.__class__ in _NUMBERS and 0 <= cost < _LARGE):
             cost = options.COST(cost, "cost")
-        return Lease(self._flow, client_id, prefer, exclude, cost, group)
+        return Lease(self._flow, client_id, prefer, exclude, cost, group, remembers=remember)
 
     async def aacquire(
         self,
@@ -258,6 +260,7 @@ class LoadBalancer:
         exclude: Iterable[str | Host] = (),
         cost: float | None = None,
         group: str | bytes | None = None,
+        remember: bool = True,
     ) -> Lease:
         """An acquired lease; where ``max_in_flight`` leaves no room, within ``wait`` seconds.
 
@@ -278,7 +281,9 @@ class LoadBalancer:
         'NoCapacityError'
         """
         options.check_deadline(wait)
-        lease = self.lease(client_id, prefer=prefer, exclude=exclude, cost=cost, group=group)
+        lease = self.lease(
+            client_id, prefer=prefer, exclude=exclude, cost=cost, group=group, remember=remember
+        )
         line = self._line
         if line is None:
             from hashring.balancer.waiting import WaitingLine  # which imports asyncio

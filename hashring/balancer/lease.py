@@ -63,6 +63,7 @@ class Lease:
         "_host",
         "_prefer",
         "_reason",
+        "_remembers",
         "_request",
         "why",
     )
@@ -77,7 +78,10 @@ class Lease:
         exclude: Iterable[str | Host],
         cost: float | None = None,
         group: str | bytes | None = None,
+        *,
+        remembers: bool = True,
     ) -> None:
+        self._remembers = remembers
         self._flow = flow
         self._client_id = client_id
         self._prefer = prefer
@@ -106,7 +110,7 @@ class Lease:
     @property
     def is_async(self) -> bool:
         """Whether the store of pins must be awaited, so that only ``aacquire`` asks it."""
-        return self._flow.awaited is not None
+        return self._flow.awaited is not None and self._remembers
 
     def acquire(self) -> Lease:
         """Choose a host and count the request on it; ``release`` must follow.

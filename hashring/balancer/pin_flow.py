@@ -177,7 +177,8 @@ class PinFlow:
         excluded = as_names(exclude, "exclude") if exclude else NO_NAMES
         if self.assigned and self._place_assigned(lease, client_id, prefer, excluded):
             return
-        if not self._asks_store or not self._must_ask(client_id, prefer, excluded):
+        asks = self._asks_store and lease._remembers
+        if not asks or not self._must_ask(client_id, prefer, excluded):
             self._place(lease, client_id, prefer, excluded, None, True)
             return
         store: Any = self.store
@@ -197,7 +198,8 @@ class PinFlow:
         excluded = as_names(lease._exclude, "exclude") if lease._exclude else NO_NAMES
         if self.assigned and self._place_assigned(lease, client_id, prefer, excluded):
             return
-        if not self._must_ask(client_id, prefer, excluded, awaits=True):
+        asks = lease._remembers
+        if not asks or not self._must_ask(client_id, prefer, excluded, awaits=True):
             self._place(lease, client_id, prefer, excluded, None, True)
             return
         steps = self._steps(client_id, prefer, excluded, lease)

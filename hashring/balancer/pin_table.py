@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -31,7 +31,8 @@ _GROWTH = 1 / 16  # ... and this part of it: so a table that grows pays one look
 class PinTable:
     """A client's host, for one router process: at most ``size`` pins, the least recently used go.
 
-    A pin without a request in ``idle`` seconds is forgotten. Any number of threads may use it; its
+    A pin without a request in ``idle`` seconds is forgotten, and one that is older than
+    ``lifetime`` seconds in any case (None: no limit). Any number of threads may use it; its
     one lock is held for some 0.2 us. A call by a signal handler or a finalizer inside an operation
     of its own thread takes effect after that operation. ``clock`` reads seconds that never run
     backwards. Raises ``ConfigError`` for a bad size or idle time, ``InvalidKeyError`` for what is
@@ -46,12 +47,14 @@ class PinTable:
 
     __slots__ = (
         "__weakref__",
+        "_born",
         "_clock",
         "_counts",
         "_guard",
         "_hits",
         "_idle",
         "_is_torn",
+        "_lifetime",
         "_lock",
         "_pins",
         "_room",
@@ -61,10 +64,17 @@ class PinTable:
     )
 
     def __init__(
-        self, size: int = SIZE, *, idle: float = IDLE, clock: Callable[[], float] = time.monotonic
+        self,
+        size: int = SIZE,
+        *,
+        idle: float = IDLE,
+        lifetime: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._size = COUNT(size, "size")
         self._idle = SECONDS(idle, "idle")
+        self._lifetime = None if lifetime is None else SECONDS(lifetime, "lifetime")
+        self._born: dict[bytes, float] = {}  # when each pin was made; only with a lifetime
         self._clock = clock
         self._guard = Guard()
         # Two dicts, not one of pairs: the garbage collector visits each pair, and a million of
@@ -94,6 +104,8 @@ class PinTable:
         try:
             with self._lock:
                 if now - self._used[key] >= self._idle:
+                    return None
+                if self._lifetime is not None and now - self._born[key] >= self._lifetime:
                     return None
                 self._used[key] = now
                 self._hits += 1
@@ -230,9 +242,11 @@ class PinTable:
     # -- under the lock ---------------------------------------------------------------------------
 
     def _claim_again(self, key: bytes, held: str, host: str, now: float) -> str:
-        if now - self._used[key] < self._idle:
+        old = self._lifetime is not None and now - self._born[key] >= self._lifetime
+        if now - self._used[key] < self._idle and not old:
             self._touch(key, now)
             return held
+        self._born.pop(key, None)
         self._counts["idle"] += 1
         self._set(key, host, now)
         return host
@@ -242,6 +256,8 @@ class PinTable:
             self._move_session(self._sessions, self._pins.get(key), host)
         self._pins[key] = host
         self._touch(key, now)
+        if self._lifetime is not None:
+            self._born.setdefault(key, now)
 
     def _touch(self, key: bytes, now: float) -> None:
         self._pins.move_to_end(key)
@@ -251,6 +267,7 @@ class PinTable:
         if self._sessions is not None:
             self._move_session(self._sessions, self._pins[key], None)
         del self._pins[key], self._used[key]
+        self._born.pop(key, None)
         self._counts[why] += 1
 
     @staticmethod
@@ -282,6 +299,9 @@ class PinTable:
         """Make the rest follow ``_pins`` after an operation that was interrupted. Cost: O(pins)."""
         used = self._used
         self._used = {key: used.get(key, now) for key in self._pins}
+        born = self._born
+        if self._lifetime is not None:
+            self._born = {key: born.get(key, now) for key in self._pins}
         self._sessions = None
         self._room = min(self._size, len(self._pins) + _STEP)
         self._is_torn = False
@@ -303,12 +323,44 @@ class PinTable:
         new = pins + counts["forgotten"] + counts["evicted"] + counts["idle"]
         return MappingProxyType({"hits": hits, "new": new, **counts, "pins": pins})
 
+    @property
+    def limits(self) -> tuple[int, float, float | None]:
+        """Size, idle time and lifetime."""
+        return self._size, self._idle, self._lifetime
+
+    def dump(self) -> list[tuple[bytes, str, float, float]]:
+        """Each pin with its idle seconds and its age, least recently used first. Cost: O(pins).
+
+        Without a ``lifetime`` no age is known, and it is that of the last request.
+        """
+        now = self._remove_idle()
+        with self._lock:
+            return [
+                (key, host, now - self._used[key], now - self._born.get(key, self._used[key]))
+                for key, host in self._pins.items()
+            ]
+
+    def restore(self, entries: Iterable[tuple[bytes, str, float, float]]) -> None:
+        """Add what ``dump`` has returned; pins that are there stay. Cost: O(pins)."""
+        now = self._clock()
+        with self._lock:
+            for key, host, idle, age in entries:
+                old = self._lifetime is not None and age >= self._lifetime
+                if key not in self._pins and idle < self._idle and not old:
+                    self._set(key, host, now - idle)
+                    if self._lifetime is not None:
+                        self._born[key] = now - age
+            self._room = min(self._size, len(self._pins) + _STEP)
+            while len(self._pins) > self._size:
+                self._drop(next(iter(self._pins)), "evicted")
+
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy has the pins with their idle seconds, and counts of its own."""
         now = self._remove_idle()
         with self._lock:
             pins = [(key, host, now - self._used[key]) for key, host in self._pins.items()]
-        return _rebuild, (self._size, self._idle, self._clock, pins)
+            born = {key: now - then for key, then in self._born.items()}
+        return _rebuild, (self._size, self._idle, self._clock, pins, self._lifetime, born)
 
     def __len__(self) -> int:
         return len(self._pins)
@@ -318,11 +370,17 @@ class PinTable:
 
 
 def _rebuild(
-    size: int, idle: float, clock: Callable[[], float], pins: list[tuple[bytes, str, float]]
+    size: int,
+    idle: float,
+    clock: Callable[[], float],
+    pins: list[tuple[bytes, str, float]],
+    lifetime: float | None = None,
+    born: Mapping[bytes, float] = MappingProxyType({}),
 ) -> PinTable:
-    table = PinTable(size, idle=idle, clock=clock)
+    table = PinTable(size, idle=idle, lifetime=lifetime, clock=clock)
     now = clock()
     for key, host, age in pins:
         table._set(key, host, now - age)
+    table._born = {key: now - age for key, age in born.items()}
     table._room = min(size, len(pins) + _STEP)
     return table

@@ -11,7 +11,16 @@ reports every problem; ``factory.py`` makes a balancer and its parts of ``Settin
 
 from __future__ import annotations
 
-from hashring.config.factory import affinity, balancer, discovery, identity, monitor, proxies
+from hashring.config.factory import (
+    affinity,
+    balancer,
+    discovery,
+    envelope,
+    identity,
+    monitor,
+    proxies,
+    session_store,
+)
 from hashring.config.problems import Problem, ProblemsError
 from hashring.config.reading import read
 from hashring.config.settings import (
@@ -26,6 +35,7 @@ from hashring.config.settings import (
     OutlierSettings,
     PlacementSettings,
     PoolSettings,
+    SessionSettings,
     Setting,
     Settings,
     Timeouts,
@@ -47,6 +57,7 @@ __all__ = [
     "PoolSettings",
     "Problem",
     "ProblemsError",
+    "SessionSettings",
     "Setting",
     "Settings",
     "Timeouts",
@@ -55,8 +66,10 @@ __all__ = [
     "all_settings",
     "balancer",
     "discovery",
+    "envelope",
     "identity",
     "monitor",
     "proxies",
     "read",
+    "session_store",
 ]

@@ -45,6 +45,8 @@ def effective(settings: Settings) -> Iterator[Line]:
                 value = str(source(value))  # without its password
             if key == "placement.sync" and value:
                 value = SourceUrl.of(value).shown
+            if key == "sessions.store" and value:
+                value = value if value == "memory" else SourceUrl.of(value).shown
             text = as_toml(each.check.off if value is None else value)
             yield Line(key, text, settings.origins.get(key, DEFAULT))
         if name == "tokens" and settings.tokens.enabled:

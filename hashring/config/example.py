@@ -61,6 +61,8 @@ def as_toml(value: Any) -> str:
         return str(int(value))
     if isinstance(value, (tuple, list)):
         return f"[{', '.join(map(as_toml, value))}]"
+    if isinstance(value, Mapping):
+        return f"{{ {', '.join(f'{key} = {as_toml(each)}' for key, each in value.items())} }}"
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)  # a TOML basic string is a JSON string
     return str(value).lower() if isinstance(value, bool) else str(value)

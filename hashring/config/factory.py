@@ -9,11 +9,19 @@ from typing import Any
 from hashring import discovery as sources
 from hashring import placement as placements
 from hashring import strategies
-from hashring.affinity import IdentitySource, PinTable, TokenAffinity, Tokens, TrustedProxies
+from hashring.affinity import (
+    IdentitySource,
+    PinTable,
+    RedisPins,
+    TokenAffinity,
+    Tokens,
+    TrustedProxies,
+)
+from hashring.affinity.envelope import Envelope
 from hashring.balancer import LoadBalancer
 from hashring.config import named
 from hashring.config.settings import PoolSettings, Settings
-from hashring.errors import HashringError, PoolFullError
+from hashring.errors import ConfigError, HashringError, PoolFullError
 from hashring.health import HealthMonitor, HttpProbe, OutlierRules, ProbeRules, SlowStart, TcpProbe
 from hashring.hosts import Host
 from hashring.validators import inherit_options
@@ -22,7 +30,21 @@ HOLDER = "settings"
 """The holder of drains that the settings contain."""
 
 
-def balancer(settings: Settings, pins: PinTable | None = None) -> LoadBalancer:
+def session_store(settings: Settings) -> PinTable | RedisPins | None:
+    """The table of ``[sessions]``; None where there is none. Raises ``ConfigError``."""
+    given = settings.sessions
+    store = given.store
+    if store is None:
+        rules = named.learn_rules(given.learn)
+        if all(rule.mode != "table" for rule, _ in rules):
+            return None
+        store = "memory"
+    if store == "memory":
+        return PinTable(given.size, idle=given.idle, lifetime=given.lifetime)
+    return RedisPins(store, idle=given.idle)
+
+
+def balancer(settings: Settings, pins: PinTable | RedisPins | None = None) -> LoadBalancer:
     """A balancer of the settings' hosts, with ``pins`` where it needs a table of sessions.
 
     Cost: that of its table. Raises as ``LoadBalancer``.
@@ -127,6 +149,7 @@ def find_conflicts(settings: Settings, skipped: Collection[str] = ()) -> Iterato
         ("health.outliers", _outliers),
         ("gateway.trusted_proxies", proxies),
         ("tokens", _try_tokens),
+        ("sessions", _try_sessions),
         ("placement", _try_balancer),
     )
     for key, make in parts:
@@ -202,3 +225,28 @@ def _try_tokens(settings: Settings) -> None:
     if settings.tokens.enabled:
         made = Tokens(settings.tokens.secrets or b"any secret of sixteen bytes")
         TokenAffinity(LoadBalancer(), made, cookie=settings.tokens.cookie)
+
+
+def envelope(settings: Settings, lb: LoadBalancer) -> Envelope | None:
+    """Signs learned IDs; None where no rule needs it. Raises ``ConfigError`` without a secret."""
+    if all(rule.mode != "envelope" for rule, _ in named.learn_rules(settings.sessions.learn)):
+        return None
+    return Envelope(lb, settings.tokens.secrets)
+
+
+def _try_sessions(settings: Settings) -> None:
+    given = settings.sessions
+    if settings.tokens.enabled and not settings.tokens.secrets:  # one is made for the run
+        settings = replace(settings, tokens=replace(settings.tokens, secrets=(b"x" * 16,)))
+    envelope(settings, LoadBalancer())
+    store = session_store(settings)
+    if given.file is not None and not isinstance(store, PinTable):
+        raise ConfigError('file is for sessions in memory: write store = "memory"', option="file")
+    if isinstance(store, PinTable) and settings.gateway.workers != 1:
+        raise ConfigError(
+            "store must be redis://... with several gateway.workers: each of them would have a "
+            "table of its own, and they would disagree",
+            option="store",
+        )
+    if isinstance(store, RedisPins) and given.lifetime is not None:
+        raise ConfigError("lifetime is for sessions in memory, Redis has idle", option="lifetime")

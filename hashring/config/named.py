@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from hashring import discovery, placement, strategies
+from hashring.affinity import learning
 from hashring.affinity.identity import (
     IdentitySource,
     TrustedProxies,
@@ -143,3 +145,66 @@ PLACEMENT = Validator("the name of a placement, or 'none'", _placement)
 STRATEGY = Validator("the name of a strategy", _strategy)
 SOURCES = Validator("a list of sources", _sources)
 SOURCE_URL = Validator("the URL of a source", _source_url)
+
+
+def _store(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    if value != "memory" and not value.startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError
+    return value
+
+
+def learn_rules(
+    values: tuple[Any, ...],
+) -> Iterator[tuple[learning.LearnRule, tuple[IdentitySource, ...]]]:
+    """Each rule of ``sessions.learn``, with the sources that read its IDs in a request.
+
+    Raises ``ConfigError``.
+
+    >>> [rule.mode for rule, _ in learn_rules(("mcp", {"preset": "socketio"}))]
+    ['table', 'table']
+    """
+    for value in values:
+        rule = _learn_rule(value)
+        yield rule, tuple(_source(place, TrustedProxies(())) for place in rule.places)
+
+
+_LEARN_KEYS = ("preset", "from", "find", "mode", "forget_on")
+
+
+def _learn_rule(value: Any) -> learning.LearnRule:
+    if isinstance(value, str):
+        return learning.preset(value)
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"a rule is a preset or a table, got {bounded_repr(value)}")
+    for key in value:
+        if key not in _LEARN_KEYS:
+            raise ConfigError(f"a rule has no key {key!r}: {suggestion(key, list(_LEARN_KEYS))}")
+    mode = value.get("mode", "table")
+    if "preset" in value:
+        if "from" in value or "find" in value:
+            raise ConfigError("a rule has a preset, or from and find, not both")
+        rule = learning.preset(value["preset"], mode)
+    else:
+        rule = learning.LearnRule(_listed(value, "from"), _listed(value, "find"), mode)
+    if "forget_on" in value:
+        rule = replace(rule, forget_on=tuple(value["forget_on"]))
+    return rule
+
+
+def _listed(value: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    found = value.get(key, ())
+    return TEXTS([found] if isinstance(found, str) else found)
+
+
+def _learn(value: Any) -> tuple[Any, ...]:
+    if not isinstance(value, (list, tuple)):
+        raise TypeError
+    for _ in learn_rules(tuple(value)):
+        pass
+    return tuple(value)
+
+
+STORE = Validator("memory or the URL of a Redis", _store)
+LEARN = Validator("a list of presets or tables", _learn)

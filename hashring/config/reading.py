@@ -30,7 +30,7 @@ from hashring.validators import LOOPBACK_ADDRESS, attribute_of, options_of
 T = TypeVar("T")
 DEFAULT = "default"
 
-_INDEPENDENT = ("discovery", "fallback", "identity", "gateway", "timeouts", "limits")
+_INDEPENDENT = ("discovery", "fallback", "identity", "sessions", "gateway", "timeouts", "limits")
 """Tables whose keys can be checked one by one."""
 
 
@@ -143,8 +143,8 @@ class _SettingsReader:
         return replace(settled, options=given, cost=cost, key_secret=secret)
 
     def _tokens(self, tokens: TokenSettings) -> TokenSettings:
-        if not tokens.enabled:
-            return tokens
+        if not tokens.enabled and not (tokens.secret_file or tokens.secret_env):
+            return tokens  # else the secret is for envelopes
         first = self._secret("tokens.secret", tokens.secret_file, tokens.secret_env)
         older = self._secret("tokens.old_secret", tokens.old_secret_file, tokens.old_secret_env)
         if older is not None and not (tokens.secret_file or tokens.secret_env):

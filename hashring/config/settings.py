@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from hashring.affinity.load_exchange import INTERVAL
 from hashring.balancer.options import BalancerOptions
+from hashring.balancer.pin_table import IDLE, SIZE
 from hashring.config import named
 from hashring.discovery import DEBOUNCE, HOLD, WAIT
 from hashring.health import OutlierRules, ProbeRules
@@ -179,6 +180,50 @@ class IdentitySettings:
         check=named.SOURCES,
         help="Where a client ID is read, the first one found counts: cookie:NAME, header:NAME, "
         "query:NAME, path:NUMBER, json:FIELD, prompt, address. Empty means tokens only.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSettings:
+    """The table of sessions: the hosts of clients without our cookie."""
+
+    # it may hold a password, so no repr shows it
+    store: str | None = option(
+        None,
+        check=optional(named.STORE, ""),
+        help="Where the hosts of clients are kept that an identity source or a learned ID "
+        "identifies: memory, or redis://ADDRESS:PORT for several gateways. Empty means memory "
+        "where learn needs a table, else none.",
+        repr=False,
+    )
+    size: int = option(
+        SIZE, check=COUNT, help="Sessions in memory; the least recently used one makes room."
+    )
+    idle: float = option(
+        IDLE, check=SECONDS, help="Seconds without a request after which a session is forgotten."
+    )
+    lifetime: float | None = option(
+        None,
+        check=_NO_LIMIT,
+        help="Seconds after which a session in memory is forgotten in any case. 0 means no limit.",
+    )
+    file: str | None = option(
+        None,
+        check=_FILE,
+        help="File in which the sessions in memory survive a restart. Empty means none.",
+    )
+    forget_header: str | None = option(
+        "X-Hashring-Forget",
+        check=optional(HEADER, ""),
+        help="Response header by which a host ends the session of a request; the client does not "
+        "get it. Empty means none.",
+    )
+    learn: tuple[Any, ...] = option(
+        (),
+        check=named.LEARN,
+        help="Sessions that hosts name: mcp, socketio, jsessionid, phpsessid, openai-responses, or "
+        "tables with preset or from and find, mode (table or envelope) and forget_on; also as "
+        "[[learn]]. Empty means none.",
     )
 
 
@@ -462,6 +507,7 @@ class Settings:
     placement: PlacementSettings = field(default_factory=PlacementSettings)
     fallback: FallbackSettings = field(default_factory=FallbackSettings)
     identity: IdentitySettings = field(default_factory=IdentitySettings)
+    sessions: SessionSettings = field(default_factory=SessionSettings)
     tokens: TokenSettings = field(default_factory=TokenSettings)
     health: HealthSettings = field(default_factory=HealthSettings)
     gateway: GatewaySettings = field(default_factory=GatewaySettings)
@@ -479,6 +525,7 @@ TABLES: Mapping[str, type] = MappingProxyType(
         "placement.cost": CostSettings,
         "fallback": FallbackSettings,
         "identity": IdentitySettings,
+        "sessions": SessionSettings,
         "tokens": TokenSettings,
         "health": HealthSettings,
         "health.outliers": OutlierSettings,

@@ -23,6 +23,7 @@ _MAX_BYTES = 16 << 20
 """16 MiB: 100,000 hosts with ten fields each; a device or a log given by mistake has more."""
 
 _LISTED = {"pool": ("hosts",)}  # keys that have their own rules
+_LISTS = {"learn": "sessions.learn"}  # arrays of tables that may stand by themselves
 _OPEN = frozenset({"placement"})  # its further keys are the placement's options
 
 
@@ -97,7 +98,9 @@ class _File:
     def tables(self, document: Mapping[str, Any]) -> None:
         known = sorted({name.partition(".")[0] for name in TABLES})
         for name, content in document.items():
-            if name not in known:
+            if name in _LISTS and isinstance(content, list):
+                self.values[_LISTS[name]] = self._find((name,), content)
+            elif name not in known:
                 self._problem((name,), f"there is no such table: {suggestion(name, known)}")
             elif not isinstance(content, dict):
                 self._problem((name,), f"is a table: write [{name}] on a line of its own")

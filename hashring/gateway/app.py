@@ -325,7 +325,7 @@ class Gateway:
 
     async def _replace(self, settings: Settings, *, hosts: bool) -> None:
         old = self._generation
-        new = await asyncio.to_thread(build_generation, settings, old.pins)
+        new = await asyncio.to_thread(build_generation, settings, old)
         new.counts = old.counts
         new.name_in_chain(old.via.decode().partition(" ")[2])
         await asyncio.to_thread(

@@ -10,15 +10,17 @@ from typing import Any
 from hashring import config
 from hashring import placement as placements
 from hashring.affinity import LoadExchange, PinTable
+from hashring.affinity.session_file import SessionFile
 from hashring.balancer import LoadBalancer
 from hashring.config import Settings
 from hashring.config.factory import HOLDER as SETTINGS
-from hashring.config.named import NO_PLACEMENT
+from hashring.config.named import NO_PLACEMENT, learn_rules
 from hashring.discovery import HOLDER as SOURCE
 from hashring.discovery import Notice
 from hashring.gateway.access import AccessLog
 from hashring.gateway.generation import Generation
 from hashring.gateway.request_cost import RequestCost
+from hashring.gateway.sessions import GatewaySessions
 from hashring.hosts import Host
 from hashring.net import split_address
 from hashring.pool import MACHINE_HOLDERS
@@ -27,17 +29,28 @@ from hashring.text import plural
 _log = logging.getLogger("hashring")
 
 
-def build_generation(settings: Settings, pins: PinTable | None = None) -> Generation:
+def build_generation(settings: Settings, old: Generation | None = None) -> Generation:
     """The objects of these settings, which need ``tokens.secrets`` where tokens are on.
 
-    ``pins`` are those of the generation before. Cost: that of the pool's table. Raises
-    ``ConfigError``.
+    ``old`` is the generation before, whose sessions in memory stay. Cost: that of the pool's table.
+    Raises ``ConfigError``.
     """
     place = settings.placement
     by_load = place.new_clients == "least-outstanding"
-    if by_load and not settings.tokens.enabled and pins is None:
-        pins = PinTable()
-    lb = config.balancer(settings, pins if by_load else None)
+    store: Any = config.session_store(settings)
+    if store is None and by_load and not settings.tokens.enabled:
+        store = PinTable()
+    file = None if settings.sessions.file is None else SessionFile(settings.sessions.file)
+    if isinstance(store, PinTable):
+        if old is not None and old.pins is not None:
+            if old.pins.limits == store.limits:
+                store = old.pins
+            else:
+                store.restore(old.pins.dump())
+        elif file is not None:
+            file.load(store)
+    pins = store if isinstance(store, PinTable) else None
+    lb = config.balancer(settings, store)
     discovery = config.discovery(settings, lb)
     if discovery is not None:
         discovery.subscribe(lambda notice: _log_change(notice, lb))
@@ -62,6 +75,24 @@ def build_generation(settings: Settings, pins: PinTable | None = None) -> Genera
         exchange=exchange,
         decision_header=settings.gateway.decision_header,
         failure_statuses=settings.health.outliers.statuses,
+        sessions=_sessions(settings, lb, store, file),
+    )
+
+
+def _sessions(
+    settings: Settings, lb: LoadBalancer, store: Any, file: SessionFile | None
+) -> GatewaySessions | None:
+    """Learned sessions and the table; None where only tokens keep clients."""
+    given = settings.sessions
+    if store is None and not given.learn:
+        return None
+    return GatewaySessions(
+        lb,
+        list(learn_rules(given.learn)),
+        store=store,
+        envelope=config.envelope(settings, lb),
+        forget_header=given.forget_header,
+        file=file,
     )
 
 

@@ -15,6 +15,7 @@ from hashring.gateway.access import AccessLog
 from hashring.gateway.budget import RetryBudget
 from hashring.gateway.counts import RequestCounts
 from hashring.gateway.request_cost import RequestCost
+from hashring.gateway.sessions import GatewaySessions
 from hashring.gateway.timer_wheel import request_wheel
 from hashring.health import HealthMonitor
 
@@ -47,6 +48,7 @@ class Generation:
         exchange: LoadExchange | None = None,
         decision_header: str | None = None,
         failure_statuses: Iterable[int] = (),
+        sessions: GatewaySessions | None = None,
     ) -> None:
         if tokens is not None and tokens.balancer is not lb:
             raise ConfigError("tokens must be those of this balancer", option="tokens")
@@ -63,7 +65,9 @@ class Generation:
         self.cost, self.pins, self.exchange = cost, pins, exchange
         self.failure_statuses = frozenset(failure_statuses)
         self.decision_header = None if decision_header is None else decision_header.lower().encode()
-        limits_of_bodies = [each.body_limit for each in (identity, cost) if each is not None]
+        self.sessions = sessions
+        readers = (identity, cost, sessions)
+        limits_of_bodies = [each.body_limit for each in readers if each is not None]
         self.body_limit = max(limits_of_bodies, default=0)
         self.stats = {"requests": 0, "websockets": 0, "retries": 0, "retries_refused": 0}
         self.in_flight = 0
@@ -83,6 +87,8 @@ class Generation:
         """Start discovery and the health monitor; wait for the first list of the discovery."""
         if not self._open:
             self._open = True
+            if self.sessions is not None:
+                self.sessions.open()
             if self.discovery is not None:
                 await self.discovery.__aenter__()
             if self.health is not None:
@@ -107,6 +113,8 @@ class Generation:
         if exchange is not None:
             await exchange.__aexit__(None, None, None)
         await self.hosts.aclose()
+        if self.sessions is not None:
+            await self.sessions.aclose()
 
     def name_in_chain(self, name: str | None = None) -> None:
         """Set the name in the header Via, by which a request is known that has passed before."""

@@ -25,6 +25,7 @@ from hashring.gateway.handshake import accepts_key
 from hashring.gateway.headers import RequestHead, ResponseHead
 from hashring.gateway.http.host_connection import HostConnection
 from hashring.gateway.http.host_pool import ConnectionPool
+from hashring.gateway.sessions import SessionVisit
 from hashring.gateway.upstream import (
     ConnectError,
     InvalidResponse,
@@ -71,6 +72,8 @@ class ProxyRequest:
     _response: ResponseHead | None = None
     _failure: UpstreamError | None = None
     _visit: Visit | None = None
+    _session: SessionVisit | None = None
+    _remembers = True
     _prefer: str | None = None
     _scope: Mapping[str, Any] | None = None
     _mark: tuple[object, ...] = ()
@@ -229,12 +232,19 @@ class ProxyRequest:
         body = b"".join(self._kept or ()) if gateway.body_limit else b""
         if gateway.identity is not None:
             client_id = gateway.identity(self.scope, body)
+        if gateway.sessions is not None:
+            session = self._session = gateway.sessions.visit(self.scope, body, self.head)
+            self._remembers = client_id is not None
+            if session.client_id is not None:
+                client_id, self._remembers = session.client_id, session.remembers
         if gateway.tokens is not None:
             cookie = self.head.cookie
             visit = self._visit = gateway.tokens.visit(
                 None if cookie is None else cookie.decode("latin-1"), client_id=client_id
             )
             client_id, self._prefer = visit.client_id, visit.prefer
+        if self._session is not None and self._session.prefer is not None:
+            self._prefer = self._session.prefer
         self.client_id = self.entry.client = client_id
         if gateway.cost is not None:
             self.cost = gateway.cost.cost(self.scope, self.head, body, self._trusted)
@@ -249,6 +259,7 @@ class ProxyRequest:
             exclude=self.tried,
             cost=self.cost,
             group=self.group,
+            remember=self._remembers,
         )
         if lease.is_async or (gateway.timeouts.queue and not self.tried):
             self._spawn(self._await_lease(lease))
@@ -271,6 +282,7 @@ class ProxyRequest:
                     exclude=self.tried,
                     cost=self.cost,
                     group=self.group,
+                    remember=self._remembers,
                 )
             else:
                 await lease.aacquire()
@@ -391,6 +403,8 @@ class ProxyRequest:
         gateway, entry = self.gateway, self.entry
         if gateway.token_name is not None:
             head.drop_cookie(gateway.token_name)
+        if self._session is not None:
+            self._session.read_head(head, lease.host.name, self.client_id)
         fields = head.fields
         cookie = self._set_cookie()
         if cookie is not None:
@@ -412,6 +426,8 @@ class ProxyRequest:
             assert self._lease is not None  # as in receive_head
             self._lease.started()
         entry.given += len(chunk)
+        if self._session is not None:
+            self._session.feed(chunk)
         self.client.write_body(chunk)
 
     def receive_end(self, trailers: list[tuple[bytes, bytes]]) -> None:
@@ -420,6 +436,8 @@ class ProxyRequest:
         assert lease is not None  # as in receive_head
         assert response is not None  # it came before its end
         self._connection = None
+        if self._session is not None:
+            self._session.end()
         if response.status in self.gateway.failure_statuses:
             lease.failed(f"status {response.status}")
         elif not response.is_stream:
