@@ -19,6 +19,7 @@ from hashring.analysis._sources import LogError
 from hashring.analysis.advise import Advice, advise
 from hashring.analysis.arrivals import Arrivals, read_arrivals
 from hashring.analysis.bad_lines import BadLines
+from hashring.analysis.bench import BenchReport, BenchRow, bench
 from hashring.analysis.change import Change
 from hashring.analysis.compare import compare
 from hashring.analysis.comparison import Comparison
@@ -40,6 +41,8 @@ __all__ = [
     "Advice",
     "Arrivals",
     "BadLines",
+    "BenchReport",
+    "BenchRow",
     "Change",
     "Clients",
     "Comparison",
@@ -55,6 +58,7 @@ __all__ = [
     "Spread",
     "Trace",
     "advise",
+    "bench",
     "compare",
     "plan",
     "read_arrivals",

@@ -154,5 +154,5 @@ def _loss_sheet(report: Comparison) -> ReportTable:
         f"takes: of its requests, the largest successor; surge: its load afterwards (evenly: "
         f"{report.even_surge:.2f} x); others: of the clients, those of other hosts that move too"
     )
-    heads = ("placement", "heirs", "largest", "takes", "surge", "others")
+    heads = ("placement", "successors", "largest", "takes", "surge", "others")
     return ReportTable(f"When {host_label(report.lost)} dies", heads, rows, note=note)

@@ -232,7 +232,7 @@ def reading_options(function: Function) -> Function:
     return decorated
 
 
-def log_options(function: Function) -> Function:
+def log_options(function: Function, *, required: bool = True) -> Function:
     """The logs and how they are read; ``function`` gets ``logs`` and ``reading``."""
     function = reading_options(function)
     for decorate in (
@@ -245,7 +245,7 @@ def log_options(function: Function) -> Function:
             metavar="NAME",
             help="Format of the logs: combined, jsonl, csv, haproxy, ...",
         ),
-        click.argument("logs", nargs=-1, required=True, metavar="LOG..."),
+        click.argument("logs", nargs=-1, required=required, metavar="LOG..."),
     ):
         function = decorate(function)
     return function

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import click
@@ -25,8 +26,14 @@ from hashring.text import plural, printable
 
 
 @click.command("compare")
-@log_options
+@partial(log_options, required=False)
 @hosts_option
+@click.option(
+    "--bench",
+    "measure",
+    is_flag=True,
+    help="Measure all placements instead; no LOG. --hosts may be a number.",
+)
 @click.option(
     "--placements",
     multiple=True,
@@ -43,6 +50,7 @@ def command(
     logs: tuple[str, ...],
     reading: LogArguments,
     hosts: tuple[str, ...],
+    measure: bool,
     placements: tuple[str, ...],
     add: tuple[str, ...],
     remove: tuple[str, ...],
@@ -56,7 +64,15 @@ def command(
     Shows how even each placement is, which clients a change of hosts moves (and how many of them
     between unchanged hosts), and which hosts get the clients of a host that fails. LOG is a file,
     plain or gzip, or - for standard input.
+
+    With --bench, measures memory, build, resize and look-up of every placement, its balance (also
+    after half of the hosts left) and the keys that one host moves between others, beside the
+    libraries uhashring and pymemcache where they are installed.
     """
+    if measure:
+        return _bench(logs, hosts, placements, as_json)
+    if not logs:
+        raise click.UsageError("Missing argument 'LOG...'.", click.get_current_context())
     from hashring.analysis import compare
     from hashring.cli._render import log_parts
 
@@ -78,6 +94,30 @@ def command(
     from hashring.cli._render import log_line, print_report
 
     print_report(title, [count, log_line(clients)], report)
+    return None
+
+
+def _bench(
+    logs: tuple[str, ...], hosts: tuple[str, ...], placements: tuple[str, ...], as_json: bool
+) -> None:
+    from hashring import placement
+    from hashring.analysis import bench
+    from hashring.cli import _progress
+
+    if logs:
+        raise click.UsageError("--bench reads no LOG: leave it out", click.get_current_context())
+    given = names(hosts)
+    number = given[0] if len(given) == 1 and given[0].isdecimal() else ""
+    count = int(number[:9]) if number else len(named_weights(hosts, "--hosts"))
+    chosen = names(placements) or placement.names()
+    with usage(), _progress.counting("measuring", len(chosen)) as step:
+        progress = None if step is None else lambda _: step(1)
+        report = bench(count, placements=chosen, progress=progress)
+    if as_json:
+        return emit("compare", None, report.to_dict())
+    from hashring.cli._render import print_report
+
+    print_report("Placements measured", [plural(report.hosts, "host")], report)
     return None
 
 
