@@ -106,12 +106,22 @@ def _response_kind(name: bytes) -> Kind:
     return _KIND_OF_RESPONSE.get(lower, PLAIN), lower, lower + b": "
 
 
-_REQUEST_KINDS: dict[bytes, Kind] = {}
-_RESPONSE_KINDS: dict[bytes, Kind] = {}
+REQUEST_KINDS: dict[bytes, Kind] = {}
+RESPONSE_KINDS: dict[bytes, Kind] = {}
+"""The kinds of names that have come, as they are spelt; a dict is faster than ``lru_cache``."""
+
+
+def learn_request_kind(name: bytes) -> Kind:
+    """The kind of a request's header, which is remembered."""
+    return _remember(REQUEST_KINDS, name, _request_kind(name))
+
+
+def learn_response_kind(name: bytes) -> Kind:
+    """The kind of a response's header, which is remembered."""
+    return _remember(RESPONSE_KINDS, name, _response_kind(name))
 
 
 def _remember(kinds: dict[bytes, Kind], name: bytes, kind: Kind) -> Kind:
-    """``kind``, remembered by the name as it is spelt; a dict is faster than ``lru_cache``."""
     if len(name) <= _LONGEST_NAME:
         if len(kinds) >= _REMEMBERED:
             kinds.clear()
@@ -182,16 +192,19 @@ class RequestHead:
 
     def add(self, name: bytes, value: bytes) -> None:
         """Take one header."""
-        kind, lower, prefix = _REQUEST_KINDS.get(name) or _remember(
-            _REQUEST_KINDS, name, _request_kind(name)
-        )
+        kind, lower, prefix = REQUEST_KINDS.get(name) or learn_request_kind(name)
+        self.headers.append((lower, value))
         if kind == PLAIN:
             self.fields += (prefix, value, _CRLF)
-        elif kind <= EXPECT:
+        else:
+            self.add_special(kind, lower, value)
+
+    def add_special(self, kind: int, name: bytes, value: bytes) -> None:
+        """Take a header that is looked at."""
+        if kind <= EXPECT:
             self._framing.append((kind, value))
         else:
-            self._special.append((kind, lower, value))
-        self.headers.append((lower, value))
+            self._special.append((kind, name, value))
 
     @property
     def size(self) -> int:
@@ -376,7 +389,7 @@ class ResponseHead:
     # as in RequestHead
     status = count = 0
     length: bytes | None = None
-    coded = is_stream = is_shared = closes = _sets_cookie = False
+    coded = is_stream = is_shared = closes = sets_cookie = False
     upgrade = b""
     problem: str | None = None
 
@@ -386,9 +399,7 @@ class ResponseHead:
 
     def add(self, name: bytes, value: bytes) -> None:
         """Take one header."""
-        kind, _, prefix = _RESPONSE_KINDS.get(name) or _remember(
-            _RESPONSE_KINDS, name, _response_kind(name)
-        )
+        kind, _, prefix = RESPONSE_KINDS.get(name) or learn_response_kind(name)
         self.count += 1
         if kind == PLAIN:
             self.fields += (prefix, value, _CRLF)
@@ -412,7 +423,7 @@ class ResponseHead:
                 self.is_shared = self.is_shared or b"public" in value or b"s-maxage" in value
                 kept += (prefix, value, _CRLF)
             elif kind in (SET_COOKIE, VIA):
-                self._sets_cookie = self._sets_cookie or kind == SET_COOKIE
+                self.sets_cookie = self.sets_cookie or kind == SET_COOKIE
                 kept += (prefix, value, _CRLF)
             elif kind == CONNECTION:
                 if value == b"keep-alive":  # as most are
@@ -445,13 +456,12 @@ class ResponseHead:
         it in each response.
         """
         fields = self.fields
-        if self._sets_cookie:
-            self.fields = [
-                piece
-                for at in range(0, len(fields), 3)
-                if fields[at] != b"set-cookie: " or _set_by(fields[at + 1]) != name
-                for piece in fields[at : at + 3]
-            ]
+        self.fields = [
+            piece
+            for at in range(0, len(fields), 3)
+            if fields[at] != b"set-cookie: " or _set_by(fields[at + 1]) != name
+            for piece in fields[at : at + 3]
+        ]
 
     def drop(self, name: bytes) -> None:
         """Drop the header of this lower-case name."""

@@ -80,6 +80,7 @@ class ProxyRequest:
     _since = 0.0
     _tasks: set[asyncio.Task[None]] | None = None
     _loop: asyncio.AbstractEventLoop
+    _id = b""
 
     def __init__(self, gateway: Generation, client: ClientSide, head: RequestHead) -> None:
         self.gateway, self.client, self.head = gateway, client, head
@@ -101,6 +102,7 @@ class ProxyRequest:
         head.select(trusted=trusted, token_name=gateway.token_name)
         entry.target = head.target.decode("ascii")
         entry.request_id = head.request_id or f"{random.getrandbits(128):032x}"
+        self._id = entry.request_id.encode()
         if head.via is not None and gateway.is_loop(head.via):
             return self._refuse(ERROR_RESPONSES["loop"])
         if head.max_forwards is not None and head.method in _LIMITED and self._ends_here():
@@ -374,7 +376,7 @@ class ProxyRequest:
             else b"connection: Upgrade\r\nupgrade: %b\r\n" % head.upgrade
         )
         return b"x-request-id: %b\r\n%bvia: %b\r\n%b\r\n" % (
-            self.entry.request_id.encode(),
+            self._id,
             forwarded,
             via,
             upgrade,
@@ -400,8 +402,8 @@ class ProxyRequest:
         self.client.write_head(status, head.fields, head.length, has_body=has_body, last=last)
 
     def _add_own_fields(self, head: ResponseHead, lease: Lease) -> None:
-        gateway, entry = self.gateway, self.entry
-        if gateway.token_name is not None:
+        gateway = self.gateway
+        if head.sets_cookie and gateway.token_name is not None:
             head.drop_cookie(gateway.token_name)
         if self._session is not None:
             self._session.read_head(head, lease.host.name, self.client_id)
@@ -417,7 +419,7 @@ class ProxyRequest:
             head.drop(shown)
             fields = head.fields
             fields += (shown + b": ", self._decision(lease), _CRLF)
-        fields += (b"x-request-id: ", entry.request_id.encode(), _CRLF)
+        fields += (b"x-request-id: ", self._id, _CRLF)
 
     def receive_body(self, chunk: bytes) -> None:
         """Some of the body of the response."""
@@ -654,7 +656,7 @@ class ProxyRequest:
         accept = self.head.header(b"accept").decode("latin-1")
         kind, body = error_body(problem, entry.request_id, accept, entry.host, fault)
         fields = [b"content-type: ", kind, _CRLF, b"cache-control: ", b"no-store", _CRLF]
-        fields += (b"x-request-id: ", entry.request_id.encode(), _CRLF)
+        fields += (b"x-request-id: ", self._id, _CRLF)
         if problem.status == 503:
             fields += (b"retry-after: ", b"1", _CRLF)
         elif problem.status == 405:

@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import httptools
 
 from hashring.gateway.client_side import ClientRequest
-from hashring.gateway.headers import BadRequest, RequestHead, ResponseHead
+from hashring.gateway.headers import (
+    REQUEST_KINDS,
+    BadRequest,
+    RequestHead,
+    ResponseHead,
+    learn_request_kind,
+)
 from hashring.gateway.http.host_connection import ByteReceiver, HostConnection
 from hashring.gateway.http.sockets import set_keep_alive, set_no_delay
 from hashring.gateway.tunnel import Tunnel
@@ -78,6 +84,7 @@ class ClientConnection(asyncio.Protocol):
     def __init__(self, listener: Acceptor) -> None:
         self.listener = listener
         self.loop = listener.loop
+        self._most_headers = listener.limits.headers
         self.address: Any = None
         self.peer = ""
         self.scheme = "http"
@@ -99,7 +106,9 @@ class ClientConnection(asyncio.Protocol):
         self._fruitless = 0  # bytes since anything came of them
         self._drained = 0  # bytes that were dropped in a lingering close
         self._in_head = True
-        self._lost = self._paused = self._full = self._parsing = self._closing = False
+        self._lost = self._paused = self._body_paused = self._full = self._parsing = (
+            self._closing
+        ) = False
         self._awaits_upgrade = self._is_running = self._is_waiting = False
         self._chunks = self._keep = self._has_begun = False
 
@@ -187,7 +196,7 @@ class ClientConnection(asyncio.Protocol):
         while data and self._refusal is None and not self._lost:
             if len(self._queue) >= _QUEUED:
                 self._held = data
-                self.pause_body()
+                self._update_reading()
                 break
             size = _HIGH if self._reading is not None else _SLICE
             piece, data = (data, b"") if len(data) <= size else (data[:size], data[size:])
@@ -270,9 +279,16 @@ class ClientConnection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header, or a trailer, which is dropped."""
         if self._in_head:
+            # as RequestHead.add, whose call would be a sixth of what a header costs
             head = self._head
-            head.add(name, value)
-            if len(head.headers) > self.listener.limits.headers:
+            kind, lower, prefix = REQUEST_KINDS.get(name) or learn_request_kind(name)
+            headers = head.headers
+            headers.append((lower, value))
+            if kind:
+                head.add_special(kind, lower, value)
+            else:
+                head.fields += (prefix, value, _CRLF)
+            if len(headers) > self._most_headers:
                 self._stop(*self._endless())
 
     def on_headers_complete(self) -> None:
@@ -343,6 +359,14 @@ class ClientConnection(asyncio.Protocol):
                 request.pause_response()
             request.begin()
         self._is_running = False
+        # the body of a request that has begun may be among what is held
+        if self._held and len(self._queue) < _QUEUED and not self._parsing:
+            self._parse_held()
+
+    def _parse_held(self) -> None:
+        held, self._held = self._held, b""
+        self._parse(held)
+        self._update_reading()
 
     def _end_active(self) -> None:
         """The response is complete: the next request, or the end of the connection."""
@@ -356,9 +380,7 @@ class ClientConnection(asyncio.Protocol):
                 self._begin_next()
         elif self._held:
             if not self._parsing:
-                held, self._held = self._held, b""
-                self.resume_body()
-                self._parse(held)
+                self._parse_held()
         elif self._refusal is not None:
             self._say(*self._refusal)
         else:
@@ -399,7 +421,9 @@ class ClientConnection(asyncio.Protocol):
         unread = self._reading is not None or self._refusal is not None or self._held
         if unread and self.scheme == "http" and self._transport.can_write_eof():
             self._transport.write_eof()
-            self.resume_body()
+            self._held = b""
+            self._body_paused = False
+            self._update_reading()
         else:
             self._transport.close()
 
@@ -456,15 +480,24 @@ class ClientConnection(asyncio.Protocol):
 
     def pause_body(self) -> None:
         """Read no more."""
-        if not self._paused and not self._lost and not self._transport.is_closing():
-            self._paused = True
-            self._transport.pause_reading()
+        if not self._body_paused:
+            self._body_paused = True
+            self._update_reading()
 
     def resume_body(self) -> None:
         """Read on."""
-        if self._paused and not self._lost and not self._transport.is_closing():
-            self._paused = False
-            self._transport.resume_reading()
+        if self._body_paused:
+            self._body_paused = False
+            self._update_reading()
+
+    def _update_reading(self) -> None:
+        paused = self._body_paused or bool(self._held)
+        if paused != self._paused and not self._lost and not self._transport.is_closing():
+            self._paused = paused
+            if paused:
+                self._transport.pause_reading()
+            else:
+                self._transport.resume_reading()
 
     def cut(self, *, now: bool) -> None:
         """End the connection, so that the client notices that the response is incomplete."""

@@ -104,7 +104,7 @@ class HostConnection(asyncio.Protocol):
         self._head_bytes = self._interim = self._trailer_bytes = 0
         self._transport.write(data)
         if complete:
-            self.expect(self.pool.timeouts.first_byte)
+            self._limit, self._since = self.pool.timeouts.first_byte, 0.0
         else:  # the request's own timeouts apply until all of it is sent
             self._limit = None
 
@@ -219,7 +219,8 @@ class HostConnection(asyncio.Protocol):
             return  # a switch of protocols, or a head that was read once more
         if self._finished:
             self._done(keep=error is None and not self._excess)
-        elif error is not None:
+            return
+        if error is not None:
             self.fail(error)
         elif self._in_head:
             if self._head_bytes > MAX_HEAD:
@@ -330,7 +331,7 @@ class HostConnection(asyncio.Protocol):
         self._in_head, self._raw = False, b""
         self._find_end(head)
         self._has_response = True
-        self.expect(self.pool.timeouts.idle)
+        self._limit, self._since = self.pool.timeouts.idle, 0.0
         receiver.receive_head(head)
         if self._head_only:  # the parser would wait for the body that the length announces
             self._finished = True
@@ -394,12 +395,12 @@ class HostConnection(asyncio.Protocol):
             and not head.closes
             and not self._until_close
             and self._request_complete  # else the rest would be read as the next request
-            and self.is_usable()
+            and not self._transport.is_closing()
         ):
             self._used = True
             if self._paused:  # for a client that had not read the end
                 self.resume_reading()
-            self.expect(self.pool.timeouts.keep_alive)
+            self._limit, self._since = self.pool.timeouts.keep_alive, 0.0
             self.pool.put(self)
         else:
             self.close()

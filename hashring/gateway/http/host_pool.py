@@ -56,7 +56,7 @@ class ConnectionPool:
         idle = self._idle
         while idle:
             connection = idle.pop()
-            if connection.is_usable(certain=certain):
+            if not connection.closed and (not certain or connection.is_usable(certain=True)):
                 return connection
             connection.close()
         return None
