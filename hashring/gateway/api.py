@@ -21,8 +21,9 @@ from urllib.parse import parse_qsl, unquote
 from hashring.balancer import Event, LoadBalancer
 from hashring.balancer.reports import Movement
 from hashring.discovery import Discovery
-from hashring.errors import ConfigError, HashringError, UnknownHostError
+from hashring.errors import ConfigError, HashringError, InvalidWeightError, UnknownHostError
 from hashring.gateway.app import Gateway
+from hashring.hosts import as_weight
 from hashring.ring import RingTable
 from hashring.validators import SECONDS_OR_ZERO, TEXT
 
@@ -33,6 +34,7 @@ _KEPT = 1000  # events
 _EXACT_HOSTS = 64  # with more hosts, the moved fraction of an event costs too much on the loop
 _LONGEST_WAIT = 30.0  # seconds of one request for events
 _OPERATOR = "operator"
+_KEEP = "surrogateescape"
 
 _log = logging.getLogger("hashring")
 
@@ -141,12 +143,12 @@ class Api:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lb: LoadBalancer | None = None
         self._unsubscribe: Callable[[], None] | None = None
-        self._follow()
+        self._follow(gateway.lb)
+        gateway.reloaded.subscribe(self._follow)
 
     async def get(self, path: str, query: bytes) -> dict[str, Any]:
         """The resource at ``path``, without ``/v1/``. Raises ``ApiError``."""
-        self._follow()
-        given = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
+        given = _parameters(query)
         if path == "status":
             return self._status()
         if path == "hosts":
@@ -159,8 +161,7 @@ class Api:
 
     async def post(self, path: str, query: bytes, body: bytes) -> dict[str, Any]:
         """The result of an action. Raises ``ApiError``."""
-        self._follow()
-        dry = dict(parse_qsl(query.decode("latin-1"))).get("dry_run") in ("1", "true")
+        dry = _parameters(query).get("dry_run") in ("1", "true")
         values = _object(body)
         kind, _, rest = path.partition("/")
         try:
@@ -168,10 +169,10 @@ class Api:
                 name, _, action = rest.rpartition("/")
                 return await asyncio.to_thread(self._act, unquote(name), action, values, dry)
             if kind == "sessions":
-                return await self._session(rest, values)
+                return await self._session(rest, values, dry)
         except UnknownHostError as error:
             raise ApiError(404, str(error)) from None
-        except ConfigError as error:
+        except (ConfigError, InvalidWeightError) as error:
             raise ApiError(400, str(error)) from None
         except HashringError as error:
             raise ApiError(409, str(error)) from None
@@ -231,7 +232,7 @@ class Api:
                 raise ApiError(404, "the cookie has no valid token of this gateway")
             client_id, prefer, source = visit.client_id, visit.prefer, "token"
         elif given.get("id"):
-            client_id = given["id"]
+            client_id = given["id"].encode("utf-8", _KEEP)
         else:
             raise ApiError(400, "give id=CLIENT_ID or cookie=VALUE")
         decision, table = lb.explain(client_id, prefer=prefer), lb.snapshot.table
@@ -256,27 +257,38 @@ class Api:
 
     # -- events -----------------------------------------------------------------------------------
 
-    def _follow(self) -> None:
-        """Subscribe to the present balancer; a reload of the settings may have made another."""
-        lb = self._balancer
-        if lb is not self._lb:
-            if self._unsubscribe is not None:
-                self._unsubscribe()
-            self._lb, self._unsubscribe = lb, lb.subscribe(self._keep)
+    def _follow(self, lb: LoadBalancer) -> None:
+        """Subscribe to ``lb``, which a reload may have made in the place of another."""
+        if self._unsubscribe is not None:
+            self._unsubscribe()
+            self._keep("reload", lb.snapshot.epoch)
+        self._lb, self._unsubscribe = lb, lb.subscribe(self._keep_event)
 
-    def _keep(self, event: Event) -> None:
+    def _keep_event(self, event: Event) -> None:
         few = self._lb is not None and len(self._lb) <= _EXACT_HOSTS
+        moved = round(event.moved, 6) if few else None
+        self._keep(event.kind, event.epoch, event.host.name, event.holder, event.cause, moved)
+
+    def _keep(
+        self,
+        kind: str,
+        epoch: int,
+        host: str | None = None,
+        holder: str | None = None,
+        cause: str | None = None,
+        moved: float | None = None,
+    ) -> None:
         self._count += 1
         self._events.append(
             {
                 "number": self._count,
                 "time": round(time.time(), 3),
-                "epoch": event.epoch,
-                "kind": event.kind,
-                "host": event.host.name,
-                "by": event.holder,
-                "why": event.cause,
-                "moved": round(event.moved, 6) if few else None,
+                "epoch": epoch,
+                "kind": kind,
+                "host": host,
+                "by": holder,
+                "why": cause,
+                "moved": moved,
             }
         )
         if self._loop is not None and self._arrived is not None:
@@ -312,17 +324,20 @@ class Api:
             deadline = SECONDS_OR_ZERO(deadline, "deadline")
         if name not in lb:
             raise UnknownHostError(name, known=[host.name for host in lb.hosts])
+        weight = values.get("weight")
+        if action == "weight" and (weight != 0 or isinstance(weight, bool)):
+            weight = as_weight(weight, name)  # 0 means drain
         actions: dict[str, Callable[[], object]] = {
             "drain": lambda: lb.drain(name, deadline=deadline, by=_OPERATOR),
             "resume": lambda: lb.resume(name, by=_OPERATOR),
             "down": lambda: lb.mark_down(name, reason, by=_OPERATOR),
             "up": lambda: lb.mark_up(name, by=_OPERATOR),
-            "weight": lambda: self._set_weight(lb, name, values.get("weight")),
+            "weight": lambda: self._set_weight(lb, name, weight),
         }
         if action not in actions:
             raise ApiError(404, f"the actions on a host are {', '.join(actions)}")
         if dry_run:
-            moved = self._preview(lb, name, action, values)
+            moved = self._preview(lb, name, action, weight)
         else:
             before = lb.snapshot.usable_table
             actions[action]()
@@ -339,18 +354,17 @@ class Api:
             "host": self._host(name, shares),
         }
 
-    @staticmethod
-    def _set_weight(lb: LoadBalancer, name: str, weight: Any) -> None:
-        if weight == 0 and not isinstance(weight, bool):
+    def _set_weight(self, lb: LoadBalancer, name: str, weight: Any) -> None:
+        if weight == 0:
             lb.drain(name, by=_OPERATOR)
         else:
-            lb.set_weight(name, weight)
+            self._gateway.set_weight(name, weight)
 
     @staticmethod
-    def _preview(lb: LoadBalancer, name: str, action: str, values: Mapping[str, Any]) -> float:
+    def _preview(lb: LoadBalancer, name: str, action: str, weight: Any) -> float:
         """The fraction of all keys that the action would move."""
-        if action == "weight" and values.get("weight"):
-            return lb.plan(weights={name: values["weight"]}).moved
+        if action == "weight" and weight:
+            return lb.plan(weights={name: weight}).moved
         members, table = lb.snapshot.members, lb.snapshot.table
         if table is None:
             return 0.0
@@ -362,16 +376,28 @@ class Api:
             after.discard(name)
         return Movement(table.without(away), table.without(after)).diff.moved
 
-    async def _session(self, action: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    async def _session(
+        self, action: str, values: Mapping[str, Any], dry_run: bool
+    ) -> dict[str, Any]:
         lb = self._balancer
+        if action not in ("assign", "forget"):
+            raise ApiError(404, "the actions on a session are assign and forget")
         client_id = TEXT(values.get("client_id"), "client_id")
+        host = TEXT(values.get("host"), "host") if action == "assign" else None
+        if host is not None and host not in lb:
+            raise UnknownHostError(host, known=[each.name for each in lb.hosts])
+        if lb.pins is None:
+            raise ApiError(409, "this gateway keeps sessions by tokens: it has no table to change")
+        if dry_run:
+            held = lb.pins.get(client_id)
+            pinned = held if held is None or isinstance(held, str) else await held
+            changed = pinned not in (None, host) if host is None else pinned != host
+            return {"changed": changed, "dry_run": True, "epoch": lb.snapshot.epoch}
         try:
-            if action == "assign":
-                changed = await lb.apin(client_id, TEXT(values.get("host"), "host"))
-            elif action == "forget":
-                changed = await lb.aforget(client_id)
+            if host is not None:
+                changed = await lb.apin(client_id, host)
             else:
-                raise ApiError(404, "the actions on a session are assign and forget")
+                changed = await lb.aforget(client_id)
         except ConfigError as error:
             if error.option == "pins":
                 raise ApiError(
@@ -379,7 +405,17 @@ class Api:
                 ) from None
             raise
         _log.warning("admin: %s a session", action)
-        return {"changed": changed, "epoch": lb.snapshot.epoch}
+        return {"changed": changed, "dry_run": False, "epoch": lb.snapshot.epoch}
+
+
+def _parameters(query: bytes) -> dict[str, str]:
+    """The parameters of a query; bytes that are not UTF-8 are kept as lone surrogates.
+
+    >>> _parameters(b"id=%C3%A9&wait=1")["id"], _parameters(b"id=%ff")["id"].encode("utf-8", _KEEP)
+    ('é', b'\\xff')
+    """
+    text = query.decode("ascii", "replace")
+    return dict(parse_qsl(text, keep_blank_values=True, errors=_KEEP))
 
 
 def _object(body: bytes) -> Mapping[str, Any]:

@@ -22,7 +22,7 @@ from hashring.balancer import LoadBalancer
 from hashring.config import Settings
 from hashring.config.factory import update_hosts
 from hashring.config.settings import Limits, Timeouts
-from hashring.discovery import Discovery
+from hashring.discovery import Discovery, Notice
 from hashring.errors import HashringError
 from hashring.gateway.access import AccessLog
 from hashring.gateway.asgi import Receive, Scope, Send
@@ -38,6 +38,7 @@ from hashring.gateway.generation import Generation
 from hashring.gateway.headers import RequestHead
 from hashring.gateway.proxy import ProxyRequest
 from hashring.health import HealthMonitor
+from hashring.listeners import Listeners
 from hashring.text import plural
 
 _LOOK = 0.5
@@ -142,6 +143,38 @@ class Gateway:
         self._tasks: set[asyncio.Task[None]] = set()
         self._turn = asyncio.Lock()
         self._stopped = False
+        self._weights: dict[str, float] = {}  # of hosts, set by hand
+        self.reloaded: Listeners[LoadBalancer] = Listeners()
+        """Called with the new balancer when a reload has made another one."""
+        self._follow_source(generation)
+
+    # -- weights set by hand ----------------------------------------------------------------------
+
+    def set_weight(self, name: str, weight: float) -> None:
+        """Set a host's weight by hand, which stays through reloads and new lists of a source.
+
+        Setting the weight of the settings ends that. Raises what ``LoadBalancer.set_weight`` does.
+        """
+        self.lb.set_weight(name, weight)
+        listed = () if self.settings is None else self.settings.pool.hosts
+        if any(host.name == name and host.weight == weight for host in listed):
+            self._weights.pop(name, None)
+        else:
+            self._weights[name] = weight
+
+    def _apply_weights(self, lb: LoadBalancer) -> None:
+        for name, weight in list(self._weights.items()):
+            if name in lb and lb.snapshot.members[name].host.weight != weight:
+                lb.set_weight(name, weight)
+                _log.warning("%s keeps the weight %g, which was set by hand", name, weight)
+
+    def _follow_source(self, generation: Generation) -> None:
+        def restore(notice: Notice) -> None:
+            if notice.kind == "changed" and self._weights:
+                self._spawn(asyncio.to_thread(self._apply_weights, generation.lb))
+
+        if generation.discovery is not None:
+            generation.discovery.subscribe(restore)
 
     # -- what it has now --------------------------------------------------------------------------
 
@@ -314,6 +347,7 @@ class Gateway:
             await self._replace(new, hosts=keeps_hosts(old, new, known))
         elif discovery is None:
             await asyncio.to_thread(update_hosts, self.lb, new.pool)
+            await asyncio.to_thread(self._apply_weights, self.lb)
         elif known:
             _log.info("%s lists the hosts: those of the file apply at a start", discovery.source)
         else:  # its first list may come at any moment, and must not be overwritten
@@ -337,8 +371,11 @@ class Gateway:
             followed=new.discovery is not None,
             hosts=hosts,
         )
+        await asyncio.to_thread(self._apply_weights, new.lb)
+        self._follow_source(new)
         await new.open()
         self._generation = new  # the one assignment that requests see
+        self.reloaded.notify(new.lb)
         self._old.append(old)
         old.stop()
         self._spawn(self._retire(old))
