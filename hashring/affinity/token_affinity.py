@@ -96,7 +96,7 @@ class TokenAffinity:
         self._tags: dict[str, tuple[bytes, ...]] = {}
         self._names: tuple[int, dict[bytes, str]] = (-1, {})
         # visits by cookies and ID, with the epoch of the pool: a known client costs a look-up then
-        self._recent: dict[tuple[str | None, Key | None], tuple[Visit, int, Key | None]] = {}
+        self._recent: dict[tuple[str | None, Key | None], tuple[Visit, int, type, Token]] = {}
         self._counters = Counters("known", "new", "refused", "unknown", "other", "moved", "renewed")
         self._learn()
         lb.keeps_sessions(True)
@@ -140,29 +140,28 @@ class TokenAffinity:
         'hashring'
         """
         recent = self._recent.get((cookies, client_id)) if token is None else None
-        if recent is not None and self._is_current(recent, client_id):
+        if (
+            recent is not None
+            and recent[1] == self._lb.snapshot.epoch
+            and recent[2] is client_id.__class__  # 1 and True are equal keys of a dict
+            and not self._tokens.has_expired(recent[3])
+        ):
             self._counters.add("known")
             return recent[0]
         visit = self._read(cookies, token, client_id)
         if token is None and visit.token is not None and visit.prefer is not None:
-            self._remember(cookies, client_id, visit)
+            self._remember(cookies, client_id, visit, visit.token)
         return visit
 
-    def _is_current(self, recent: tuple[Visit, int, Key | None], client_id: Key | None) -> bool:
-        visit, epoch, given = recent
-        return (
-            epoch == self._lb.snapshot.epoch
-            and given.__class__ is client_id.__class__  # 1 and True are equal keys of a dict
-            and visit.token is not None
-            and not self._tokens.has_expired(visit.token)
-        )
-
-    def _remember(self, cookies: str | None, client_id: Key | None, visit: Visit) -> None:
+    def _remember(
+        self, cookies: str | None, client_id: Key | None, visit: Visit, token: Token
+    ) -> None:
         size = len(cookies or "") + (len(client_id) if isinstance(client_id, (str, bytes)) else 0)
         if size <= _SHORT:
             if len(self._recent) >= _REMEMBERED:
                 self._recent = {}
-            self._recent[cookies, client_id] = (visit, self._lb.snapshot.epoch, client_id)
+            epoch = self._lb.snapshot.epoch
+            self._recent[cookies, client_id] = (visit, epoch, client_id.__class__, token)
 
     def _read(self, cookies: str | None, token: str | None, client_id: Key | None) -> Visit:
         given = None if client_id in (None, "", b"") else client_id

@@ -128,7 +128,7 @@ class LineWriter:
 
     A reader that stalls, a full disk or a closed pipe costs lines and nothing else: at most
     ``limit`` lines wait, further ones are dropped and counted in ``lost``, with one warning until
-    lines are written again.
+    all that waits is written again.
     """
 
     def __init__(self, limit: int = 10_000) -> None:
@@ -169,7 +169,7 @@ class LineWriter:
                 text = "".join([self._lines.popleft() for _ in range(count)])
                 try:
                     _write_stdout(text.encode("utf-8", "backslashreplace"))
-                    self._has_warned = False
+                    self._has_warned = self._has_warned and len(self._lines) > 0
                 except (OSError, ValueError) as error:
                     self._lose(count, str(error))
             self._idle.set()

@@ -63,6 +63,8 @@ class Generation:
         self.budget = RetryBudget(limits.retry_share, limits.retry_rate)
         self.token_name = None if tokens is None else tokens.cookie.encode("ascii")
         self.cost, self.pins, self.exchange = cost, pins, exchange
+        header = None if identity is None else identity.plain_header
+        self.plain_header = None if header is None else header.encode("latin-1")
         self.failure_statuses = frozenset(failure_statuses)
         self.decision_header = None if decision_header is None else decision_header.lower().encode()
         self.sessions = sessions

@@ -387,7 +387,7 @@ class ResponseHead:
     """
 
     # as in RequestHead
-    status = count = 0
+    status = 0
     length: bytes | None = None
     coded = is_stream = is_shared = closes = sets_cookie = False
     upgrade = b""
@@ -395,28 +395,32 @@ class ResponseHead:
 
     def __init__(self) -> None:
         self.fields: list[bytes] = []
-        self._special: list[tuple[int, bytes, bytes]] = []
+        self.special: list[tuple[int, bytes, bytes]] = []
 
     def add(self, name: bytes, value: bytes) -> None:
         """Take one header."""
         kind, _, prefix = RESPONSE_KINDS.get(name) or learn_response_kind(name)
-        self.count += 1
         if kind == PLAIN:
             self.fields += (prefix, value, _CRLF)
         else:
-            self._special.append((kind, prefix, value))
+            self.special.append((kind, prefix, value))
 
     @property
     def size(self) -> int:
         """Bytes of the headers, about."""
-        return sum(map(len, self.fields)) + sum([len(value) + 20 for _, _, value in self._special])
+        return sum(map(len, self.fields)) + sum([len(value) + 20 for _, _, value in self.special])
 
     def read_framing(self) -> None:
         """Set ``length`` and ``coded``; ``problem`` is why the body's end is not known."""
         named: set[bytes] | None = None
         kept = self.fields
-        for kind, prefix, value in self._special:
-            if kind == TYPE:
+        for kind, prefix, value in self.special:
+            if kind == LENGTH:
+                length = value.strip(b" \t")
+                if not length.isdigit() or len(length) > 18 or self.length not in (None, length):
+                    self.problem = "lengths that differ or are not numbers"
+                self.length = length
+            elif kind == TYPE:
                 self.is_stream = value.startswith(b"text/event-stream")
                 kept += (prefix, value, _CRLF)
             elif kind == CACHE_CONTROL:
@@ -426,23 +430,20 @@ class ResponseHead:
                 self.sets_cookie = self.sets_cookie or kind == SET_COOKIE
                 kept += (prefix, value, _CRLF)
             elif kind == CONNECTION:
-                if value == b"keep-alive":  # as most are
-                    continue
-                tokens = {token.strip(b" \t").lower() for token in value.split(b",")}
-                self.closes = self.closes or b"close" in tokens
-                named = tokens if named is None else named | tokens
+                if value != b"keep-alive":  # as most are
+                    named = self._read_connection(value, named or set())
             else:
-                self._read_end(kind, value)
+                self._read_coding(kind, value)
         if named:
             self.fields = _without(kept, named - _NEEDED)
 
-    def _read_end(self, kind: int, value: bytes) -> None:
-        if kind == LENGTH:
-            value = value.strip(b" \t")
-            if not value.isdigit() or len(value) > 18 or self.length not in (None, value):
-                self.problem = "lengths that differ or are not numbers"
-            self.length = value
-        elif kind == CODING:
+    def _read_connection(self, value: bytes, named: set[bytes]) -> set[bytes]:
+        tokens = {token.strip(b" \t").lower() for token in value.split(b",")}
+        self.closes = self.closes or b"close" in tokens
+        return named | tokens
+
+    def _read_coding(self, kind: int, value: bytes) -> None:
+        if kind == CODING:
             if self.coded or value.strip(b" \t").lower() != b"chunked":
                 self.problem = f"the transfer coding {value[:100]!r}"
             self.coded = True

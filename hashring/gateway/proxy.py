@@ -14,6 +14,7 @@ from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, Literal
 
 from hashring.affinity import Visit
+from hashring.affinity.identity import MOST_BYTES
 from hashring.balancer import Lease
 from hashring.errors import NoCapacityError, NoHostsError, SessionUnavailableError
 from hashring.gateway.access import AccessEntry
@@ -233,7 +234,7 @@ class ProxyRequest:
         client_id: Key | None = None
         body = b"".join(self._kept or ()) if gateway.body_limit else b""
         if gateway.identity is not None:
-            client_id = gateway.identity(self.scope, body)
+            client_id = self._plain_id(gateway.plain_header) or gateway.identity(self.scope, body)
         if gateway.sessions is not None:
             session = self._session = gateway.sessions.visit(self.scope, body, self.head)
             self._remembers = client_id is not None
@@ -252,6 +253,23 @@ class ProxyRequest:
             self.cost = gateway.cost.cost(self.scope, self.head, body, self._trusted)
             self.group = gateway.cost.group(self.scope, body)
         gateway.budget.deposit()
+
+    def _plain_id(self, header: bytes | None) -> str | None:
+        """The client ID, where it stands in one header as it is; None: ask the source.
+
+        As ``header`` of ``hashring.affinity`` would read it.
+        """
+        if header is None:
+            return None
+        found: bytes | None = None
+        for name, value in self.head.headers:
+            if name == header:
+                if found is not None:
+                    return None
+                found = value.strip(b" \t")
+        if not found or len(found) > MOST_BYTES or not found.isascii():
+            return None
+        return found.decode("ascii")
 
     def _try_host(self) -> None:
         gateway = self.gateway

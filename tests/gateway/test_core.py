@@ -40,7 +40,7 @@ def test_a_request_that_comes_back_is_a_loop() -> None:
     asyncio.run(main())
 
 
-def test_two_gateways_in_a_row_are_no_loop() -> None:
+def test_two_gateways_in_a_row_pass_a_request() -> None:
     async def main() -> None:
         async with recorder() as host, served(gateway_to(host.address)) as inner:
             async with served(gateway_to(inner)) as front:

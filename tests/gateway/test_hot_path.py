@@ -3,16 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hashring.affinity import Tokens
+from hashring import LoadBalancer
+from hashring.affinity import Tokens, first_of, header
 from hashring.affinity._cookies import cookie_values
 from hashring.errors import InvalidKeyError
-from hashring.gateway.headers import without_cookie
+from hashring.gateway import Limits, Timeouts
+from hashring.gateway.generation import Generation
+from hashring.gateway.headers import RequestHead, ResponseHead, without_cookie
+from hashring.gateway.http.client_connection import ClientConnection
+from hashring.gateway.http.host_connection import HostConnection
+from hashring.gateway.proxy import ProxyRequest
 from hashring.gateway.timer_wheel import TimerWheel
+
+
+class QuietListener:
+    """A listener or pool for a connection that is not opened."""
+
+    loop: Any = None
+    limits, timeouts = Limits(), Timeouts()
+
+
+class SilentClient:
+    """A client that is not answered."""
+
+    peer = ""
+    address = None
+
 
 _PIECES = st.lists(st.sampled_from(["sid", "=", ";", " ", "\t", '"', "x", "xsid", "a=1"]))
 
@@ -79,3 +101,32 @@ def test_the_timer_ends_with_the_last_member_and_starts_again() -> None:
 
     asyncio.run(both())
     asyncio.run(one())  # and in another loop
+
+
+@given(st.lists(st.tuples(st.sampled_from([b"x-user", b"x-other"]), st.binary(max_size=300))))
+def test_an_id_is_read_from_the_head_as_its_source_reads_it(
+    headers: list[tuple[bytes, bytes]],
+) -> None:
+    who = first_of(header("x-user"), header("x-other"))
+    gateway = Generation(LoadBalancer(["a"]), identity=who)
+    head = RequestHead()
+    for pair in headers:
+        head.add(*pair)
+    request = ProxyRequest(gateway, SilentClient(), head)  # type: ignore[arg-type]  # it is not answered
+    found = request._plain_id(gateway.plain_header)
+    assert found in (None, who({"asgi": None, "headers": headers}))
+
+
+@given(st.lists(st.sampled_from([b"Host", b"cookie", b"X-A", b"x_forwarded_for", b"Upgrade"])))
+def test_a_connection_takes_headers_as_a_head_does(names: list[bytes]) -> None:
+    apart, connection = RequestHead(), ClientConnection(QuietListener())  # type: ignore[arg-type]  # a listener that is not asked
+    for name in names:
+        apart.add(name, b"v")
+        connection.on_header(name, b"v")
+    assert vars(connection._head) == vars(apart)
+    response, host = ResponseHead(), HostConnection(QuietListener())  # type: ignore[arg-type]  # a pool that is not asked
+    host._in_head = True
+    for name in names:
+        response.add(name, b"v")
+        host.on_header(name, b"v")
+    assert vars(host._head) == vars(response)

@@ -47,6 +47,10 @@ class _Header(IdentitySource):
         return _one([value.strip(b" \t") for value in values])
 
     @property
+    def plain_header(self) -> str | None:
+        return self._lower
+
+    @property
     def places(self) -> tuple[str, ...]:
         return (f"header:{self._name}",)
 

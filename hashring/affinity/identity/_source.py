@@ -54,6 +54,14 @@ class IdentitySource(ABC):
         return self._counters.stats
 
     @property
+    def plain_header(self) -> str | None:
+        """The header whose value is the ID where it comes once, in ASCII, not empty or too long.
+
+        A caller that has the headers may then read it itself, which costs a tenth. None: ask.
+        """
+        return None
+
+    @property
     def places(self) -> tuple[str, ...]:
         """Where it looks, in order, as a configuration names it: ``header:x-user``, ...
 
@@ -114,6 +122,11 @@ class _FirstOf(IdentitySource):
         for source in self._sources:
             sums.update(source.stats)
         return dict(sums)
+
+    @property
+    def plain_header(self) -> str | None:
+        """That of the first source."""
+        return self._sources[0].plain_header
 
     @property
     def places(self) -> tuple[str, ...]:
