@@ -119,7 +119,9 @@ def proxies(settings: Settings) -> TrustedProxies:
 
 def identity(settings: Settings) -> IdentitySource | None:
     """Reads the client ID of a request; None without sources."""
-    return named.identity(settings.identity.sources, proxies(settings))
+    return named.identity(
+        settings.identity.sources, proxies(settings), settings.limits.identity_body
+    )
 
 
 def monitor(settings: Settings, lb: LoadBalancer) -> HealthMonitor | None:

@@ -9,6 +9,7 @@ from typing import Any
 from hashring import discovery, placement, strategies
 from hashring.affinity import learning
 from hashring.affinity.identity import (
+    IDENTITY_BODY,
     IdentitySource,
     TrustedProxies,
     client_address,
@@ -16,6 +17,7 @@ from hashring.affinity.identity import (
     first_of,
     header,
     json_field,
+    llm_session,
     path_part,
     prompt_prefix,
     query,
@@ -54,12 +56,16 @@ _NAMED: Mapping[str, Callable[[str], IdentitySource]] = {
     "json": json_field,
 }
 _PAGES = ("healthz", "readyz", "metrics")
-_BARE = ("address", "prompt")
+_BARE = ("address", "prompt", "llm")
 _LONGEST = 65536  # bytes of a prefix
 
 
-def _source(text: str, proxies: TrustedProxies) -> IdentitySource:
+def _source(text: str, proxies: TrustedProxies, limit: int = IDENTITY_BODY) -> IdentitySource:
     word, _, name = text.partition(":")
+    if word == "json" and name:
+        return json_field(name, limit=limit)
+    if text == "llm":
+        return llm_session(limit=limit)
     if word in _NAMED and name:
         return _NAMED[word](name)
     if text == "address":
@@ -71,15 +77,17 @@ def _source(text: str, proxies: TrustedProxies) -> IdentitySource:
     raise ConfigError(f"there is no source {text!r}: {suggestion(word, [*_NAMED, *_BARE])}")
 
 
-def identity(sources: tuple[str, ...], proxies: TrustedProxies) -> IdentitySource | None:
+def identity(
+    sources: tuple[str, ...], proxies: TrustedProxies, limit: int = IDENTITY_BODY
+) -> IdentitySource | None:
     """A reader of client IDs that tries ``sources`` in order; None without sources.
 
-    Raises ``ConfigError``.
+    ``limit`` is how many bytes of a body it looks into. Raises ``ConfigError``.
 
     >>> identity(("header:x-user", "address"), TrustedProxies([]))
     first_of(header('x-user'), client_address(TrustedProxies([])))
     """
-    made = [_source(text, proxies) for text in sources]
+    made = [_source(text, proxies, limit) for text in sources]
     return first_of(*made) if made else None
 
 
@@ -157,6 +165,7 @@ def _store(value: Any) -> str:
 
 def learn_rules(
     values: tuple[Any, ...],
+    limit: int = IDENTITY_BODY,
 ) -> Iterator[tuple[learning.LearnRule, tuple[IdentitySource, ...]]]:
     """Each rule of ``sessions.learn``, with the sources that read its IDs in a request.
 
@@ -167,7 +176,7 @@ def learn_rules(
     """
     for value in values:
         rule = _learn_rule(value)
-        yield rule, tuple(_source(place, TrustedProxies(())) for place in rule.places)
+        yield rule, tuple(_source(place, TrustedProxies(()), limit) for place in rule.places)
 
 
 _LEARN_KEYS = ("preset", "from", "find", "mode", "forget_on")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from hashring.affinity.identity import IDENTITY_BODY
 from hashring.affinity.load_exchange import INTERVAL
 from hashring.balancer.options import BalancerOptions
 from hashring.balancer.pin_table import IDLE, SIZE
@@ -179,7 +180,7 @@ class IdentitySettings:
         (),
         check=named.SOURCES,
         help="Where a client ID is read, the first one found counts: cookie:NAME, header:NAME, "
-        "query:NAME, path:NUMBER, json:FIELD, prompt, address. Empty means tokens only.",
+        "query:NAME, path:NUMBER, json:FIELD, llm, prompt, address. Empty means tokens only.",
     )
 
 
@@ -468,6 +469,12 @@ class Limits:
         None,
         check=optional(BYTES, 0, "no limit"),
         help="Bytes of the body of a request, which is streamed. 0 means no limit.",
+    )
+    identity_body: int = option(
+        IDENTITY_BODY,
+        check=BYTES,
+        help="Bytes of a body that are kept and looked through for a client ID (json:FIELD, llm). "
+        "A longer body has none there.",
     )
     message: int = option(
         4 << 20,

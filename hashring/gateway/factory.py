@@ -88,7 +88,7 @@ def _sessions(
         return None
     return GatewaySessions(
         lb,
-        list(learn_rules(given.learn)),
+        list(learn_rules(given.learn, settings.limits.identity_body)),
         store=store,
         envelope=config.envelope(settings, lb),
         forget_header=given.forget_header,

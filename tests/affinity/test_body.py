@@ -71,7 +71,7 @@ def test_a_body_over_the_limit_is_not_looked_into() -> None:
     assert source({}, b'{"id": "ann"}   ') == "ann"
     assert source({}, b'{"id": "ann"}    ') is None
     assert source.stats["too_long"] == 1
-    assert json_field("id").body_limit == 65_536
+    assert json_field("id").body_limit == 8 << 20
 
 
 # -- conversations ---------------------------------------------------------------------------------

@@ -284,3 +284,22 @@ def test_a_rule_that_cannot_work_is_refused(options: Mapping[str, Any], what: st
     given = {"pool.hosts": ["a:1"], **options}
     with pytest.raises(ProblemsError, match=what):
         read(options=given, names=dict.fromkeys(given, "of a test"), environ={})
+
+
+@pytest.mark.parametrize("source", ["llm", "json:chat.id"])
+def test_a_conversation_of_megabytes_stays_on_one_host(source: str) -> None:
+    async def main() -> None:
+        options = {**BASE, "identity.sources": [source], "timeouts.first_byte": 10.0}
+        pool = [PageHost(f"web{each}") for each in range(4)]
+        async with started(pool), gateway_of(pool, options) as (front, _):
+            used = Counter[bytes]()
+            messages = [{"role": "user", "content": "hello"}]
+            for _ in range(20):
+                call = {"messages": messages, "chat": {"id": "c1"}}
+                used[(await ask(front, post("/v1/chat/completions", call))).body] += 1
+                messages += [{"role": "assistant", "content": "x" * 100_000}]
+                messages += [{"role": "user", "content": "and then?"}]
+            assert len(json.dumps(messages)) > 2_000_000
+            assert list(used.values()) == [20]
+
+    asyncio.run(main())

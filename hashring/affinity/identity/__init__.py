@@ -14,15 +14,18 @@ reads one, the body; it answers the ID, or None for an anonymous request. IDs th
 from __future__ import annotations
 
 from hashring.affinity.identity._address import TrustedProxies, client_address
-from hashring.affinity.identity._body import json_field, prompt_prefix
+from hashring.affinity.identity._body import IDENTITY_BODY, json_field, prompt_prefix
 from hashring.affinity.identity._fields import cookie, header, path_part, query
+from hashring.affinity.identity._llm import LlmSession, llm_session
 from hashring.affinity.identity._request import Fields, fields_of
 from hashring.affinity.identity._source import MOST_BYTES, IdentitySource, Unusable, first_of
 
 __all__ = [
+    "IDENTITY_BODY",
     "MOST_BYTES",
     "Fields",
     "IdentitySource",
+    "LlmSession",
     "TrustedProxies",
     "Unusable",
     "client_address",
@@ -31,6 +34,7 @@ __all__ = [
     "first_of",
     "header",
     "json_field",
+    "llm_session",
     "path_part",
     "prompt_prefix",
     "query",

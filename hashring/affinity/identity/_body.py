@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import json
+import logging
 from hashlib import blake2b
 from typing import Any
 
 from hashring.affinity.identity._request import Fields
 from hashring.affinity.identity._source import IdentitySource, Unusable
+from hashring.affinity.json_scan import JsonScan
 from hashring.errors import ConfigError
 from hashring.validators import BYTES, COUNT, is_int
 
-_FIELD_LIMIT = 64 * 1024
-"""64 KiB: an API call, parsed in well under a millisecond; a file that is uploaded is not."""
+IDENTITY_BODY = 8 * 1024 * 1024
+"""8 MiB: a conversation of a million tokens with some images, and 10 ms to look through."""
+
+_PARSED = 64 * 1024
+"""64 KiB: an API call, parsed in well under a millisecond. A longer body is scanned."""
+
+_VALUE = 64 * 1024
+"""Bytes of the member that holds a field, in a body that is scanned."""
 
 _PROMPT_LIMIT = 1024 * 1024
 """1 MiB: a conversation of 200,000 tokens at about four bytes each; images as data are larger."""
@@ -23,17 +31,34 @@ apart, and short enough that the first prompt of one has as many."""
 
 _CHARACTERS_A_TOKEN = 4
 
+_log = logging.getLogger("hashring")
 
-class _Json(IdentitySource):
-    """A source that reads a JSON body of at most ``limit`` bytes."""
+
+class JsonSource(IdentitySource):
+    """A source that reads a JSON body of at most ``limit`` bytes.
+
+    A longer body is counted as ``too_long``, with one warning in the log.
+    """
 
     def __init__(self, limit: int) -> None:
         super().__init__()
         self.body_limit = BYTES(limit, "limit")
+        self._has_warned = False
+
+    def _too_long(self) -> Unusable:
+        if not self._has_warned:
+            self._has_warned = True
+            _log.warning(
+                "%r: a body of more than %d bytes is not looked into: raise limits.identity_body, "
+                "or name a header",
+                self,
+                self.body_limit,
+            )
+        return Unusable("too_long")
 
     def _parse(self, body: bytes) -> Any:
         if len(body) > self.body_limit:
-            raise Unusable("too_long")
+            raise self._too_long()
         try:
             return json.loads(body) if body else None
         # no JSON, no text, an int of too many digits; nested too deep
@@ -41,7 +66,7 @@ class _Json(IdentitySource):
             raise Unusable("undecodable") from None
 
 
-class _JsonField(_Json):
+class _JsonField(JsonSource):
     def __init__(self, path: str, limit: int) -> None:
         super().__init__(limit)
         self._names = path.split(".") if isinstance(path, str) else []
@@ -49,7 +74,7 @@ class _JsonField(_Json):
             raise ConfigError(f"a field's path is as 'user.id', got {path!r}", option="path")
 
     def find(self, fields: Fields, body: bytes) -> str | None:
-        value = self._parse(body)
+        value = self._parse(body) if len(body) <= _PARSED else self._scan(body)
         for name in self._names:
             value = _inside(value, name)
         if value is None or isinstance(value, str):
@@ -57,6 +82,25 @@ class _JsonField(_Json):
         if is_int(value):
             return str(value)
         raise Unusable("undecodable")  # a truth value, a float or an object has no stable text
+
+    def _scan(self, body: bytes) -> Any:
+        """An object with the member of a longer body that holds the field."""
+        if len(body) > self.body_limit:
+            raise self._too_long()
+        name = self._names[0]
+        scan = JsonScan({name: _VALUE})
+        scan.feed(body)
+        if scan.failed is not None or not scan.is_complete:
+            raise Unusable(scan.failed or "undecodable")
+        raw = scan.values.get(name)
+        if raw is None:
+            return None
+        if len(raw) == _VALUE:
+            raise Unusable("too_long")
+        try:
+            return {name: json.loads(raw)}
+        except (ValueError, RecursionError):
+            raise Unusable("undecodable") from None
 
     @property
     def places(self) -> tuple[str, ...]:
@@ -74,7 +118,7 @@ def _inside(value: Any, name: str) -> Any:
     return None
 
 
-class _PromptPrefix(_Json):
+class _PromptPrefix(JsonSource):
     def __init__(self, limit: int, characters: int) -> None:
         super().__init__(limit)
         self._characters = COUNT(characters, "characters")
@@ -132,11 +176,12 @@ def _opening(messages: list[Any]) -> list[list[Any]] | None:
     return opening or None
 
 
-def json_field(path: str, *, limit: int = _FIELD_LIMIT) -> IdentitySource:
+def json_field(path: str, *, limit: int = IDENTITY_BODY) -> IdentitySource:
     """A str or int in a JSON body of at most ``limit`` bytes; ``path`` as ``"user.id"``.
 
     A number in the path is a place in a list, from 0. Other values are anonymous: they have no
-    stable text. Cost: that of ``json.loads``.
+    stable text. Cost: that of ``json.loads``; a body of more than 64 KiB is scanned, some 1 ms a
+    MiB, and the member of the body that holds the field has at most 64 KiB.
 
     >>> json_field("user.id")({}, b'{"user": {"id": 42}}')
     '42'
