@@ -78,6 +78,10 @@ class Admin:
                 raw = (scope.get("raw_path") or path.encode()).decode("latin-1")
                 body = await _body(receive)
                 return 200, await self._api.post(raw.removeprefix("/v1/"), query, body)
+            if path.startswith("/v1/sessions/") and method == "DELETE":
+                _check_origin(headers, host)
+                raw = (scope.get("raw_path") or path.encode()).decode("latin-1")
+                return 200, await self._api.delete_session(raw.removeprefix("/v1/sessions/"), query)
             if method not in ("GET", "HEAD"):
                 raise ApiError(405, "only GET is allowed here")
             if path.startswith("/v1/"):
@@ -125,6 +129,10 @@ def _check_post(headers: dict[bytes, bytes], host: str) -> None:
     kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
     if kind != b"application/json":
         raise ApiError(415, "an action needs content-type: application/json")
+    _check_origin(headers, host)
+
+
+def _check_origin(headers: dict[bytes, bytes], host: str) -> None:
     origin = headers.get(b"origin", b"").decode("latin-1")
     if origin and origin.rpartition("://")[2] != host:
         raise ApiError(403, "an action is not accepted from a page of another origin")

@@ -178,6 +178,11 @@ class Api:
             raise ApiError(409, str(error)) from None
         raise ApiError(404, "the actions are hosts/NAME/ACTION and sessions/ACTION")
 
+    async def delete_session(self, client_id: str, query: bytes) -> dict[str, Any]:
+        """End the session of a client ID, percent-encoded; as ``sessions/forget``."""
+        body = json.dumps({"client_id": unquote(client_id)}).encode()
+        return await self.post("sessions/forget", query, body)
+
     # -- reading ----------------------------------------------------------------------------------
 
     @property

@@ -134,6 +134,10 @@ def test_a_dry_run_changes_no_session() -> None:
         assert done == {"changed": True, "dry_run": False, "epoch": epoch}
         assert lb.pick("x").name == other
         assert (await post("forget", b"", client_id="x"))["changed"]
+        lb.pick("a/b")
+        assert (await api.delete_session("a%2Fb", b""))["changed"]
+        assert lb.pins is not None
+        assert lb.pins.get("a/b") is None
 
     asyncio.run(main())
 

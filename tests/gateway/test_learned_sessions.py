@@ -16,6 +16,7 @@ import pytest
 from hashring import Host
 from hashring.config import ProblemsError, read
 from hashring.gateway import Timeouts
+from hashring.gateway.admin import Admin
 from tests.affinity.redis_server import RedisServer
 from tests.gateway.running import ask, get
 from tests.gateway.session_hosts import PageHost, gateway_of, started
@@ -147,6 +148,32 @@ def test_a_session_ends_by_its_host_or_its_client(end: str) -> None:
             response = await ask(front, get(target, f"Mcp-Session-Id: {session}", method=method))
             assert (response.status, response.header(b"x-hashring-forget")) == (200, None)
             assert gateway.pins.get(session) is None
+
+    asyncio.run(main())
+
+
+def test_an_operator_ends_a_session_on_the_admin_listener() -> None:
+    async def main() -> None:
+        pool = hosts()
+        async with started(list(pool)), gateway_of(list(pool), TABLE) as (front, gateway):
+            (session,) = await open_sessions(front, 1)
+            admin = Admin(gateway)
+            local = [(b"host", b"127.0.0.1")]
+            scope: dict[str, Any] = {"type": "http", "path": f"/v1/sessions/{session}"}
+            scope |= {"method": "DELETE", "headers": local}
+            sent: list[dict[str, Any]] = []
+
+            async def send(message: Any) -> None:
+                sent.append(message)
+
+            receive: Any = asyncio.Event().wait
+            await admin(scope, receive, send)
+            assert sent[0]["status"] == 200
+            assert gateway.pins is not None
+            assert gateway.pins.get(session) is None
+            foreign = [*local, (b"origin", b"https://else.where")]
+            await admin({**scope, "headers": foreign}, receive, send)
+            assert sent[2]["status"] == 403
 
     asyncio.run(main())
 
