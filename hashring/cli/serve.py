@@ -156,16 +156,10 @@ def _given_socket(given: dict[str, Any]) -> socket.socket | None:
 
 
 def _supervise(settings: Settings, file: str | None, given: dict[str, Any]) -> None:
-    from hashring.errors import ConfigError
     from hashring.gateway.supervision import supervise
 
     _log_to_stderr()
     _warn_without_secret(settings)
-    if settings.placement.new_clients == "least-outstanding" and not settings.tokens.enabled:
-        raise ConfigError(
-            "several workers do not share sessions in memory: use tokens, or one worker",
-            option="gateway.workers",
-        )
     names = ("hosts", "discover", "listen", "admin", "access_log")
     arguments = [] if file is None else [file]
     for name in names:

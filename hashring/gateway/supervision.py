@@ -12,7 +12,9 @@ import socket
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from hashring.affinity import PinTable
 from hashring.config import Settings
+from hashring.config.factory import session_store
 from hashring.config.settings import Limits, Timeouts
 from hashring.errors import ConfigError
 from hashring.gateway.api import state
@@ -38,8 +40,17 @@ def supervise(
     """Run ``count`` workers until SIGTERM or SIGINT; ``arguments`` are those of the command.
 
     ``front`` is a listening socket that all share; without it each has its own on the address of
-    the settings. Raises ``OSError`` for an address that is taken.
+    the settings. Raises ``OSError`` for an address that is taken, and ``ConfigError`` where workers
+    would disagree on the hosts of sessions.
     """
+    store = session_store(settings)
+    by_load = settings.placement.new_clients == "least-outstanding"
+    if isinstance(store, PinTable) or (by_load and store is None and not settings.tokens.enabled):
+        raise ConfigError(
+            "several workers do not share sessions in memory: use tokens or "
+            'sessions.store = "redis://...", or one worker',
+            option="gateway.workers",
+        )
     asyncio.run(_supervise(settings, arguments, count, front or passed_socket(), started))
 
 

@@ -173,12 +173,16 @@ def test_workers_accept_the_tokens_of_each_other() -> None:
         assert running.end() == 0
 
 
-def test_sessions_in_memory_of_several_workers_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "table",
+    [
+        '[tokens]\nenabled = false\n[placement]\nnew_clients = "least-outstanding"\n',
+        '[sessions]\nstore = "memory"\n',
+    ],
+)
+def test_sessions_in_memory_of_workers_are_refused(tmp_path: Path, table: str) -> None:
     file = tmp_path / "h.toml"
-    file.write_text(
-        '[pool]\nhosts = ["127.0.0.1:9"]\n[tokens]\nenabled = false\n'
-        '[placement]\nnew_clients = "least-outstanding"\n[gateway]\nworkers = 2\n'
-    )
+    file.write_text(f'[pool]\nhosts = ["127.0.0.1:9"]\n{table}[gateway]\nworkers = 2\n')
     with serving(str(file)) as running:
         assert running.process.wait(30) != 0
         running.hear("several workers do not share sessions in memory")
