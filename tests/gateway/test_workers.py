@@ -174,18 +174,21 @@ def test_workers_accept_the_tokens_of_each_other() -> None:
 
 
 @pytest.mark.parametrize(
-    "table",
+    ("table", "said"),
     [
-        '[tokens]\nenabled = false\n[placement]\nnew_clients = "least-outstanding"\n',
-        '[sessions]\nstore = "memory"\n',
+        (
+            '[tokens]\nenabled = false\n[placement]\nnew_clients = "least-outstanding"\n',
+            "several workers do not share sessions in memory",
+        ),
+        ('[sessions]\nstore = "memory"\n', "sessions.store: must be redis://"),
     ],
 )
-def test_sessions_in_memory_of_workers_are_refused(tmp_path: Path, table: str) -> None:
+def test_sessions_in_memory_of_workers_are_refused(tmp_path: Path, table: str, said: str) -> None:
     file = tmp_path / "h.toml"
     file.write_text(f'[pool]\nhosts = ["127.0.0.1:9"]\n{table}[gateway]\nworkers = 2\n')
     with serving(str(file)) as running:
         assert running.process.wait(30) != 0
-        running.hear("several workers do not share sessions in memory")
+        running.hear(said)
 
 
 def test_a_unix_socket_can_be_served(tmp_path: Path) -> None:
