@@ -1,18 +1,23 @@
-"""The admin listener: ``/healthz``, ``/readyz``, ``/state`` and the API under ``/v1``."""
+"""The admin listener: the dashboard at ``/``, health, state, metrics, and the API under ``/v1``."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
-from collections.abc import Collection
+from collections.abc import AsyncGenerator, Collection
+from contextlib import aclosing
 from hmac import compare_digest
-from typing import Any
+from typing import Any, TypeAlias
 
 from hashring.errors import ConfigError
 from hashring.gateway.api import Api, ApiError, state
 from hashring.gateway.app import Gateway
 from hashring.gateway.asgi import Receive, Scope, Send
+from hashring.gateway.dashboard import Page, dashboard_page
 from hashring.net import is_loopback
+
+Content: TypeAlias = dict[str, Any] | bytes | AsyncGenerator[bytes]
 
 _LARGEST_BODY = 64 * 1024  # bytes of an action
 
@@ -50,8 +55,13 @@ class Admin:
         if scope["type"] != "http":
             return
         status, content = await self._answer(scope, receive)
-        kind = b"application/json"
-        if isinstance(content, bytes):
+        if isinstance(content, AsyncGenerator):
+            await _send_stream(content, receive, send)
+            return
+        kind, body = b"application/json", b""
+        if isinstance(content, Page):
+            body, kind = content, content.KIND
+        elif isinstance(content, bytes):
             body, kind = content, b"text/plain; version=0.0.4; charset=utf-8"
         else:
             body = json.dumps(content, indent=2).encode() + b"\n"
@@ -60,13 +70,15 @@ class Admin:
             (b"content-length", str(len(body)).encode()),
             (b"cache-control", b"no-store"),
         ]
+        if isinstance(content, Page):
+            headers.append((b"content-security-policy", content.POLICY))
         if status == 401:
             headers.append((b"www-authenticate", b"Bearer"))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         sent = b"" if scope["method"] == "HEAD" else body
         await send({"type": "http.response.body", "body": sent})
 
-    async def _answer(self, scope: Scope, receive: Receive) -> tuple[int, dict[str, Any] | bytes]:
+    async def _answer(self, scope: Scope, receive: Receive) -> tuple[int, Content]:
         headers = dict(reversed(scope["headers"]))  # of two equal ones the first
         host = headers.get(b"host", b"").decode("latin-1")
         method, path = scope["method"], scope["path"]
@@ -84,6 +96,8 @@ class Admin:
                 return 200, await self._api.delete_session(raw.removeprefix("/v1/sessions/"), query)
             if method not in ("GET", "HEAD"):
                 raise ApiError(405, "only GET is allowed here")
+            if path == "/v1/stream" and method == "GET":
+                return 200, await _begin(self._api.stream(query))
             if path.startswith("/v1/"):
                 return 200, await self._api.get(path.removeprefix("/v1/"), query)
             return self._page(path)
@@ -95,11 +109,14 @@ class Admin:
             if not _is_local(host):
                 raise ApiError(403, "use the address 127.0.0.1 or localhost, not another name")
             return
-        public = method in ("GET", "HEAD") and path.removeprefix("/") in self._public
+        # the dashboard's page holds no data: it asks for the token and sends it with each request
+        public = method in ("GET", "HEAD") and path.removeprefix("/") in {"", *self._public}
         if not public and not _has_token(headers, self._token):
             raise ApiError(401, "this needs the header Authorization: Bearer TOKEN")
 
-    def _page(self, path: str) -> tuple[int, dict[str, Any] | bytes]:
+    def _page(self, path: str) -> tuple[int, Content]:
+        if path == "/":
+            return 200, dashboard_page()
         if path == "/healthz":
             return 200, {"ok": True}
         if path == "/readyz":
@@ -108,14 +125,53 @@ class Admin:
             return self._metrics()
         if path == "/state":
             return 200, state(self._gateway)
-        raise ApiError(404, "the pages are /healthz, /readyz, /metrics, /state and /v1/...")
+        raise ApiError(404, "the pages are /, /healthz, /readyz, /metrics, /state and /v1/...")
 
-    def _metrics(self) -> tuple[int, dict[str, Any] | bytes]:
+    def _metrics(self) -> tuple[int, Content]:
         try:
             from hashring.gateway.metrics import exposition
         except ConfigError as error:  # the extra is missing
             return 501, {"error": str(error)}
         return 200, exposition(self._gateway)
+
+
+async def _begin(stream: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+    """The stream once its first part is there, so that what it refuses is an answer of its own."""
+    first = await anext(stream)
+
+    async def whole() -> AsyncGenerator[bytes]:
+        async with aclosing(stream):
+            yield first
+            async for part in stream:
+                yield part
+
+    return whole()
+
+
+async def _send_stream(parts: AsyncGenerator[bytes], receive: Receive, send: Send) -> None:
+    """Send ``parts`` until they end or the client hangs up."""
+    headers = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-store")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+
+    async def pass_on() -> None:
+        async with aclosing(parts):
+            async for part in parts:
+                await send({"type": "http.response.body", "body": part, "more_body": True})
+
+    passing = asyncio.ensure_future(pass_on())
+    gone = asyncio.ensure_future(_hang_up(receive))
+    try:
+        await asyncio.wait((passing, gone), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (passing, gone):
+            task.cancel()
+        await asyncio.gather(passing, gone, return_exceptions=True)
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _hang_up(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def _has_token(headers: dict[bytes, bytes], token: bytes) -> bool:

@@ -1,9 +1,11 @@
 """The admin API: ``/v1`` on the admin listener, JSON in and out.
 
-GET reads: ``status``, ``hosts``, ``where`` (the host of a client ID or cookie, and why) and
-``events``. POST acts on one host (``hosts/NAME/drain``, ``resume``, ``down``, ``up``, ``weight``)
-or on one session (``sessions/assign``, ``sessions/forget``). Every action is logged with its
-reason, returns the new epoch, and with ``?dry_run=1`` changes nothing.
+GET reads: ``status``, ``hosts``, ``where`` (the host of a client ID or cookie, and why),
+``events``, ``view`` (all of it in one, for the dashboard), ``stream`` (a view every second as
+server-sent events) and ``ring`` (who owns which part of the circle). POST ``plan`` computes what a
+change of the pool would move. POST acts on one host (``hosts/NAME/drain``, ``resume``, ``down``,
+``up``, ``weight``) or on one session (``sessions/assign``, ``sessions/forget``). Every action is
+logged with its reason, returns the new epoch, and with ``?dry_run=1`` changes nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import json
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from itertools import islice
 from typing import Any
 from urllib.parse import parse_qsl, unquote
@@ -23,14 +25,18 @@ from hashring.balancer.reports import Movement
 from hashring.discovery import Discovery
 from hashring.errors import ConfigError, HashringError, InvalidWeightError, UnknownHostError
 from hashring.gateway.app import Gateway
+from hashring.gateway.counts import BUCKETS
 from hashring.hosts import as_weight
 from hashring.ring import RingTable
-from hashring.validators import SECONDS_OR_ZERO, TEXT
+from hashring.validators import SECONDS_OR_ZERO, TEXT, TEXTS
 
 SCHEMA = 1
 """The version of ``/state`` and ``/v1``. A key may be added under one number, never changed."""
 
 _KEPT = 1000  # events
+_MOST_STREAMS = 20
+_VIEW_EVERY = 1.0  # seconds
+_CELLS = 720  # parts of the circle: half a degree, as much as a picture can show
 _EXACT_HOSTS = 64  # with more hosts, the moved fraction of an event costs too much on the loop
 _LONGEST_WAIT = 30.0  # seconds of one request for events
 _OPERATOR = "operator"
@@ -143,6 +149,7 @@ class Api:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lb: LoadBalancer | None = None
         self._unsubscribe: Callable[[], None] | None = None
+        self._streams = 0
         self._follow(gateway.lb)
         gateway.reloaded.subscribe(self._follow)
 
@@ -157,7 +164,11 @@ class Api:
             return self._where(given)
         if path == "events":
             return await self._events_after(given)
-        raise ApiError(404, "the resources are status, hosts, where and events")
+        if path == "view":
+            return await self._view(given)
+        if path == "ring":
+            return self._ring()
+        raise ApiError(404, "the resources are status, hosts, where, events, view and ring")
 
     async def post(self, path: str, query: bytes, body: bytes) -> dict[str, Any]:
         """The result of an action. Raises ``ApiError``."""
@@ -170,13 +181,15 @@ class Api:
                 return await asyncio.to_thread(self._act, unquote(name), action, values, dry)
             if kind == "sessions":
                 return await self._session(rest, values, dry)
+            if path == "plan":
+                return await asyncio.to_thread(self._plan, values)
         except UnknownHostError as error:
             raise ApiError(404, str(error)) from None
         except (ConfigError, InvalidWeightError) as error:
             raise ApiError(400, str(error)) from None
         except HashringError as error:
             raise ApiError(409, str(error)) from None
-        raise ApiError(404, "the actions are hosts/NAME/ACTION and sessions/ACTION")
+        raise ApiError(404, "the actions are hosts/NAME/ACTION, sessions/ACTION and plan")
 
     async def delete_session(self, client_id: str, query: bytes) -> dict[str, Any]:
         """End the session of a client ID, percent-encoded; as ``sessions/forget``."""
@@ -223,6 +236,70 @@ class Api:
         known = isinstance(lb.snapshot.usable_table, RingTable)
         found["share"] = round(shares.get(name, 0.0), 6) if known else None
         return found
+
+    async def _view(self, given: Mapping[str, str]) -> dict[str, Any]:
+        """State, hosts, counts and the events after a number, in one answer."""
+        gateway, counts = self._gateway, self._gateway.counts
+        by_host: dict[str, dict[str, int]] = {}
+        for (host, status), number in list(counts.requests.items()):
+            by_host.setdefault(host, {})[status] = number
+        durations = {
+            host: {str(place): number for place, number in enumerate(each) if number}
+            for host, each in list(counts.durations.items())
+        }
+        view = state(gateway)
+        view["stats"] |= {
+            "reasons": dict(counts.reasons),
+            "moved": dict(counts.moved),
+            "requests_by_host": by_host,
+            "durations_by_host": durations,
+        }
+        events = await self._events_after({**given, "wait": "0"})
+        return (
+            view
+            | events
+            | {
+                "hosts": self._hosts(),
+                "buckets": list(BUCKETS),
+                "uptime": round(time.time() - self._started, 3),
+            }
+        )
+
+    def _ring(self) -> dict[str, Any]:
+        """The owner of each of ``_CELLS`` equal parts of the circle, at its middle."""
+        table = self._balancer.snapshot.usable_table
+        if not isinstance(table, RingTable) or not table.counts:
+            return {"hosts": [], "cells": []}
+        index = table.index
+        size = 1 << index.bits
+        owners = [
+            index.labels[index.find((2 * n + 1) * size // (2 * _CELLS))] for n in range(_CELLS)
+        ]
+        names = sorted(set(owners))
+        places = {name: place for place, name in enumerate(names)}
+        return {"hosts": names, "cells": [places[owner] for owner in owners]}
+
+    def _plan(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """What a change would move: ``add`` and ``remove`` are names, ``weights`` by name."""
+        lb = self._balancer
+        add, remove = (TEXTS(values.get(key, []), key) for key in ("add", "remove"))
+        weights = values.get("weights", {})
+        if not isinstance(weights, dict):
+            raise ConfigError("weights must be an object of weights by host name", option="weights")
+        plan = lb.plan(add=add, remove=remove, weights=weights or None)
+        return {
+            "moved": round(plan.moved, 6),
+            "flows": [
+                {"from": old, "to": new, "share": round(part, 6)}
+                for (old, new), part in sorted(plan.flows.items(), key=lambda item: -item[1])
+            ],
+            "keeps_sessions": self._keeps_sessions,
+            "epoch": lb.snapshot.epoch,
+        }
+
+    @property
+    def _keeps_sessions(self) -> bool:
+        return self._gateway.tokens is not None or self._balancer.pins is not None
 
     def _where(self, given: Mapping[str, str]) -> dict[str, Any]:
         lb, tokens = self._balancer, self._gateway.tokens
@@ -317,6 +394,24 @@ class Api:
         found = [event for event in list(self._events) if event["number"] > after]
         return {"events": found, "next": self._count}
 
+    async def stream(self, query: bytes) -> AsyncGenerator[bytes]:
+        """Server-sent events: ``view`` once a second, with the events that came meanwhile.
+
+        Raises ``ApiError`` above the limit of open streams. It ends with the gateway.
+        """
+        given = _parameters(query)
+        if self._streams >= _MOST_STREAMS:
+            raise ApiError(503, f"{_MOST_STREAMS} streams are open already: close one")
+        self._streams += 1
+        try:
+            while not self._gateway.stopping:
+                view = await self._view(given)
+                given["after"] = str(view["next"])
+                yield b"event: view\ndata: %b\n\n" % json.dumps(view).encode()
+                await asyncio.sleep(_VIEW_EVERY)
+        finally:
+            self._streams -= 1
+
     # -- acting -----------------------------------------------------------------------------------
 
     def _act(
@@ -355,7 +450,7 @@ class Api:
             "epoch": lb.snapshot.epoch,
             "moved": round(moved, 6),
             "dry_run": dry_run,
-            "keeps_sessions": self._gateway.tokens is not None,
+            "keeps_sessions": self._keeps_sessions,
             "host": self._host(name, shares),
         }
 

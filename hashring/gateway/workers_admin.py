@@ -13,7 +13,7 @@ from hashring.gateway.asgi import Receive, Scope, Send
 _PATIENCE = 40.0  # seconds for an answer: a request for events waits 30 s
 _LARGEST = 64 << 20  # bytes of one answer
 _LARGEST_BODY = 64 * 1024  # bytes of an action
-_MERGED = frozenset({"/state", "/metrics", "/readyz"})
+_MERGED = frozenset({"/state", "/metrics", "/readyz", "/v1/view"})
 _SUMMED = re.compile(r"_(in_flight|pending|outstanding|sessions|connections)$")
 """Gauges that add up; of any other one the largest value is shown."""
 
@@ -68,6 +68,8 @@ class WorkersAdmin:
         if not workers:
             return _text(503, "no worker is ready")
         path: str = scope["path"]
+        if path == "/v1/stream":  # the dashboard then asks for /v1/view every second
+            return _text(404, "several workers have no stream: ask for /v1/view")
         asked = workers if scope["method"] == "POST" or path in _MERGED else workers[:1]
         request = _request(scope, body)
         replies = await asyncio.gather(
