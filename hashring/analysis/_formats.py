@@ -400,15 +400,3 @@ def closest_format(sample: bytes) -> str | None:
     counts = {name: len(layout.pattern.findall(sample)) for name, layout in LAYOUTS.items()}
     best = max(counts, key=lambda name: counts[name])
     return best if counts[best] else None
-
-
-def show(text: bytes | str, limit: int = 60) -> str:
-    r"""``text`` for people: no control character passes, and at most ``limit`` characters.
-
-    >>> show(b"a\xff\x1b[31m")
-    'a\\xff\\x1b[31m'
-    """
-    if isinstance(text, bytes):
-        text = text[: 4 * limit].decode("utf-8", "backslashreplace")
-    safe = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[: limit + 1])
-    return safe if len(safe) <= limit else safe[: limit - 3] + "..."

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from hashring.analysis._formats import show
 from hashring.analysis._sources import LogError
 from hashring.errors import ConfigError, InvalidKeyError, requires_extra
 from hashring.keys import key_bytes
+from hashring.text import printable
 
 
 def count_clients(names: list[str], key: str | None) -> tuple[dict[bytes, int], int, int]:
@@ -28,7 +28,8 @@ def count_clients(names: list[str], key: str | None) -> tuple[dict[bytes, int], 
                 used += count
         if used == before:
             raise LogError(
-                f"{show(name)}: none of its {rows:,} rows has a client in {show(key or '')}",
+                f"{printable(name)}: none of its {rows:,} rows has a client in "
+                f"{printable(key or '')}",
                 source=name,
             )
     return counts, lines, used
@@ -50,15 +51,17 @@ def _count_values(name: str, key: str | None) -> tuple[list[tuple[Any, int]], in
         frame = pl.scan_parquet(name, glob=False)
         columns = frame.collect_schema().names()
         if key is None or key not in columns:
-            known = ", ".join(show(column, 20) for column in columns[:8])
+            known = ", ".join(printable(column, 20) for column in columns[:8])
             raise ConfigError(
-                f"{show(name)} is Parquet: give the column of the client as --key COLUMN "
+                f"{printable(name)} is Parquet: give the column of the client as --key COLUMN "
                 f"(it has {known})",
                 option="key",
             )
         table = frame.group_by(pl.col(key)).len("requests").collect(engine="streaming")
     except (OSError, pl.exceptions.PolarsError) as error:
         why = str(error).partition("\n")[0]
-        raise LogError(f"cannot read {show(name, 200)}: {show(why, 200)}", source=name) from error
+        raise LogError(
+            f"cannot read {printable(name, 200)}: {printable(why, 200)}", source=name
+        ) from error
     values, sizes = table.get_column(key).to_list(), table.get_column("requests").to_list()
     return list(zip(values, sizes, strict=True)), sum(sizes)

@@ -11,8 +11,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from hashring.analysis._formats import show
 from hashring.errors import HashringError, requires_extra
+from hashring.text import printable
 
 CHUNK = 1 << 18  # 256 KiB: some 1,200 lines a regular expression reads in one call, still in cache
 MAX_LINE = 1 << 20  # 1 MiB: a hundred times the longest request line a web server accepts
@@ -59,7 +59,7 @@ def open_log(
     while 0 < len(first) < len(_BOM) and (more := next(raw, b"")):
         first += more  # a pipe may hand over a single byte
     if first.startswith(_ZIP):
-        name = show(source, 200)
+        name = printable(source, 200)
         raise LogError(
             f"{name} is a zip archive: unpack it, as in 'unzip -p {name} | hashring ... -'",
             source=source,
@@ -90,9 +90,9 @@ def _raw(
                 yield from _pieces(stream, progress)
     except OSError as error:
         why = error.strerror or str(error)
-        raise LogError(f"cannot read {show(source, 200)}: {why}", source=source) from error
+        raise LogError(f"cannot read {printable(source, 200)}: {why}", source=source) from error
     except ValueError as error:  # a NUL in the name, or a closed stream
-        raise LogError(f"cannot read {show(source, 200)}: {error}", source=source) from error
+        raise LogError(f"cannot read {printable(source, 200)}: {error}", source=source) from error
 
 
 def _pieces(stream: BinaryIO, progress: Callable[[int], None] | None) -> Iterator[bytes]:
@@ -151,7 +151,7 @@ def _bound_output(
         given += len(plain)
         if given > _BOMB_BYTES and given > _BOMB_RATIO * taken:
             raise LogError(
-                f"{show(source, 200)} unpacks to more than {_BOMB_RATIO} times its size "
+                f"{printable(source, 200)} unpacks to more than {_BOMB_RATIO} times its size "
                 f"({given >> 20:,} MiB so far): unpack it yourself if that is right",
                 source=source,
             )

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from hashring.analysis.arrivals import Arrivals
+from hashring.analysis.model_host import Engine
+from hashring.analysis.policy_replay import PolicyResult
 from hashring.analysis.reports import Report
-from hashring.analysis.serving import Engine, PolicyResult, Serving, serve
+from hashring.analysis.serving import Serving, serve
 from hashring.analysis.tables import ReportTable, percent
 from hashring.analysis.traces import Trace, TraceRequest
 from hashring.hosts import Host

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import BinaryIO
 
-from hashring.analysis._formats import LineReader, show
+from hashring.analysis._formats import LineReader
 from hashring.analysis._sources import (
     CutOffError,
     LogError,
@@ -23,6 +23,7 @@ from hashring.analysis.bad_lines import Faults
 from hashring.analysis.logs import SAMPLE, Clients, LogOptions, check_log_options, doubts
 from hashring.errors import ConfigError
 from hashring.keys import Key, key_bytes
+from hashring.text import printable
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ class _Reading:
                 yield from self._requests(block, reader, lines_before, name)
         except CutOffError as error:
             broken = str(error)
-            self.warnings.append(f"{show(name)}: {broken}")
+            self.warnings.append(f"{printable(name)}: {broken}")
         if self.used == used_before:
             count = self.lines - lines_before
             raise LogError(_nothing(name, count, reader.name, broken), source=name)
@@ -178,9 +179,9 @@ class _Reading:
 def _nothing(name: str, lines: int, format: str, broken: str) -> str:
     why = f" ({broken.partition(';')[0]})" if broken else ""
     if not lines:
-        return f"{show(name)} is empty{why}: there is no request to replay"
+        return f"{printable(name)} is empty{why}: there is no request to replay"
     some = "its only line lacks" if lines == 1 else f"none of its {lines:,} lines has"
     return (
-        f"{show(name)}: {some} a client and a time as {format}{why}: replay a log with "
+        f"{printable(name)}: {some} a client and a time as {format}{why}: replay a log with "
         "times, such as the combined format, or give the field of the time as --time FIELD"
     )

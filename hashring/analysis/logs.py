@@ -22,7 +22,6 @@ from hashring.analysis._formats import (
     line_reader,
     reader,
     separator_of,
-    show,
     text_format,
 )
 from hashring.analysis._sources import (
@@ -38,7 +37,7 @@ from hashring.analysis._sources import (
 from hashring.analysis.bad_lines import BadLines, Faults
 from hashring.analysis.layouts import JSON_PRESETS, LAYOUTS, PREFIXES
 from hashring.errors import ConfigError
-from hashring.text import suggestion
+from hashring.text import printable, suggestion
 
 SAMPLE = 1000  # lines that decide the format: enough to see through a few broken ones
 _MANY = 100  # lines from which "as many clients as lines" is more than chance
@@ -225,7 +224,7 @@ class _Tally:
                 self._count(block, read, lines_before, name)
         except CutOffError as error:
             broken = str(error)
-            self.warnings.append(f"{show(name)}: {broken}")
+            self.warnings.append(f"{printable(name)}: {broken}")
         if self.used == used_before:
             raise LogError(
                 _nothing(name, self.lines - lines_before, self.format, broken), source=name
@@ -249,7 +248,7 @@ class _Tally:
         line, source = (kinds[0].first, kinds[0].source) if kinds else (None, None)
         warnings = [*self.warnings, *doubts(self.counts, self.used, self.format, self.options)]
         if self.served:
-            hosts = ", ".join(f"{show(host)} {n:,}" for host, n in sorted(self.served.items()))
+            hosts = ", ".join(f"{printable(host)} {n:,}" for host, n in sorted(self.served.items()))
             warnings.append(f"the log shows which host served each request: {hosts}")
         return Clients(
             counts=dict(self.counts),
@@ -296,8 +295,8 @@ def doubts(
             )
     elif len(counts) == 1 and used >= _SOME:
         yield (
-            f"one client, {show(next(iter(counts)))}, in all {used:,} lines: behind a proxy, give "
-            "--client xff or cookie:NAME"
+            f"one client, {printable(next(iter(counts)))}, in all {used:,} lines: behind a proxy, "
+            "give --client xff or cookie:NAME"
         )
     elif len(counts) == used and used >= _MANY:
         yield (
@@ -341,19 +340,19 @@ def _detect(sample: bytes, key: str | None, name: str) -> str:
     if b"\0" in sample:
         raise LogError(_binary(name), source=name)
     if objects >= enough:
-        known = ", ".join(show(field, 20) for field in fields[:8]) or "no field"
+        known = ", ".join(printable(field, 20) for field in fields[:8]) or "no field"
         raise LogError(
-            f"{show(name)} holds JSON lines: give the field of the client as --key FIELD"
-            + (f"; {show(key)!r} is in too few of them" if key else "")
+            f"{printable(name)} holds JSON lines: give the field of the client as --key FIELD"
+            + (f"; {printable(key)!r} is in too few of them" if key else "")
             + f" (line 1 has {known})",
             source=name,
         )
     separated = separator_of(sample)
     if separated is not None:
-        columns = ", ".join(show(column, 20) for column in column_names(sample, separated)[:8])
+        columns = ", ".join(printable(column, 20) for column in column_names(sample, separated)[:8])
         raise LogError(
-            f"{show(name)} is {separated.upper()}: give the column of the client as --key COLUMN "
-            f"(line 1 has {columns})",
+            f"{printable(name)} is {separated.upper()}: give the column of the client as --key "
+            f"COLUMN (line 1 has {columns})",
             source=name,
         )
     if key is None and _only_ids(sample) and len(reader("ids")(sample)) >= enough:
@@ -363,11 +362,11 @@ def _detect(sample: bytes, key: str | None, name: str) -> str:
 
 def _unknown_format_text(sample: bytes, name: str) -> str:
     line = sample.split(b"\n", 1)[0]
-    first = "longer than 1 MiB" if line + b"\n" == TOO_LONG else f"'{show(line)}'"
+    first = "longer than 1 MiB" if line + b"\n" == TOO_LONG else f"'{printable(line)}'"
     near = closest_format(sample)
     hint = f"; some lines read as {near}" if near else ""
     return (
-        f"cannot tell the format of {show(name)}, whose line 1 is {first}{hint}: give it with "
+        f"cannot tell the format of {printable(name)}, whose line 1 is {first}{hint}: give it with "
         "--format, or --pattern REGEX with the group (?P<client>...)"
     )
 
@@ -377,7 +376,7 @@ def _detect_inside(prefix: str, sample: bytes, name: str) -> str:
     found = text_format(sample, lines, _ENOUGH * lines) or json_format(sample, _ENOUGH * lines)
     if found is None or not found.startswith(f"{prefix}+"):
         raise LogError(
-            f"{show(name)}: no known layout follows the prefix of {prefix}; "
+            f"{printable(name)}: no known layout follows the prefix of {prefix}; "
             + _unknown_format_text(sample, name),
             source=name,
         )
@@ -391,7 +390,7 @@ def _refuse_other(format: str, sample: bytes, key: str | None, name: str) -> Non
         found = json_format(sample, _ENOUGH * lines)
         if found is not None and found.startswith("docker-json"):
             raise LogError(
-                f"{show(name)}: the field log has whole lines: use --format docker-json",
+                f"{printable(name)}: the field log has whole lines: use --format docker-json",
                 source=name,
             )
     if format != "ids":
@@ -399,7 +398,7 @@ def _refuse_other(format: str, sample: bytes, key: str | None, name: str) -> Non
     found = text_format(sample, lines, _ENOUGH * lines)
     if found is not None:
         raise LogError(
-            f"{show(name)} has lines of the format {found}, not IDs: use --format "
+            f"{printable(name)} has lines of the format {found}, not IDs: use --format "
             f"{found.partition('+')[0]}",
             source=name,
         )
@@ -420,18 +419,20 @@ def _refuse_binary(sample: bytes, read: Callable[[bytes], list[bytes]], name: st
 
 
 def _binary(name: str) -> str:
-    return f"{show(name)} is binary (it holds zero bytes): give a text log, plain or compressed"
+    return (
+        f"{printable(name)} is binary (it holds zero bytes): give a text log, plain or compressed"
+    )
 
 
 def _nothing(name: str, lines: int, format: str, broken: str) -> str:
     why = f" ({broken.partition(';')[0]})" if broken else ""
     if not lines:
-        return f"{show(name)} is empty{why}: there is no client to count"
+        return f"{printable(name)} is empty{why}: there is no client to count"
     if format == "auto":
         return (
-            f"cannot tell the format of {show(name)}, which begins with lines that are empty or "
-            f"longer than 1 MiB{why}: give it with --format"
+            f"cannot tell the format of {printable(name)}, which begins with lines that are empty "
+            f"or longer than 1 MiB{why}: give it with --format"
         )
     some = "its only line" if lines == 1 else f"none of its {lines:,} lines"
     verb = "does not read" if lines == 1 else "reads"
-    return f"{show(name)}: {some} {verb} as {format}{why}: give another format with --format"
+    return f"{printable(name)}: {some} {verb} as {format}{why}: give another format with --format"

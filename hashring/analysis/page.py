@@ -10,11 +10,11 @@ import re
 from collections.abc import Iterable, Mapping
 from html import escape
 
-from hashring.analysis._formats import show
 from hashring.analysis.plots import Picture, pictures, svg
 from hashring.analysis.reports import Report
 from hashring.analysis.tables import ReportTable
 from hashring.ring import HashRing, RingTable
+from hashring.text import printable
 
 _STYLE = """
 :root { color-scheme: light; }
@@ -80,7 +80,7 @@ def page(
 
 def _text(text: str) -> str:
     """Text for a page: nothing in it is markup, no control character passes."""
-    return escape(show(text, 2000))
+    return escape(printable(text, 2000))
 
 
 def _facts(facts: Iterable[str]) -> str:

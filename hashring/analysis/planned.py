@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hashring.analysis._counting import Moved
-from hashring.analysis._formats import show
 from hashring.analysis.balance import Balance
 from hashring.analysis.reports import Report
 from hashring.analysis.tables import ReportTable, host_label, percent
+from hashring.text import printable
 
 _FLOWS = 20  # a page's worth; to_dict() has them all
 
@@ -119,7 +119,7 @@ class PlanReport(Report):
 
 
 def _host_label(host: str | None) -> str:
-    return "the fallback" if host is None else show(host)
+    return "the fallback" if host is None else printable(host)
 
 
 def _tables(report: PlanReport) -> tuple[ReportTable, ...]:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from heapq import nsmallest
 
 from hashring.analysis._counting import sums, totals
-from hashring.analysis._formats import show
 from hashring.analysis.balance import Balance
 from hashring.analysis.placed_hosts import PlacedHosts
 from hashring.analysis.reports import Report
 from hashring.analysis.tables import ReportTable, host_label, percent
 from hashring.analysis.theory import share_band
+from hashring.text import printable
 
 _HOTTEST = 10  # more do not fit beside the table, and the tail is flat: a tenth client has ~1 %
 
@@ -179,7 +179,7 @@ def _hottest(
     # ties go by the client's bytes: the order of the log must not change the report
     hottest = nsmallest(_HOTTEST, counts.items(), key=lambda item: (-item[1], item[0]))
     return tuple(
-        HotClient(show(client, 200), count, count / total, membership.table.lookup(client))
+        HotClient(printable(client, 200), count, count / total, membership.table.lookup(client))
         for client, count in hottest
     )
 
@@ -221,7 +221,7 @@ def _balance_sheet(report: Spread) -> ReportTable:
 
 def _hottest_sheet(report: Spread) -> ReportTable:
     rows = tuple(
-        (show(hot.client), host_label(hot.host), f"{hot.requests:,}", percent(hot.share))
+        (printable(hot.client), host_label(hot.host), f"{hot.requests:,}", percent(hot.share))
         for hot in report.hottest
     )
     return ReportTable("Hottest clients", ("client", "host", "requests", "share"), rows, left=2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hashring.analysis._formats import show
+from hashring.text import printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ def host_label(host: str | None, limit: int = 60) -> str:
     >>> host_label("ip-10-0-12-34.eu-central-1.internal:8080", 20)
     'ip-10-0-1...nal:8080'
     """
-    name = "(fallback)" if host is None else show(host, 1000)
+    name = "(fallback)" if host is None else printable(host, 1000)
     if len(name) <= limit:
         return name
     tail = (limit - 3) // 2

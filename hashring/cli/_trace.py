@@ -21,6 +21,7 @@ _COSTS = ("tokens", "bytes", "noisy", "none")
 _SCENARIOS = (
     "none", "grow", "loss", "return", "death", "slow", "stall", "weights", "hidden"
 )  # fmt: skip
+_ENGINES = ("line", "chunked", "workers", "sharing")
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,14 @@ def trace_options(function: Function) -> Function:
     @click.option(
         "--limit", default=2.0, show_default=True, help="Trace: seconds to first token (goodput)."
     )
+    @click.option(
+        "--engine",
+        "kind",
+        type=click.Choice(_ENGINES),
+        default="line",
+        show_default=True,
+        help="Trace: how a host works; the next five change it.",
+    )
     @click.option("--prefill", type=float, help="Trace: tokens/s of a host.  [default: 8000]")
     @click.option("--decode", type=float, help="Trace: tokens/s of a request.  [default: 40]")
     @click.option("--blocks", type=int, help="Trace: blocks in a host's cache.  [default: 2048]")
@@ -106,6 +115,7 @@ def trace_options(function: Function) -> Function:
         scenario: str,
         cost: str,
         limit: float,
+        kind: str,
         prefill: float | None,
         decode: float | None,
         blocks: int | None,
@@ -113,8 +123,13 @@ def trace_options(function: Function) -> Function:
         chunk: int | None,
         **kwargs: Any,
     ) -> Any:
-        engine = {"prefill": prefill, "decode": decode, "blocks": blocks, "lanes": lanes}
-        engine |= {"chunk": chunk}
+        engine: dict[str, Any] = {
+            "prefill": prefill,
+            "decode": decode,
+            "blocks": blocks,
+            "lanes": lanes,
+        }
+        engine |= {"kind": kind, "chunk": chunk}
         trace = TraceOptions(
             format if format in _TRACES else None,
             "auto" if format is None else format,
@@ -140,7 +155,9 @@ def run(
     files: tuple[str, ...], pool: PoolOptions, trace: TraceOptions, draw: Pictures, as_json: bool
 ) -> None:
     """Read the trace, replay it for each policy, and show the report."""
-    from hashring.analysis.serving import POLICIES, Engine, serve
+    from hashring.analysis.model_host import Engine
+    from hashring.analysis.policies import POLICIES
+    from hashring.analysis.serving import serve
     from hashring.analysis.traces import read_trace
     from hashring.cli._progress import counting
 
@@ -152,7 +169,7 @@ def run(
     policies = trace.policies or POLICIES
     draw.check()
     with usage():
-        engine = Engine(**trace.engine)
+        engine = Engine.of(**trace.engine)
     read = read_trace(files, kind, session=trace.session)
     with usage(), counting("simulating", len(read.requests) * len(policies)) as progress:
         report = serve(read, hosts, policies, engine=engine, progress=progress, **trace.run)

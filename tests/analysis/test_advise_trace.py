@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from hashring.analysis import Arrivals
 from hashring.analysis.advise_trace import WAYS, advise_trace, trace_of_log
-from hashring.analysis.serving import Engine
+from hashring.analysis.model_host import Engine
 from hashring.analysis.traces import Trace, TraceRequest
 from hashring.cli._app import app
 

@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hashring.analysis import LogError, read_clients
-from hashring.analysis._formats import show
 from hashring.analysis._sources import MAX_LINE, TOO_LONG, blocks
 from hashring.analysis.bad_lines import fault
 from hashring.errors import ConfigError
+from hashring.text import printable
 
 REAL = Path(__file__).resolve().parents[3] / "shared/data/access.log.gz"
 TAIL = b' - - [06/Jan/2025:00:00:01 +0000] "GET / HTTP/1.1" 200 5 "-" "curl/8"\n'
@@ -64,7 +64,7 @@ def test_the_common_format_and_escaped_quotes_are_combined() -> None:
         b"x" * 10_000_000 + b"\n",
         ANN[:-1] + b"y" * 10_000_000 + b"\n",
     ],
-    ids=lambda line: show(line, 12),
+    ids=lambda line: printable(line, 12),
 )
 def test_a_bad_line_is_counted_and_harms_no_other(bad: bytes) -> None:
     clients = read_clients(["-"], stdin=io.BytesIO(ANN * 20 + bad + BOB * 20))
@@ -94,7 +94,7 @@ def test_windows_line_ends_and_a_byte_order_mark_are_read() -> None:
 
 def test_clients_that_are_not_utf8_stay_apart() -> None:
     assert counts(b"\xff" + TAIL + b"\xfe" + TAIL) == {b"\xff": 1, b"\xfe": 1}
-    assert show(b"\xff") == "\\xff"
+    assert printable(b"\xff") == "\\xff"
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_clients_that_are_not_utf8_stay_apart() -> None:
         b"[" * 100_000,
         b'{"j": {"k": "a"}}',
     ],
-    ids=lambda line: show(line, 30),
+    ids=lambda line: printable(line, 30),
 )
 def test_a_json_line_without_a_usable_key_is_unreadable(line: bytes) -> None:
     clients = read_clients(

@@ -8,7 +8,10 @@ from collections import OrderedDict
 import pytest
 
 from hashring import ConfigError, Host
-from hashring.analysis.serving import POLICIES, SCENARIOS, Engine, Serving, serve
+from hashring.analysis.model_host import KINDS, Engine
+from hashring.analysis.policies import POLICIES
+from hashring.analysis.policy_replay import SCENARIOS
+from hashring.analysis.serving import Serving, serve
 from hashring.analysis.traces import Trace, TraceRequest
 
 ENGINE = Engine(prefill=1000.0, decode=10.0, blocks=100)
@@ -67,6 +70,27 @@ def test_by_hand_chunks_slow_the_decode_of_lanes() -> None:
     chunks = run(trace, 1, "round-robin", engine=Engine(1000.0, 10.0, chunk=100)).policies[0]
     # one of 100 tokens of each step is the decode of the first
     assert chunks.times == pytest.approx((1.0, 1.0 + 1.0 / 0.99))
+
+
+def test_by_hand_sharing_gives_one_alone_the_whole_speed() -> None:
+    trace = trace_of((0.0, 0, 1000, 1, (1, 2)), (0.5, 1, 1000, 1, (3, 4)))
+    engine = Engine.of("sharing", prefill=1000.0, decode=10.0)
+    # half of the first alone, then 1 s for its other half beside the second, which ends alone
+    assert run(trace, 1, "round-robin", engine=engine).policies[0].times == pytest.approx(
+        (1.5, 1.5)
+    )
+    workers = Engine.of("workers", prefill=1000.0, decode=10.0, lanes=2)
+    assert run(trace, 1, "round-robin", engine=workers).policies[0].times == pytest.approx(
+        (2.0, 2.0)
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_engine_of_each_kind_answers_every_request(kind: str) -> None:
+    trace = chats(30, 4, seed=2)
+    found = run(trace, 4, "least-outstanding+pins", engine=Engine.of(kind)).policies[0]
+    assert len(found.times) == len(trace.requests)
+    assert (found.reuse > 0) == (Engine.of(kind).blocks > 0)
 
 
 def test_a_naive_simulation_agrees_on_every_request() -> None:
@@ -170,6 +194,10 @@ def test_an_option_that_is_not_valid_is_refused(options: dict[str, object], mess
 def test_an_engine_that_is_not_possible_is_refused() -> None:
     with pytest.raises(ConfigError, match="exclude each other"):
         Engine(lanes=2, chunk=10)
+    with pytest.raises(ConfigError, match="exclude each other"):
+        Engine(sharing=True, chunk=10)
+    with pytest.raises(ConfigError, match="did you mean 'chunked'"):
+        Engine.of("chunkd")
     with pytest.raises(ConfigError, match="prefill must be"):
         Engine(prefill=0)
     with pytest.raises(ConfigError, match="blocks must be"):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
-from hashring.analysis._formats import show
 from hashring.analysis.plots._style import COLOURS, GREY, PALE, bare, need_matplotlib
+from hashring.text import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,7 +44,7 @@ def load_over_time(ax: Axes, report: Simulation) -> Axes:
             ls=_LINES[number % len(_LINES)],
             lw=max(1.2, 3.2 - 0.7 * number),  # what lies under another still shows
             baseline=None,
-            label="\n".join(wrap(show("; ".join(names), 400), _LEGEND)),
+            label="\n".join(wrap(printable("; ".join(names), 400), _LEGEND)),
         )
     for at, _ in report.changes:
         ax.axvline(at / per, color=GREY, lw=1, ls=":")

@@ -10,7 +10,8 @@ from hashring.analysis.plots._style import COLOURS, PALE, bare, need_matplotlib
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from hashring.analysis.serving import PolicyResult, Serving
+    from hashring.analysis.policy_replay import PolicyResult
+    from hashring.analysis.serving import Serving
 
 _TINTS = (COLOURS[0], COLOURS[1], COLOURS[2], COLOURS[5], COLOURS[3], COLOURS[4])
 _DASHES = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)))  # so that no two lines look the same
