@@ -1,1 +1,1 @@
-"""HTTP/1.1 by httptools: ``client.py`` sends requests on the connections of ``connections.py``."""
+"""HTTP/1.1 by httptools: our server's side and the hosts' side."""
