@@ -129,7 +129,7 @@ def test_the_state_is_reported_to_local_clients_only() -> None:
         assert (told["address"], told["state"], told["ok"]) == (host, "up", 1)
         assert said["fingerprint"] == LoadBalancer([host]).fingerprint
         assert fetch(back, "/state", Host="evil.example")[0] == 403
-        assert fetch(back, "/")[0] == 404
+        assert fetch(back, "/nothing")[0] == 404
         assert fetch(front, "/state")[1] == b"ok"  # the host's: nothing is told in front
 
 
