@@ -24,6 +24,7 @@ from hashring.config.settings import PoolSettings, Settings
 from hashring.errors import ConfigError, HashringError, PoolFullError
 from hashring.health import HealthMonitor, HttpProbe, OutlierRules, ProbeRules, SlowStart, TcpProbe
 from hashring.hosts import Host
+from hashring.net import is_loopback, split_address
 from hashring.validators import inherit_options
 
 HOLDER = "settings"
@@ -150,6 +151,7 @@ def find_conflicts(settings: Settings, skipped: Collection[str] = ()) -> Iterato
         ("health", _probe),
         ("health.outliers", _outliers),
         ("gateway.trusted_proxies", proxies),
+        ("pool.hosts", _refuse_own_listener),
         ("tokens", _try_tokens),
         ("sessions", _try_sessions),
         ("placement", _try_balancer),
@@ -193,6 +195,33 @@ def _recipe(settings: Settings) -> placements.Recipe | None:
         return None
     secret = {} if place.key_secret is None else {"key_secret": place.key_secret}
     return placements.recipe(place.name, **place.options, **secret)
+
+
+def _refuse_own_listener(settings: Settings) -> None:
+    """Raise ``ConfigError`` for a host at which this gateway itself listens."""
+    listener = settings.gateway.listen
+    for host in settings.pool.hosts:
+        if _is_same_place(host.address, listener):
+            raise ConfigError(
+                f"{host.address} is the gateway's own listener ({listener}), to which it would "
+                "send its requests again: name the host behind it, or another gateway.listen"
+            )
+
+
+def _is_same_place(address: str, listener: str) -> bool:
+    """Whether a connection to ``address`` reaches ``listener``, as far as the texts show it.
+
+    >>> [_is_same_place(each, "0.0.0.0:80") for each in ("127.0.0.1:80", "web1:80", "[::1]:8")]
+    [True, False, False]
+    """
+    try:
+        host, port = split_address(address)
+        own, own_port = split_address(listener)
+    except ValueError:
+        return False
+    if port != own_port or not port:
+        return False
+    return host == own or (is_loopback(host) and own in ("0.0.0.0", "::"))
 
 
 def _rules(settings: Settings) -> ProbeRules:

@@ -283,3 +283,24 @@ def test_settings_reach_their_objects(write: Write) -> None:
     lb = balancer(settings)
     assert lb.snapshot.table is None
     assert monitor(settings, lb) is None
+
+
+@pytest.mark.parametrize(
+    ("listen", "host", "refused"),
+    [
+        ("127.0.0.1:8080", "127.0.0.1:8080", True),
+        ("0.0.0.0:8080", "localhost:8080", True),
+        ("127.0.0.1:8080", "127.0.0.1:8081", False),
+        ("127.0.0.1:8080", "10.0.0.1:8080", False),
+        ("127.0.0.1:0", "127.0.0.1:9", False),
+    ],
+)
+def test_a_host_that_is_the_listener_is_refused(
+    write: Write, listen: str, host: str, refused: bool
+) -> None:
+    file = write(f'[gateway]\nlisten = "{listen}"\n[pool]\nhosts = ["{host}"]\n')
+    if not refused:
+        read(file, environ={})
+        return
+    with pytest.raises(ProblemsError, match="is the gateway's own listener"):
+        read(file, environ={})
