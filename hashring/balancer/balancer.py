@@ -249,7 +249,7 @@ class LoadBalancer:
         """
         if cost is not None and not (cost.__class__ in _NUMBERS and 0 <= cost < _LARGE):
             cost = options.COST(cost, "cost")
-        return Lease(self._flow, client_id, prefer, exclude, cost, group, remembers=remember)
+        return Lease(self._flow, client_id, prefer, exclude, cost, group, remember)
 
     async def aacquire(
         self,

@@ -78,7 +78,6 @@ class Lease:
         exclude: Iterable[str | Host],
         cost: float | None = None,
         group: str | bytes | None = None,
-        *,
         remembers: bool = True,
     ) -> None:
         self._remembers = remembers

@@ -117,7 +117,7 @@ class Picker:
         if self._refuses:
             _check_available(active, prefer, excluded)
             _check_available(active, pin, excluded)
-        if self.is_lent(active, prefer) or self.is_lent(active, pin):
+        if self._lends and (self.is_lent(active, prefer) or self.is_lent(active, pin)):
             remembered = False
         return self._choose_new(
             active, client_id, prefer, excluded, lease_size is not None, group, remembered
