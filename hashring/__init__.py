@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         NoCapacityError,
         NoHostsError,
         PoolFullError,
+        SessionUnavailableError,
         TokenError,
         UnknownHostError,
     )
@@ -63,6 +64,7 @@ __all__ = [
     "NoHostsError",
     "Plan",
     "PoolFullError",
+    "SessionUnavailableError",
     "TokenError",
     "UnknownHostError",
     "__version__",

@@ -4,7 +4,8 @@
 
     HashringError
     ├── NoHostsError        (LookupError)      no host can serve this request
-    │   └── NoCapacityError                    every host that could is at its max_in_flight
+    │   ├── NoCapacityError                    every host that could is at its max_in_flight
+    │   └── SessionUnavailableError            the client's own host is down, and no other may serve
     ├── UnknownHostError    (KeyError)         a name that is not in the pool or ring
     ├── DuplicateHostError  (ValueError)       a name that is registered already
     ├── PoolFullError       (RuntimeError)     the pool's capacity is reached
@@ -105,6 +106,9 @@ class SessionUnavailableError(NoHostsError):
             total=1,
         )
         self.host = host
+
+    def __reduce__(self) -> tuple[type[SessionUnavailableError], tuple[str, str, str]]:
+        return type(self), self.reasons[0]
 
 
 class UnknownHostError(HashringError, KeyError):

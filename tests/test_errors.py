@@ -46,6 +46,11 @@ FULL: list[tuple[HashringError, dict[str, Any], str]] = [
         {"host": "web1"},
         str(errors.NoCapacityError(host="web1")),
     ),
+    (
+        errors.SessionUnavailableError("web1", "probe", "timeout"),
+        {"host": "web1", "reasons": (("web1", "probe", "timeout"),), "total": 1},
+        "the client's own host web1 cannot serve (probe: timeout): retry later",
+    ),
     (NoHostsError("my own words"), {"reasons": (), "total": 0}, "my own words"),
     (
         UnknownHostError("web9", known=["web1", "web2"]),
@@ -86,8 +91,9 @@ def test_each_error_is_a_hashring_error_and_a_builtin(name: str, builtin: type[E
 
 def test_the_tree_is_complete_and_the_front_door_shows_it() -> None:
     defined = {name for name, each in vars(errors).items() if is_error(each)}
-    assert defined == {*TREE, "HashringError", "NoCapacityError"}
+    assert defined == {*TREE, "HashringError", "NoCapacityError", "SessionUnavailableError"}
     assert issubclass(errors.NoCapacityError, NoHostsError)
+    assert issubclass(errors.SessionUnavailableError, NoHostsError)
     for name in defined:
         assert getattr(hashring, name) is getattr(errors, name)
 

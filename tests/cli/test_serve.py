@@ -76,7 +76,7 @@ def test_a_signal_ends_it_well(number: signal.Signals) -> None:
 
 
 def test_an_address_that_is_taken_is_one_line() -> None:
-    with hosts("a") as (one,), serving("--host", one, listen=one) as running:
+    with hosts("a", "b") as (one, two), serving("--host", two, listen=one) as running:
         assert running.process.wait(30) == 1
     last = running.said[-1]
     assert last.startswith(f"hashring: cannot listen on {one}: ")
