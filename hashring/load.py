@@ -394,7 +394,18 @@ class LoadTracker:
                 if load is None:
                     return
                 if failed is not None:
-                    self._learn(load, failed, now, now - request.began)
+                    seconds = now - request.began
+                    if failed:
+                        load.failed += 1
+                        load.failed_in_a_row += 1
+                        # a host that fails fast must not look quick, nor quicker while it is not
+                        # asked
+                        seconds = max(seconds, load.latency, FAILED)
+                    else:
+                        load.ok += 1
+                        load.failed_in_a_row = 0
+                    load.latency = peak_ewma(load.latency, now - load.stamp, seconds)
+                    load.stamp = now
                 self.withdraw(request)
         except BaseException:  # the clock failed, or an interrupt
             with self.lock:
@@ -411,18 +422,6 @@ class LoadTracker:
             and self.loads.get(load.host.name) is load
         ):
             self._outcomes.notify(load.host, failed, why, now - request.began)
-
-    def _learn(self, load: HostLoad, failed: bool, now: float, seconds: float) -> None:
-        if failed:
-            load.failed += 1
-            load.failed_in_a_row += 1
-            # a host that fails fast must not look quick, nor quicker while it is not asked
-            seconds = max(seconds, load.latency, FAILED)
-        else:
-            load.ok += 1
-            load.failed_in_a_row = 0
-        load.latency = peak_ewma(load.latency, now - load.stamp, seconds)
-        load.stamp = now
 
     def _update_orders(self, load: HostLoad) -> None:
         if not load.usable:

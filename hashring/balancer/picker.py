@@ -103,22 +103,23 @@ class Picker:
         counts, None for a pick. ``assigned`` clients never leave a queue. ``remembered`` is False
         where no store will keep the choice, so that the placement must make it.
         """
-        home = preferred_host(active, prefer, excluded)
-        if home is None and pin is not None:
-            home = preferred_host(active, pin, excluded)
-        if home is not None:
-            if self._patience is not None and lease_size is not None and not assigned:
-                other = self._shorter_queue(active, home, excluded, lease_size, group)
-                if other is not None and not self._is_full(active, other):
-                    return other, "spill"
-            if lease_size is not None and self._is_full(active, home):
-                raise NoCapacityError(host=home.name)
-            return home, "pinned"
-        if self._refuses:
-            _check_available(active, prefer, excluded)
-            _check_available(active, pin, excluded)
-        if self._lends and (self.is_lent(active, prefer) or self.is_lent(active, pin)):
-            remembered = False
+        if prefer is not None or pin is not None:
+            home = preferred_host(active, prefer, excluded)
+            if home is None and pin is not None:
+                home = preferred_host(active, pin, excluded)
+            if home is not None:
+                if self._patience is not None and lease_size is not None and not assigned:
+                    other = self._shorter_queue(active, home, excluded, lease_size, group)
+                    if other is not None and not self._is_full(active, other):
+                        return other, "spill"
+                if lease_size is not None and self._is_full(active, home):
+                    raise NoCapacityError(host=home.name)
+                return home, "pinned"
+            if self._refuses:
+                _check_available(active, prefer, excluded)
+                _check_available(active, pin, excluded)
+            if self._lends and (self.is_lent(active, prefer) or self.is_lent(active, pin)):
+                remembered = False
         return self._choose_new(
             active, client_id, prefer, excluded, lease_size is not None, group, remembered
         )
