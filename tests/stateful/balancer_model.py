@@ -34,7 +34,7 @@ class Record:
     def replaced(self, address: str) -> Record:
         new = Record(self.weight, address)
         new.down = {by: why for by, why in self.down.items() if by not in MACHINE}
-        new.drains = dict(self.drains)
+        new.drains = {by: end for by, end in self.drains.items() if by not in MACHINE}
         return new
 
     def state(self, now: float) -> str:
