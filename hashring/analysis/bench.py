@@ -28,7 +28,7 @@ from hashring.validators import COUNT
 
 Owner: TypeAlias = Callable[[str], str | None]
 Build: TypeAlias = Callable[[Sequence[str]], Owner]
-"""Makes what has the owner of a key, for the names of hosts. It is called once for each pool."""
+"""Takes host names and returns a look-up of the owner of a key. Called once for each pool."""
 
 _REMOVED = 0.5  # of the hosts, before the balance after removals is counted
 _ROUNDS = 5  # of which the median counts; the first build also pays for imports and is left out

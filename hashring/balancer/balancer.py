@@ -237,8 +237,8 @@ class LoadBalancer:
         As ``pick``, and with a ``load_factor`` the first host of the walk below its bound, but
         for pinned clients. ``cost`` is the work of the request in any unit (tokens, bytes, ms), at
         least 0; None counts as average. ``group`` names what requests share (a prompt, a data set):
-        new clients of a group prefer hosts that served it. ``remember`` False asks no store of
-        pins, for a client that something else remembers. Cost: about 2 us from entering to
+        new clients of a group prefer hosts that served it. ``remember`` False skips the store
+        of pins: something else remembers the client. Cost: about 2 us from entering to
         leaving, under one short lock, and 1.5 us more with pins. A store that must be awaited is
         asked by ``async with``.
 

@@ -298,7 +298,7 @@ class Gateway:
         return self._generation.stopping
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The ASGI application, for a server that is not ours."""
+        """Serve one scope of another ASGI server."""
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         else:

@@ -98,7 +98,7 @@ def laws(
     max_examples: int | None = None,
     seed: int = 0,
 ) -> list[PlacementLaw]:
-    """The laws that ``check_placement`` would check, each to be called, for a test of its own.
+    """The laws that ``check_placement`` checks, one by one; calling a law checks it.
 
     The arguments are those of ``check_placement``. Raises ``ConfigError`` for an unknown guarantee.
 

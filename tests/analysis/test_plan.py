@@ -111,8 +111,8 @@ def test_the_sentence_states_what_happens(change: Change, words: str) -> None:
 def test_the_sentence_of_a_single_client() -> None:
     one = plan({b"x": 2}, PlacedHosts.of(["a"]), PlacedHosts.of(["b"]))
     assert one.sentence().startswith("1 of 1 client (100.0 %) moves from a to b; ")
-    nobody = plan({}, PlacedHosts.of(["a"]), PlacedHosts.of(["b"]))
-    assert nobody.moved.client_share == 0.0
+    without_clients = plan({}, PlacedHosts.of(["a"]), PlacedHosts.of(["b"]))
+    assert without_clients.moved.client_share == 0.0
 
 
 def test_a_report_is_frozen() -> None:

@@ -65,11 +65,11 @@ def host_labels(names: Iterable[str | None], limit: int = NAME) -> dict[str | No
     ['...-0-12-0.eu-c...', '...-0-12-1.eu-c...', '...-0-12-2.eu-c...']
     """
     full = {name: host_label(name, 200) for name in names}
-    alike: dict[str, set[str]] = {}
+    texts_by_label: dict[str, set[str]] = {}
     for text in full.values():
-        alike.setdefault(host_label(text, limit), set()).add(text)
+        texts_by_label.setdefault(host_label(text, limit), set()).add(text)
     labels = {}
-    for short, texts in alike.items():
+    for short, texts in texts_by_label.items():
         first, last = _differ(texts) if len(texts) > 1 else (0, 0)
         for text in texts:
             labels[text] = _cut(text, first, len(text) - last, limit) if len(texts) > 1 else short
