@@ -150,7 +150,7 @@ class Workers:
         self._app = app
 
     def new_id(self) -> str:
-        """A random client ID that belongs to this process, which is used by sessions that it creates.
+        """A random client ID that this process owns; sessions that it creates use it.
 
         A process that has no slot yet makes an ID of any owner.
         """
