@@ -61,7 +61,7 @@ class Running:
         else:
             command = [self._path, "-p", str(self._folder), "-c", file, "-e", "stderr"]
             command += ["-g", "daemon off; pid pid;"]
-        self._stack.enter_context(running(command, self._folder, [self.port]))
+        self._process = self._stack.enter_context(running(command, self._folder, [self.port]))
 
     def reload(self, text: str) -> None:
         self._written(text)
@@ -69,7 +69,10 @@ class Running:
             self._epoch += 1
             folder = self._folder / f"epoch{self._epoch}"
             folder.mkdir()
-            self._stack.enter_context(running(self._envoy(), folder, [self.port]))
+            old_process = self._process
+            self._process = self._stack.enter_context(running(self._envoy(), folder, [self.port]))
+            # both accept until the old one ends
+            wait_until(lambda: old_process.poll() is not None, "the old Envoy has not ended")
         else:
             pid = int((self._folder / "pid").read_text().split()[0])
             old = workers(pid)

@@ -116,7 +116,14 @@ class Backends:
         )
 
     async def _close(self, address: str) -> None:
-        self._servers[address].close()
+        server = self._servers[address]
+        for listening in server.sockets:
+            self._loop.remove_reader(listening.fileno())
+        # a connection that was just accepted is a task until it is made, and is made for a
+        # server that is open
+        if accepted := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(accepted)
+        server.close()
 
     def _await(self, what: object) -> None:
         assert asyncio.iscoroutine(what)
@@ -134,13 +141,12 @@ class Backends:
         self._loop.close()
 
     async def _close_all(self) -> None:
-        for server in self._servers.values():
-            server.close()
-        # a connection that has just been accepted is a task until it is made
-        while (tasks := asyncio.all_tasks() - {asyncio.current_task()}) or self._open:
+        for address in self._servers:
+            await self._close(address)
+        while self._open:
             for connection in self._open:
                 connection.abort()
-            await asyncio.wait(tasks) if tasks else await asyncio.sleep(0)
+            await asyncio.sleep(0)
 
 
 class Proxy(NamedTuple):
@@ -190,10 +196,10 @@ def running(
     *,
     env: Mapping[str, str] | None = None,
     ready: Callable[[], bool] = lambda: True,
-) -> Iterator[None]:
+) -> Iterator[subprocess.Popen[bytes]]:
     """Run ``command`` in ``folder`` until the block ends; entered once all ``ports`` accept.
 
-    ``ready`` is asked after the ports. Ends the program by its own process id. A program that ends
+    Gives the process. ``ready`` is asked after the ports. Ends the program by its own process id. A program that ends
     early or is not ready in time fails the test with what it wrote.
     """
     log = folder / "log.txt"
@@ -208,7 +214,7 @@ def running(
         )
     try:
         _until_ready(process, lambda: all(map(listens, ports)) and ready(), command[0], log)
-        yield
+        yield process
     finally:
         process.terminate()
         try:
