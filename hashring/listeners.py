@@ -52,11 +52,10 @@ class Listeners(Generic[*Given]):
         Returns what the caller is to raise at the end. Where an exception of a signal handler
         strikes before the call, the ticket stays.
         """
-        callback = self.callbacks.get(tickets[0])
+        callback = self.callbacks.get(tickets[0], _nothing)
         try:
-            tickets.popleft()
-            if callback is not None:
-                callback(*given)
+            del tickets[0]  # no call: no signal handler runs between here and the callback
+            callback(*given)
         except Exception:  # a bug of a subscriber must not undo or end what it listens to
             _log.exception("a subscriber failed on %s", ", ".join(map(str, given)))
         except BaseException as error:
@@ -70,6 +69,10 @@ class Listeners(Generic[*Given]):
             raised = self.call_next(tickets, *given) or raised
         if raised is not None:
             raise raised
+
+
+def _nothing(*given: object) -> None:
+    """In the place of a callback that has unsubscribed."""
 
 
 def check_callback(callback: object) -> None:

@@ -20,7 +20,7 @@ from hashring.forks import watch
 from hashring.hosts import Host, total_weight
 from hashring.keys import Key
 from hashring.listeners import Listeners
-from hashring.locks import Guard
+from hashring.locks import GUARD
 
 Outcome = Callable[[Host, bool, str | None, float], object]
 
@@ -255,7 +255,7 @@ class LoadTracker:
         self, clock: Callable[[], float], randrange: Callable[[int], int] = random.randrange
     ) -> None:
         self._randrange = randrange
-        self.guard = Guard()
+        self.guard, self.lock = GUARD, GUARD.lock
         self.clock = clock
         self.in_flight = 0  # of the usable hosts
         self.weight = 0.0
@@ -279,9 +279,7 @@ class LoadTracker:
         watch(self)
 
     def after_fork(self) -> None:
-        """In a child process: a lock that no thread holds, and an order with its own start."""
-        self.guard.after_fork()
-        self.lock = self.guard.lock
+        """In a child process: an order with its own start."""
         for load in self._usable:
             load.chosen = _NEVER
         self._by_count = self._by_work = self._shown = None
@@ -467,14 +465,19 @@ class LoadTracker:
 
     def outstanding(self) -> dict[str, float]:
         """The outstanding work of this router by host name, without idle hosts."""
-        with self.lock:
-            return {name: load.outstanding for name, load in self.loads.items() if load.pending}
+        return self.guard.run(
+            lambda: {name: each.outstanding for name, each in self.loads.items() if each.pending}
+        )
 
     def set_remote(self, router: str, outstanding: Mapping[str, float], seconds: float) -> None:
         """Add what another router reports, in the place of its last report. Cost: O(n)."""
-        with self.lock:
-            self._remote[router] = self.clock() + seconds, dict(outstanding)
-            self._add_up_remote()
+        try:
+            with self.lock:
+                self._remote[router] = self.clock() + seconds, dict(outstanding)
+                self._add_up_remote()
+        finally:
+            if self.guard.deferred:
+                self.guard.run_deferred()
 
     def _expire_remote(self) -> None:
         now = self.clock()
@@ -497,11 +500,15 @@ class LoadTracker:
 
         Equal hosts are taken in rotation. Cost: O(log n), and O(log n) for each host excluded.
         """
-        with self.lock:
-            self._settle_shown()
-            if self._by_count is None:
-                self._by_count = _LoadOrder(0, False, self._in_rotation())
-            return self._show(self._by_count.least(exclude))
+        try:
+            with self.lock:
+                self._settle_shown()
+                if self._by_count is None:
+                    self._by_count = _LoadOrder(0, False, self._in_rotation())
+                return self._show(self._by_count.least(exclude))
+        finally:
+            if self.guard.deferred:
+                self.guard.run_deferred()
 
     def least_outstanding(
         self,
@@ -517,18 +524,22 @@ class LoadTracker:
         answer is a comparison only, after which the rotation is as before. Cost: O(log n), O(log n)
         for each host excluded, and O(1) for each host that served the group.
         """
-        with self.lock:
-            if self._remote:
-                self._expire_remote()
-            self._settle_shown()
-            if self._by_work is None:
-                self._by_work = _LoadOrder(1, True, self._in_rotation())
-            best = self._by_work.least(exclude)
-            if best is not None and group is not None and group in self._groups:
-                best = self._warmest(best, self._groups[group], exclude)
-            if not takes_turn:
-                return None if best is None else best.host
-            return self._show(best)
+        try:
+            with self.lock:
+                if self._remote:
+                    self._expire_remote()
+                self._settle_shown()
+                if self._by_work is None:
+                    self._by_work = _LoadOrder(1, True, self._in_rotation())
+                best = self._by_work.least(exclude)
+                if best is not None and group is not None and group in self._groups:
+                    best = self._warmest(best, self._groups[group], exclude)
+                if not takes_turn:
+                    return None if best is None else best.host
+                return self._show(best)
+        finally:
+            if self.guard.deferred:
+                self.guard.run_deferred()
 
     def _warmest(
         self, best: HostLoad, served: dict[str, float], exclude: frozenset[str]
@@ -584,17 +595,19 @@ class LoadTracker:
 
     def read(self, load: HostLoad) -> Load:
         """One host's load as it is now."""
-        with self.lock:
-            latency = decay_latency(load.latency, self.clock() - load.stamp)
-            return Load(
-                load.in_flight,
-                load.ok,
-                load.failed,
-                load.failed_in_a_row,
-                latency,
-                load.pending,
-                load.outstanding,
-            )
+        return self.guard.run(self._read, load)
+
+    def _read(self, load: HostLoad) -> Load:
+        latency = decay_latency(load.latency, self.clock() - load.stamp)
+        return Load(
+            load.in_flight,
+            load.ok,
+            load.failed,
+            load.failed_in_a_row,
+            latency,
+            load.pending,
+            load.outstanding,
+        )
 
 
 class LoadView:

@@ -1,4 +1,4 @@
-"""A lock for data that signal handlers and finalizers may change as well.
+"""The lock for data that signal handlers and finalizers may change as well.
 
 Both run in the middle of other code of their thread, also while that code holds a lock and has
 changed half of what the lock protects. A call from there must not wait for the lock, because its
@@ -6,25 +6,34 @@ own thread would have to release it, and must not change the data. So it is defe
 
 ::
 
-    if guard.is_held():
-        return guard.defer(self.forget, client)
+    if GUARD.is_held():
+        return GUARD.defer(self.forget, client)
     try:
-        with guard.lock:
+        with GUARD.lock:
             ...
     finally:
-        if guard.deferred:
-            guard.run_deferred()
+        if GUARD.deferred:
+            GUARD.run_deferred()
+
+There is one such lock in a process. With one for each object, two threads could each hold one and,
+in a finalizer, wait for the other's. It is held for microseconds only, and nothing is waited for
+meanwhile. A change of a pool, which may take longer, has a lock of its own (``balancer.state``);
+that one is taken first.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 _log = logging.getLogger("hashring")
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Guard:
@@ -41,17 +50,13 @@ class Guard:
     ['later']
     """
 
-    __slots__ = ("__weakref__", "deferred", "is_held", "lock")
+    __slots__ = ("deferred", "is_held", "lock")
 
     lock: threading.RLock
     is_held: Callable[[], bool]
 
     def __init__(self) -> None:
         self.deferred: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
-        self.after_fork()
-
-    def after_fork(self) -> None:
-        """In a child process: a lock that no thread holds. The owner calls it."""
         self.lock = threading.RLock()
         # private, but what threading.Condition uses; the public way would cost a second attribute
         self.is_held = self.lock._is_owned  # type: ignore[attr-defined]
@@ -61,7 +66,12 @@ class Guard:
         self.deferred.append((call, given))
 
     def run_deferred(self) -> None:
-        """Make the calls that were deferred. What one raises is logged under ``hashring``."""
+        """Make the calls that were deferred, unless this thread still holds the lock.
+
+        What one raises is logged under ``hashring``.
+        """
+        if self.is_held():
+            return
         for _ in range(len(self.deferred)):  # a call that is deferred again waits for the next time
             try:
                 call, given = self.deferred.popleft()
@@ -71,3 +81,28 @@ class Guard:
                 call(*given)
             except Exception:
                 _log.exception("a deferred call failed")
+
+    def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The result of ``call`` under the lock; then make the calls that were deferred.
+
+        For what is called rarely: it costs a call more than the lines that the module shows.
+        """
+        try:
+            with self.lock:
+                return call(*args, **kwargs)
+        finally:
+            if self.deferred:
+                self.run_deferred()
+
+
+GUARD = Guard()
+"""The one of this process."""
+
+if hasattr(os, "register_at_fork"):  # Windows has no fork
+    # A fork waits until no thread holds the lock: a child has no data that is half changed by a
+    # thread that it does not have.
+    os.register_at_fork(
+        before=GUARD.lock.acquire,
+        after_in_parent=GUARD.lock.release,
+        after_in_child=GUARD.lock.release,
+    )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
+import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -11,6 +14,7 @@ import pytest
 from hashring.affinity._breaker import Breaker
 from hashring.affinity._counters import Counters
 from hashring.forks import watch
+from hashring.locks import GUARD
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
@@ -27,26 +31,33 @@ def in_child(work: Callable[[], bool]) -> int:
     return os.waitpid(child, 0)[1]
 
 
-def test_counts_in_a_child_whose_parent_was_counting() -> None:
-    seen = Counters("forged")
+def test_a_fork_waits_for_the_thread_in_the_lock() -> None:
+    """The child has no lock that a lost thread holds, and nothing that is half changed."""
+    seen, breaker = Counters("one", "other"), Breaker(0.5, lambda: 0.0)
+    stop, changes = threading.Event(), itertools.count()
+
+    def change_both() -> None:
+        while not stop.is_set():
+            with GUARD.lock:
+                seen._counts["one"] += 1
+                time.sleep(0)  # another thread may run
+                seen._counts["other"] += 1
+            next(changes)
 
     def work() -> bool:
-        seen.add("forged")
-        return seen.stats["forged"] == 1
-
-    with seen._lock:  # as if another thread were inside add
-        assert in_child(work) == 0
-
-
-def test_a_breaker_in_a_child_whose_parent_was_turning_it() -> None:
-    breaker = Breaker(0.5, lambda: 0.0)
-
-    def work() -> bool:
+        was_whole = seen.stats["one"] == seen.stats["other"]
+        seen.add("one")
         breaker.record_failure()
-        return not breaker.admits()
+        return was_whole and seen.stats["one"] > seen.stats["other"] and not breaker.admits()
 
-    with breaker._lock:
-        assert in_child(work) == 0
+    thread = threading.Thread(target=change_both)
+    thread.start()
+    try:
+        assert [in_child(work) for _ in range(20)] == [0] * 20
+    finally:
+        stop.set()
+        thread.join()
+    assert next(changes) > 0
 
 
 class Told:

@@ -15,8 +15,19 @@ PACKAGE = Path(__file__).resolve().parents[1] / "hashring"
 def explicit_acquires(source: str) -> list[int]:
     """The lines that take a lock other than by ``with``: ``x_lock.acquire``, ``release`` too."""
     lines = []
-    for node in ast.walk(ast.parse(source)):
-        if not isinstance(node, ast.Attribute) or node.attr not in ("acquire", "release"):
+    tree = ast.parse(source)
+    hooks = {
+        keyword.value  # in which no exception of a signal handler gets between the two
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "os.register_at_fork"
+        for keyword in node.keywords
+    }
+    for node in ast.walk(tree):
+        if (
+            node in hooks
+            or not isinstance(node, ast.Attribute)
+            or node.attr not in ("acquire", "release")
+        ):
             continue
         owner = node.value
         name = owner.attr if isinstance(owner, ast.Attribute) else getattr(owner, "id", "")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 
-from hashring.forks import watch
+from hashring.locks import GUARD
 
 
 class Breaker:
@@ -23,18 +22,12 @@ class Breaker:
     True
     """
 
-    __slots__ = ("__weakref__", "_clock", "_lock", "_pause", "_until")
+    __slots__ = ("_clock", "_pause", "_until")
 
     def __init__(self, pause: float, clock: Callable[[], float]) -> None:
         self._pause = pause
         self._clock = clock
-        self.after_fork()
         self._until: float | None = None  # when the next may ask; None: closed
-        watch(self)
-
-    def after_fork(self) -> None:
-        """In a child: a lock that no lost thread holds."""
-        self._lock = threading.Lock()
 
     @property
     def is_open(self) -> bool:
@@ -46,21 +39,23 @@ class Breaker:
         if self._until is None:
             return True
         now = self._clock()
-        with self._lock:
-            if self._until is not None:
-                if now < self._until:
-                    return False
-                self._until = now + self._pause
+        return GUARD.run(self._take_turn, now)
+
+    def _set(self, until: float | None) -> None:
+        self._until = until
+
+    def _take_turn(self, now: float) -> bool:
+        if self._until is not None:
+            if now < self._until:
+                return False
+            self._until = now + self._pause
         return True
 
     def record_failure(self) -> None:
         """The store did not answer."""
-        now = self._clock()
-        with self._lock:
-            self._until = now + self._pause
+        GUARD.run(self._set, self._clock() + self._pause)
 
     def record_success(self) -> None:
         """The store answered."""
         if self._until is not None:
-            with self._lock:
-                self._until = None
+            GUARD.run(self._set, None)

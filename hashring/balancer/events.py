@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from hashring.balancer.reports import Movement
 from hashring.hosts import Host
 from hashring.listeners import Listeners
-from hashring.locks import Guard
+from hashring.locks import GUARD
 from hashring.pool import HostChange
 
 
@@ -66,12 +66,10 @@ class EventBus:
         self._published_epoch = published_epoch
         self._subscribers: Listeners[Event] = Listeners()
         self._queue: deque[tuple[Event, deque[object]]] = deque()
-        self._guard = Guard()
         self._deliverer: tuple[object, int] | None = None  # a call of deliver() and its thread
 
     def after_fork(self) -> None:
         """In a child process: a delivery by a lost thread does not keep later events waiting."""
-        self._guard.after_fork()
         deliverer = self._deliverer
         if deliverer is not None and deliverer[1] != threading.get_ident():
             self._deliverer = None  # unlike a callback that forks, and goes on delivering
@@ -107,8 +105,10 @@ class EventBus:
                 while self._is_ready():
                     raised = self._call_next(*self._queue[0]) or raised
             finally:
-                if self._deliverer is me:
-                    self._deliverer = None
+                # one line without a call: no signal handler runs before it
+                self._deliverer = None if self._deliverer is me else self._deliverer
+                if GUARD.deferred:
+                    GUARD.run_deferred()
         if raised is not None:
             raise raised
 
@@ -124,9 +124,10 @@ class EventBus:
         return self._subscribers.call_next(tickets, event)
 
     def _begin(self, me: tuple[object, int]) -> bool:
-        if self._guard.is_held():  # a signal handler in the next lines: its thread delivers
+        if GUARD.is_held():  # called by a signal handler or a finalizer
+            GUARD.defer(self.deliver)
             return False
-        with self._guard.lock:
+        with GUARD.lock:
             if self._deliverer is not None:
                 return False
             self._deliverer = me

@@ -265,8 +265,7 @@ class PinFlow:
             return self._place(lease, client_id, prefer, NO_NAMES, None, False)
         except BaseException:  # cancelled while it waited for the store
             if lease is not None and lease._request is not None:
-                with self.tracker.lock:
-                    self.tracker.withdraw(lease._request)
+                self.tracker.guard.run(self.tracker.withdraw, lease._request)
             raise
 
     def _place_assigned(
@@ -359,12 +358,16 @@ class PinFlow:
         """Go to ``host``, which has the client; the request counts there."""
         if lease is not None and lease._request is not None:
             tracker = self.tracker
-            with tracker.lock:
-                load = self._state.active.loads.get(host.name)
-                if load is not None:
-                    tracker.withdraw(lease._request)
-                    lease._host, lease._reason = host, "pinned"
-                    tracker.enter(lease._request, load)
+            try:
+                with tracker.lock:
+                    load = self._state.active.loads.get(host.name)
+                    if load is not None:
+                        tracker.withdraw(lease._request)
+                        lease._host, lease._reason = host, "pinned"
+                        tracker.enter(lease._request, load)
+            finally:
+                if tracker.guard.deferred:
+                    tracker.guard.run_deferred()
         return host, "pinned"
 
     # -- by hand ----------------------------------------------------------------------------------
@@ -388,13 +391,16 @@ class PinFlow:
     def assign(self, client_id: Key, assignment: Assignment | None) -> bool:
         """Assign a client, None to end it; whether it was assigned before."""
         key = _pin_key(client_id)
-        with self._state.lock:
+        was = key in self.assigned
+
+        def change() -> None:
             assigned = {other: each for other, each in self.assigned.items() if other != key}
-            was = len(assigned) < len(self.assigned)
             if assignment is not None:
                 assigned[key] = assignment
             self.assigned = assigned
             self._state.set_inlined(not assigned)
+
+        self._state.update(change)
         return was
 
     def assigned_host(self, client_id: Key | None) -> str | None:

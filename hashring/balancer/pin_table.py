@@ -12,9 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from hashring.forks import watch
 from hashring.keys import Key, key_bytes
-from hashring.locks import Guard
+from hashring.locks import GUARD
 from hashring.validators import COUNT, SECONDS
 
 SIZE = 1_000_000
@@ -76,7 +75,7 @@ class PinTable:
         self._lifetime = None if lifetime is None else SECONDS(lifetime, "lifetime")
         self._born: dict[bytes, float] = {}  # when each pin was made; only with a lifetime
         self._clock = clock
-        self._guard = Guard()
+        self._guard, self._lock = GUARD, GUARD.lock
         # Two dicts, not one of pairs: the garbage collector visits each pair, and a million of
         # them add some 80 ms to its pause.
         self._pins: OrderedDict[bytes, str] = OrderedDict()  # the least recently used first
@@ -86,13 +85,6 @@ class PinTable:
         self._hits = 0
         self._counts = {"replaced": 0, "forgotten": 0, "evicted": 0, "idle": 0}
         self._is_torn = False  # an exception struck in the middle of an operation
-        self.after_fork()
-        watch(self)
-
-    def after_fork(self) -> None:
-        """In a child process: a lock that no thread holds."""
-        self._guard.after_fork()
-        self._lock = self._guard.lock
 
     def get(self, client_id: Key, /) -> str | None:
         """The host that has the client; None when it has no pin. Cost: some 0.35 us."""
@@ -209,17 +201,20 @@ class PinTable:
         ('web1', 'web2', [(b'x', 0.0)])
         """
         now = self._remove_idle()
-        with self._lock:
-            found = [key for key, held in self._pins.items() if held == host]
+        found = self._guard.run(lambda: [key for key, held in self._pins.items() if held == host])
         for key in found:
             yield key, max(0.0, now - self._used.get(key, now))
 
     def _count_all(self) -> dict[str, int]:
-        with self._lock:
-            sessions: dict[str, int] = {}
-            for host in list(self._pins.values()):
-                sessions[host] = sessions.get(host, 0) + 1
-            self._sessions = sessions
+        try:
+            with self._lock:
+                sessions: dict[str, int] = {}
+                for host in list(self._pins.values()):
+                    sessions[host] = sessions.get(host, 0) + 1
+                self._sessions = sessions
+        finally:
+            if self._guard.deferred:
+                self._guard.run_deferred()
         return sessions
 
     def _remove_idle(self) -> float:
@@ -240,6 +235,17 @@ class PinTable:
         return now
 
     # -- under the lock ---------------------------------------------------------------------------
+
+    def _restore(self, entries: list[tuple[bytes, str, float, float]], now: float) -> None:
+        for key, host, idle, age in entries:
+            old = self._lifetime is not None and age >= self._lifetime
+            if key not in self._pins and idle < self._idle and not old:
+                self._set(key, host, now - idle)
+                if self._lifetime is not None:
+                    self._born[key] = now - age
+        self._room = min(self._size, len(self._pins) + _STEP)
+        while len(self._pins) > self._size:
+            self._drop(next(iter(self._pins)), "evicted")
 
     def _claim_again(self, key: bytes, held: str, host: str, now: float) -> str:
         old = self._lifetime is not None and now - self._born[key] >= self._lifetime
@@ -317,8 +323,9 @@ class PinTable:
         {'hits': 0, 'new': 0, 'replaced': 0, 'forgotten': 0, 'evicted': 0, 'idle': 0, 'pins': 0}
         """
         self._remove_idle()
-        with self._lock:
-            counts, pins, hits = dict(self._counts), len(self._pins), self._hits
+        counts, pins, hits = self._guard.run(
+            lambda: (dict(self._counts), len(self._pins), self._hits)
+        )
         # each pin that was ever new is still there, or went in one of three ways
         new = pins + counts["forgotten"] + counts["evicted"] + counts["idle"]
         return MappingProxyType({"hits": hits, "new": new, **counts, "pins": pins})
@@ -334,32 +341,26 @@ class PinTable:
         Without a ``lifetime`` no age is known, and it is that of the last request.
         """
         now = self._remove_idle()
-        with self._lock:
-            return [
+        return self._guard.run(
+            lambda: [
                 (key, host, now - self._used[key], now - self._born.get(key, self._used[key]))
                 for key, host in self._pins.items()
             ]
+        )
 
     def restore(self, entries: Iterable[tuple[bytes, str, float, float]]) -> None:
         """Add what ``dump`` has returned; pins that are there stay. Cost: O(pins)."""
-        now = self._clock()
-        with self._lock:
-            for key, host, idle, age in entries:
-                old = self._lifetime is not None and age >= self._lifetime
-                if key not in self._pins and idle < self._idle and not old:
-                    self._set(key, host, now - idle)
-                    if self._lifetime is not None:
-                        self._born[key] = now - age
-            self._room = min(self._size, len(self._pins) + _STEP)
-            while len(self._pins) > self._size:
-                self._drop(next(iter(self._pins)), "evicted")
+        self._guard.run(self._restore, list(entries), self._clock())
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy has the pins with their idle seconds, and counts of its own."""
         now = self._remove_idle()
-        with self._lock:
-            pins = [(key, host, now - self._used[key]) for key, host in self._pins.items()]
-            born = {key: now - then for key, then in self._born.items()}
+        pins, born = self._guard.run(
+            lambda: (
+                [(key, host, now - self._used[key]) for key, host in self._pins.items()],
+                {key: now - then for key, then in self._born.items()},
+            )
+        )
         return _rebuild, (self._size, self._idle, self._clock, pins, self._lifetime, born)
 
     def __len__(self) -> int:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from itertools import count
 from typing import Any
+from weakref import WeakSet
 
 from hashring import pool as changes
 from hashring.balancer.events import Event, EventBus
@@ -16,6 +18,7 @@ from hashring.balancer.reports import Movement
 from hashring.forks import watch
 from hashring.hosts import Host
 from hashring.load import HostLoad, LoadTracker, LoadView
+from hashring.locks import GUARD
 from hashring.pool import Edited, Pool, Snapshot
 from hashring.ring import RingTable
 from hashring.ring.index import Index
@@ -92,6 +95,10 @@ def _are_same(old: tuple[Host, ...], new: tuple[Host, ...]) -> bool:
     return len(old) == len(new) and all(map(Host.same, old, new))
 
 
+_numbers = count()
+_states: WeakSet[BalancerState] = WeakSet()  # of all balancers of this process
+
+
 class BalancerState:
     """Publishes one ``ActiveState`` after the other. Any thread may call every method.
 
@@ -106,6 +113,7 @@ class BalancerState:
         self, pool: Pool, tracker: LoadTracker, *, asks_store: bool, prefers_strategy: bool
     ) -> None:
         self.lock = threading.RLock()
+        self._number = next(_numbers)
         self._pool = pool
         self._tracker = tracker
         self.bus = EventBus(lambda: self.active.snapshot.epoch)
@@ -115,12 +123,12 @@ class BalancerState:
         self.keeps_sessions = asks_store  # does a store or a layer above remember clients?
         self.active = ActiveState(pool.empty(), {}, tracker, None)
         watch(self)
+        _states.add(self)
 
     def after_fork(self) -> None:
         """In a child process: a lock that no thread holds, and no request of the parent."""
         self.lock = threading.RLock()
         self.bus.after_fork()
-        self._tracker.after_fork()  # its lock first
         active = self.active
         # a lease that outlives the fork keeps its old load object, so that it does not count here
         active.loads = {name: load.idle_copy() for name, load in active.loads.items()}
@@ -128,13 +136,11 @@ class BalancerState:
 
     def apply(self, edit: Callable[..., Edited], *args: Any) -> tuple[Snapshot, Snapshot]:
         """Publish ``edit(members, *args)`` as one snapshot: see ``LoadBalancer.apply``."""
-        guard = self._tracker.guard
-        if guard.is_held() or self._is_held():
-            # Called by a signal handler or a finalizer in the middle of a change or a choice of its
-            # own thread: what it refuses is refused here, the rest takes place afterwards.
+        if self._must_defer():
+            # what it refuses is refused here, the rest takes place afterwards
             snapshot = self.active.snapshot
             edit(snapshot.members, *args)
-            guard.defer(self.apply, edit, *args)
+            GUARD.defer(self.apply, edit, *args)
             return snapshot, snapshot
         try:
             with self.lock:
@@ -148,43 +154,80 @@ class BalancerState:
                         events = [Event.of(change, new.epoch, movement) for change in made]
                     self._publish(new, events)
         finally:
-            if guard.deferred:
-                guard.run_deferred()
+            if GUARD.deferred:
+                GUARD.run_deferred()
             self.bus.deliver()
         return old, new
 
+    def update(self, change: Callable[[], object]) -> None:
+        """Call ``change`` as a change that makes no snapshot: of options, or of assignments."""
+        if self._must_defer():
+            GUARD.defer(self.update, change)
+            return
+        try:
+            with self.lock:
+                change()
+        finally:
+            if GUARD.deferred:
+                GUARD.run_deferred()
+            self.bus.deliver()
+
     def announce(self, kind: str, host: Host, holder: str | None, cause: str) -> None:
         """Deliver an event that is not a change."""
-        with self.lock:
-            epoch = self.active.snapshot.epoch
-            self.bus.post([Event(epoch, kind, host, holder, cause, Movement(None, None))])
-        self.bus.deliver()
+        self.update(lambda: self._post(kind, host, holder, cause))
 
     def set_keeps_sessions(self, value: bool) -> None:
         """Whether a layer above knows its clients and gives ``prefer``."""
-        with self.lock:
-            self.keeps_sessions = value or self._asks_store
-            self._publish(self.active.snapshot, [])
+        self.update(lambda: self._set_keeps_sessions(value))
 
     def set_inlined(self, value: bool) -> None:
-        """Whether ``LoadBalancer.pick`` may use the index: no client is assigned to a host."""
+        """Whether ``LoadBalancer.pick`` may use the index: no client is assigned to a host.
+
+        The caller holds the lock.
+        """
         value = value and not self._asks_store
-        with self.lock:
-            if value != self._inlines_pick:
-                self._inlines_pick = value
-                self._publish(self.active.snapshot, [])
+        if value != self._inlines_pick:
+            self._inlines_pick = value
+            self._publish(self.active.snapshot, [])
 
     def plan(
         self, change: Callable[[changes.Members], changes.Members]
     ) -> tuple[Snapshot, Snapshot]:
         """The snapshots before and after a change that is not made."""
-        with self.lock:
-            old, pool = self.active.snapshot, self._pool.fork()
+        try:
+            with self.lock:
+                old, pool = self.active.snapshot, self._pool.fork()
+        finally:
+            if GUARD.deferred:
+                GUARD.run_deferred()
         return old, pool.advance(old, change(old.members))
 
-    def _is_held(self) -> bool:
-        # private, but what threading.Condition uses
-        return self.lock._is_owned()  # type: ignore[attr-defined, no-any-return]
+    def _must_defer(self) -> bool:
+        """Whether a wait for the lock could be one for ever.
+
+        So it is in the middle of a change of its own pool or of a choice, as in a signal handler
+        or a finalizer. In the middle of another pool's change, a thread waits only for pools that
+        are newer than that one: two threads never wait for each other's.
+        """
+        if GUARD.is_held():
+            return True
+        while True:
+            try:
+                return any(
+                    # private, but what threading.Condition uses
+                    state._number >= self._number and state.lock._is_owned()  # type: ignore[attr-defined]
+                    for state in _states
+                )
+            except RuntimeError:  # another thread made a balancer: again
+                continue
+
+    def _post(self, kind: str, host: Host, holder: str | None, cause: str) -> None:
+        epoch = self.active.snapshot.epoch
+        self.bus.post([Event(epoch, kind, host, holder, cause, Movement(None, None))])
+
+    def _set_keeps_sessions(self, value: bool) -> None:
+        self.keeps_sessions = value or self._asks_store
+        self._publish(self.active.snapshot, [])
 
     def _publish(self, snapshot: Snapshot, events: list[Event]) -> None:
         tracker, old = self._tracker, self.active

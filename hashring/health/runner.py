@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ from hashring.health.table import HealthTable, Marks, apply_marks
 from hashring.hosts import Host
 from hashring.listeners import Listeners
 from hashring.load import UnreachableReason
+from hashring.locks import GUARD
 from hashring.strategies import Rng
 
 _log = logging.getLogger("hashring")
@@ -44,7 +44,6 @@ class ProbeRunner:
         self._clock, self._rng = clock, rng
         self.listeners: Listeners[HealthChange] = Listeners()
         self.forked = False  # in a child process, which has these objects but not this loop
-        self.lock = threading.Lock()  # of the table
         self._hosts: dict[str, Host] = {}  # who is probed, as they are now
         self._probers: dict[str, asyncio.Task[None]] = {}
         self._renewed: deque[str] = deque()
@@ -89,14 +88,14 @@ class ProbeRunner:
         if self.forked or not (failed or host.name in table.suspects):
             return  # the way of nearly every request
         now = self._clock()
-        with self.lock:
-            changes = table.record_response(
-                host.name,
-                (why or "failed") if failed else None,
-                now - took,
-                now,
-                unreachable=isinstance(why, UnreachableReason),
-            )
+        changes = GUARD.run(
+            table.record_response,
+            host.name,
+            (why or "failed") if failed else None,
+            now - took,
+            now,
+            unreachable=isinstance(why, UnreachableReason),
+        )
         if changes:
             self._changes.extend(changes)
             self._wake()
@@ -119,8 +118,7 @@ class ProbeRunner:
             if name in renewed:
                 del self._hosts[name]
                 self._probers.pop(name).cancel()
-        with self.lock:
-            self._changes.extend(self._table.follow(members, self._clock(), renewed))
+        self._changes.extend(GUARD.run(self._table.follow, members, self._clock(), renewed))
         for name, member in members.items():
             self._hosts[name] = member.host  # its weight and meta may be new
             if name not in self._probers:
@@ -146,8 +144,7 @@ class ProbeRunner:
                 table.stats["probes_void"] += 1
             else:
                 now = self._clock()
-                with self.lock:
-                    changes = table.record_probe(name, why, began, now)
+                changes = GUARD.run(table.record_probe, name, why, began, now)
                 if changes:
                     self._changes.extend(changes)
                     self._news.set()
@@ -158,8 +155,7 @@ class ProbeRunner:
         """Apply the marks to the pool, then notify the listeners."""
         # drained first: changes that arrive meanwhile are in the next round
         earlier = [self._changes.popleft() for _ in range(len(self._changes))]
-        with self.lock:
-            marks, changes = self._table.settle(self._clock())
+        marks, changes = GUARD.run(self._table.settle, self._clock())
         await self._put(marks)
         for change in (*earlier, *changes):
             self._notify(change)
@@ -185,8 +181,7 @@ class ProbeRunner:
 
     async def _pause(self) -> None:
         """Wait for news, or for the end of the next ejection."""
-        with self.lock:
-            due = self._table.due()
+        due = GUARD.run(self._table.due)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(None if due is None else max(0.0, due - self._clock())):
                 await self._news.wait()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from threading import Lock
-
 from hashring.forks import watch
 from hashring.hosts import Host, total_weight
+from hashring.locks import GUARD
 from hashring.strategies._base import Rng, Strategy, View
 
 _HUGE = 2.0**512  # credits of a few times this sum stay finite; a power of 2, so scaling is exact
@@ -42,8 +41,7 @@ class SmoothWeightedRoundRobin(Strategy):
         watch(self)
 
     def after_fork(self) -> None:
-        """Start again: another thread of the parent may have held the lock, halfway through."""
-        self._lock = Lock()
+        """Start again, so that workers do not all begin at the same host in step."""
         self._hosts: tuple[Host, ...] = ()
         self._unit = 1.0
         self._weights: list[tuple[Host, float]] = []
@@ -55,13 +53,17 @@ class SmoothWeightedRoundRobin(Strategy):
         hosts = view.hosts
         if len(hosts) == 1:
             return hosts[0]  # takes no turn, see RoundRobin
-        with self._lock:
-            if getattr(view, "excluded", None):
-                weights = [(host, host.weight * self._unit) for host in hosts]
-                return self._charge_turn(weights, sum(weight for _, weight in weights))
-            if hosts is not self._hosts:
-                self._settle(hosts)
-            return self._charge_turn(self._weights, self._total)
+        try:
+            with GUARD.lock:
+                if getattr(view, "excluded", None):
+                    weights = [(host, host.weight * self._unit) for host in hosts]
+                    return self._charge_turn(weights, sum(weight for _, weight in weights))
+                if hosts is not self._hosts:
+                    self._settle(hosts)
+                return self._charge_turn(self._weights, self._total)
+        finally:
+            if GUARD.deferred:
+                GUARD.run_deferred()
 
     def _charge_turn(self, weights: list[tuple[Host, float]], total: float) -> Host:
         credit = self._credit

@@ -12,6 +12,7 @@ import pytest
 
 from hashring.affinity import PinTable
 from hashring.balancer import Event, LoadBalancer
+from hashring.locks import GUARD
 from hashring.pool import Edited, Members
 from hashring.strategies import create
 from tests.balancer.rig import CLIENTS, balancer
@@ -175,10 +176,10 @@ def test_a_child_knows_the_locks_that_it_holds() -> None:
     def answer() -> str:
         pins = lb._flow.store
         assert isinstance(pins, PinTable)
-        with lb._tracker.lock:
+        with GUARD.lock:
             lb.mark_down("a", "from a signal handler")
             before = lb.state("a")
-        with pins._lock:
+        with GUARD.lock:
             lb.forget("x")
         with lb.lease("y"):
             return f"{before} {lb.state('a')} {pins.get('x')}"

@@ -199,8 +199,8 @@ def running(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run ``command`` in ``folder`` until the block ends; entered once all ``ports`` accept.
 
-    Gives the process. ``ready`` is asked after the ports. Ends the program by its own process id. A program that ends
-    early or is not ready in time fails the test with what it wrote.
+    Gives the process. ``ready`` is asked after the ports. Ends the program by its own process id.
+    A program that ends early or is not ready in time fails the test with what it wrote.
     """
     log = folder / "log.txt"
     with log.open("wb") as written:

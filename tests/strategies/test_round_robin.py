@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hashring import LoadBalancer
+from hashring.locks import GUARD
 from hashring.strategies import (
     RoundRobin,
     SmoothWeightedRoundRobin,
@@ -141,5 +142,5 @@ def test_a_forked_worker_with_a_given_rng_repeats_its_run() -> None:
 @needs_fork
 def test_a_forked_worker_does_not_inherit_a_held_lock() -> None:
     strategy = SmoothWeightedRoundRobin()
-    with strategy._lock:
+    with GUARD.lock:
         assert in_child(lambda: strategy.choose(MANY).name) == "h00"
