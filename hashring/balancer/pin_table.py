@@ -31,11 +31,11 @@ class PinTable:
     """A client's host, for one router process: at most ``size`` pins, the least recently used go.
 
     A pin without a request in ``idle`` seconds is forgotten, and one that is older than
-    ``lifetime`` seconds in any case (None: no limit). Any number of threads may use it; its
-    one lock is held for some 0.2 us. A call by a signal handler or a finalizer inside an operation
-    of its own thread takes effect after that operation. ``clock`` reads seconds that never run
-    backwards. Raises ``ConfigError`` for a bad size or idle time, ``InvalidKeyError`` for what is
-    not a client ID.
+    ``lifetime`` seconds in any case (None: no limit). Any number of threads may use it; ``get``
+    takes no lock, and the others one for some 0.2 us. A call by a signal handler or a finalizer
+    inside an operation of its own thread takes effect after that operation. ``clock`` reads seconds
+    that never run backwards. Raises ``ConfigError`` for a bad size or idle time,
+    ``InvalidKeyError`` for what is not a client ID.
 
     >>> pins = PinTable(size=2)
     >>> pins.claim("x", "web1"), pins.claim("x", "web2"), pins.get(b"x")
@@ -87,26 +87,25 @@ class PinTable:
         self._is_torn = False  # an exception struck in the middle of an operation
 
     def get(self, client_id: Key, /) -> str | None:
-        """The host that has the client; None when it has no pin. Cost: some 0.35 us."""
+        """The host that has the client; None when it has no pin. Cost: some 0.25 us, no lock."""
         key = client_id if client_id.__class__ is bytes else key_bytes(client_id)
-        host = self._pins.get(key)  # atomic by itself: a client without a pin pays for no lock
+        pins = self._pins
+        host = pins.get(key)
         if host is None:
             return None
-        now = self._clock()
+        now, used = self._clock(), self._used
         try:
-            with self._lock:
-                if now - self._used[key] >= self._idle:
-                    return None
-                if self._lifetime is not None and now - self._born[key] >= self._lifetime:
-                    return None
-                self._used[key] = now
-                self._hits += 1
-                self._pins.move_to_end(key)
+            # Up to move_to_end() there is no call and no jump back, so the GIL stays with this
+            # thread: what is read is what is replaced. A lock would cost half as much again.
+            if now - used[key] >= self._idle:
+                return None
+            if self._lifetime is not None and now - self._born[key] >= self._lifetime:
+                return None
+            used[key] = now
+            self._hits += 1
+            pins.move_to_end(key)
         except KeyError:  # it went meanwhile, but it was there when this call began
             pass
-        finally:
-            if self._guard.deferred:
-                self._guard.run_deferred()
         return host
 
     def claim(self, client_id: Key, host: str, /) -> str:
@@ -201,7 +200,7 @@ class PinTable:
         ('web1', 'web2', [(b'x', 0.0)])
         """
         now = self._remove_idle()
-        found = self._guard.run(lambda: [key for key, held in self._pins.items() if held == host])
+        found = [key for key, held in self._all_pins() if held == host]
         for key in found:
             yield key, max(0.0, now - self._used.get(key, now))
 
@@ -233,6 +232,10 @@ class PinTable:
             if self._guard.deferred:
                 self._guard.run_deferred()
         return now
+
+    def _all_pins(self) -> list[tuple[bytes, str]]:
+        """A copy, because ``get`` changes the order at any time."""
+        return list(self._pins.items())
 
     # -- under the lock ---------------------------------------------------------------------------
 
@@ -304,10 +307,11 @@ class PinTable:
     def _repair(self, now: float) -> None:
         """Make the rest follow ``_pins`` after an operation that was interrupted. Cost: O(pins)."""
         used = self._used
-        self._used = {key: used.get(key, now) for key in self._pins}
+        keys = list(self._pins)
+        self._used = {key: used.get(key, now) for key in keys}
         born = self._born
         if self._lifetime is not None:
-            self._born = {key: born.get(key, now) for key in self._pins}
+            self._born = {key: born.get(key, now) for key in keys}
         self._sessions = None
         self._room = min(self._size, len(self._pins) + _STEP)
         self._is_torn = False
@@ -344,7 +348,7 @@ class PinTable:
         return self._guard.run(
             lambda: [
                 (key, host, now - self._used[key], now - self._born.get(key, self._used[key]))
-                for key, host in self._pins.items()
+                for key, host in self._all_pins()
             ]
         )
 
@@ -357,7 +361,7 @@ class PinTable:
         now = self._remove_idle()
         pins, born = self._guard.run(
             lambda: (
-                [(key, host, now - self._used[key]) for key, host in self._pins.items()],
+                [(key, host, now - self._used[key]) for key, host in self._all_pins()],
                 {key: now - then for key, then in self._born.items()},
             )
         )

@@ -273,7 +273,7 @@ def test_a_finalizer_in_the_pin_table_forgets_afterwards() -> None:
     del session
     with GUARD.lock:  # as inside a sweep
         gc.collect()
-    assert lb.pick("session").name in HOSTS  # the operation that ends makes the deferred call
+    lb.pick("another")  # the operation that ends makes the deferred call
     assert pins.get("session") is None
 
 
