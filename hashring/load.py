@@ -87,6 +87,9 @@ def decay_latency(latency: float, age: float, decay: float = DECAY) -> float:
     return latency * math.exp(-age / decay) if age > 0 else latency
 
 
+_is_held, _deferred = GUARD.is_held, GUARD.deferred
+
+
 def peak_ewma(latency: float, age: float, seconds: float, decay: float = DECAY) -> float:
     """The latency after an answer that took ``seconds``, ``age`` seconds after the last one.
 
@@ -255,7 +258,7 @@ class LoadTracker:
         self, clock: Callable[[], float], randrange: Callable[[int], int] = random.randrange
     ) -> None:
         self._randrange = randrange
-        self.guard, self.lock = GUARD, GUARD.lock
+        self.lock = GUARD.lock
         self.clock = clock
         self.in_flight = 0  # of the usable hosts
         self.weight = 0.0
@@ -362,8 +365,8 @@ class LoadTracker:
         """The response has begun: the request is in flight and no longer outstanding."""
         if not request.is_pending:
             return
-        if self.guard.is_held():  # called by a signal handler or a finalizer
-            self.guard.defer(self.start, request)
+        if _is_held():  # called by a signal handler or a finalizer
+            GUARD.defer(self.start, request)
             return
         try:
             with self.lock:
@@ -375,13 +378,13 @@ class LoadTracker:
                     if self._by_work is not None:
                         self._update_orders(load)
         finally:
-            if self.guard.deferred:
-                self.guard.run_deferred()
+            if _deferred:
+                GUARD.run_deferred()
 
     def leave(self, request: TrackedRequest, failed: bool | None, why: str | None = None) -> None:
         """The request has ended; ``failed`` None: no outcome. Cost: O(log n)."""
-        if self.guard.is_held():  # called by a signal handler or a finalizer
-            self.guard.defer(self.leave, request, failed, why)
+        if _is_held():  # called by a signal handler or a finalizer
+            GUARD.defer(self.leave, request, failed, why)
             return
         now = 0.0
         try:
@@ -402,7 +405,8 @@ class LoadTracker:
                     else:
                         load.ok += 1
                         load.failed_in_a_row = 0
-                    load.latency = peak_ewma(load.latency, now - load.stamp, seconds)
+                    before, age = load.latency, now - load.stamp
+                    load.latency = seconds if seconds >= before else peak_ewma(before, age, seconds)
                     load.stamp = now
                 self.withdraw(request)
         except BaseException:  # the clock failed, or an interrupt
@@ -410,8 +414,8 @@ class LoadTracker:
                 self.withdraw(request)
             raise
         finally:
-            if self.guard.deferred:
-                self.guard.run_deferred()
+            if _deferred:
+                GUARD.run_deferred()
         if self.on_room is not None:
             self.on_room(load.host.name)
         if (
@@ -465,7 +469,7 @@ class LoadTracker:
 
     def outstanding(self) -> dict[str, float]:
         """The outstanding work of this router by host name, without idle hosts."""
-        return self.guard.run(
+        return GUARD.run(
             lambda: {name: each.outstanding for name, each in self.loads.items() if each.pending}
         )
 
@@ -476,8 +480,8 @@ class LoadTracker:
                 self._remote[router] = self.clock() + seconds, dict(outstanding)
                 self._add_up_remote()
         finally:
-            if self.guard.deferred:
-                self.guard.run_deferred()
+            if _deferred:
+                GUARD.run_deferred()
 
     def _expire_remote(self) -> None:
         now = self.clock()
@@ -507,8 +511,8 @@ class LoadTracker:
                     self._by_count = _LoadOrder(0, False, self._in_rotation())
                 return self._show(self._by_count.least(exclude))
         finally:
-            if self.guard.deferred:
-                self.guard.run_deferred()
+            if _deferred:
+                GUARD.run_deferred()
 
     def least_outstanding(
         self,
@@ -538,8 +542,8 @@ class LoadTracker:
                     return None if best is None else best.host
                 return self._show(best)
         finally:
-            if self.guard.deferred:
-                self.guard.run_deferred()
+            if _deferred:
+                GUARD.run_deferred()
 
     def _warmest(
         self, best: HostLoad, served: dict[str, float], exclude: frozenset[str]
@@ -595,7 +599,7 @@ class LoadTracker:
 
     def read(self, load: HostLoad) -> Load:
         """One host's load as it is now."""
-        return self.guard.run(self._read, load)
+        return GUARD.run(self._read, load)
 
     def _read(self, load: HostLoad) -> Load:
         latency = decay_latency(load.latency, self.clock() - load.stamp)

@@ -82,6 +82,7 @@ class Picker:
         self._load_floor = load_floor
         self._patience = patience
         self._max_in_flight = max_in_flight
+        self._is_bounded = load_factor is not None or max_in_flight is not None
         self._refuses, self._lends = refuses, lends
 
     def choose(
@@ -104,25 +105,58 @@ class Picker:
         where no store will keep the choice, so that the placement must make it.
         """
         if prefer is not None or pin is not None:
-            home = preferred_host(active, prefer, excluded)
-            if home is None and pin is not None:
-                home = preferred_host(active, pin, excluded)
-            if home is not None:
-                if self._patience is not None and lease_size is not None and not assigned:
-                    other = self._shorter_queue(active, home, excluded, lease_size, group)
-                    if other is not None and not self._is_full(active, other):
-                        return other, "spill"
-                if lease_size is not None and self._is_full(active, home):
-                    raise NoCapacityError(host=home.name)
-                return home, "pinned"
-            if self._refuses:
-                _check_available(active, prefer, excluded)
-                _check_available(active, pin, excluded)
+            choice = self._choose_known(active, prefer, excluded, pin, lease_size, group, assigned)
+            if choice is not None:
+                return choice
             if self._lends and (self.is_lent(active, prefer) or self.is_lent(active, pin)):
                 remembered = False
+        elif not excluded and not (self._is_bounded and lease_size is not None):
+            index = active.owner_index
+            if index is not None and client_id.__class__ is str and client_id:
+                try:
+                    # a copy of Index.find: a call would cost 3 % of a lease
+                    position = mmh3_32_uintdigest(client_id.encode(), index.seed)
+                    code = index.cells[position >> index.shift]
+                    if code < 0:
+                        packed = index.packed
+                        at = index.starts[position >> index.block] + ~code
+                        position <<= 24  # layout.CODE_BITS
+                        while packed[at] < position:
+                            at += 1
+                        code = packed[at] & 0xFFFFFF
+                    return index.labels[code], "owner"
+                except UnicodeEncodeError:  # a lone surrogate: the table encodes it
+                    pass
         return self._choose_new(
             active, client_id, prefer, excluded, lease_size is not None, group, remembered
         )
+
+    def _choose_known(
+        self,
+        active: ActiveState,
+        prefer: str | Host | None,
+        excluded: frozenset[str],
+        pin: str | None,
+        lease_size: float | None,
+        group: str | bytes | None,
+        assigned: bool,
+    ) -> tuple[Host, Reason] | None:
+        """The host of a known client; None if that cannot serve it."""
+        home = preferred_host(active, prefer, excluded)
+        if home is None and pin is not None:
+            home = preferred_host(active, pin, excluded)
+        if home is None:
+            if self._refuses:
+                _check_available(active, prefer, excluded)
+                _check_available(active, pin, excluded)
+            return None
+        if self._patience is not None and lease_size is not None and not assigned:
+            other = self._shorter_queue(active, home, excluded, lease_size, group)
+            if other is not None and not self._is_full(active, other):
+                return other, "spill"
+        if lease_size is not None and self._is_full(active, home):
+            raise NoCapacityError(host=home.name)
+        return home, "pinned"
 
     def is_lent(self, active: ActiveState, known: str | Host | None) -> bool:
         """Whether a client of the host ``known``, which is down, will go back to it."""
@@ -143,26 +177,8 @@ class Picker:
     ) -> tuple[Host, Reason]:
         """The host of a client without one that can serve it."""
         limit = self._max_in_flight if is_lease else None
-        if is_lease and (self._load_factor is not None or limit is not None):
-            has_room = self._capacity_check(active, excluded)
-        else:
-            has_room = None
-            index = active.owner_index
-            if index is not None and client_id.__class__ is str and client_id and not excluded:
-                try:
-                    # a copy of Index.find: a call would cost 3 % of a lease
-                    position = mmh3_32_uintdigest(client_id.encode(), index.seed)
-                    code = index.cells[position >> index.shift]
-                    if code < 0:
-                        packed = index.packed
-                        at = index.starts[position >> index.block] + ~code
-                        position <<= 24  # layout.CODE_BITS
-                        while packed[at] < position:
-                            at += 1
-                        code = packed[at] & 0xFFFFFF
-                    return index.labels[code], "owner"
-                except UnicodeEncodeError:  # a lone surrogate: the table encodes it
-                    pass
+        is_bounded = is_lease and self._is_bounded
+        has_room = self._capacity_check(active, excluded) if is_bounded else None
         # A client that comes with a host's name is not new, and no store keeps where a retry went:
         # the walk of its ID decides, the same way in every router.
         by_strategy = active.by_strategy and remembered and prefer is None and not excluded

@@ -26,6 +26,7 @@ from hashring.errors import ConfigError, NoHostsError
 from hashring.hosts import Host, as_names
 from hashring.keys import Key, key_bytes
 from hashring.load import LoadTracker, TrackedRequest
+from hashring.locks import GUARD
 
 Answer = TypeVar("Answer")
 Questions: TypeAlias = Generator[tuple[Any, ...], Any, Answer]
@@ -265,7 +266,7 @@ class PinFlow:
             return self._place(lease, client_id, prefer, NO_NAMES, None, False)
         except BaseException:  # cancelled while it waited for the store
             if lease is not None and lease._request is not None:
-                self.tracker.guard.run(self.tracker.withdraw, lease._request)
+                GUARD.run(self.tracker.withdraw, lease._request)
             raise
 
     def _place_assigned(
@@ -314,7 +315,7 @@ class PinFlow:
             return self._picker.choose(
                 active, client_id, prefer, excluded, pin=pin, remembered=remembered
             )
-        tracker, guard = self.tracker, self.tracker.guard
+        tracker = self.tracker
         request = lease._request
         if request is None:
             try:
@@ -350,8 +351,8 @@ class PinFlow:
                 if group is not None:
                     tracker.serve_group(group, host.name, request.began)
         finally:
-            if guard.deferred:
-                guard.run_deferred()
+            if GUARD.deferred:
+                GUARD.run_deferred()
         return host, reason
 
     def _move(self, lease: Lease | None, host: Host) -> Choice:
@@ -366,8 +367,8 @@ class PinFlow:
                         lease._host, lease._reason = host, "pinned"
                         tracker.enter(lease._request, load)
             finally:
-                if tracker.guard.deferred:
-                    tracker.guard.run_deferred()
+                if GUARD.deferred:
+                    GUARD.run_deferred()
         return host, "pinned"
 
     # -- by hand ----------------------------------------------------------------------------------

@@ -49,7 +49,6 @@ class PinTable:
         "_born",
         "_clock",
         "_counts",
-        "_guard",
         "_hits",
         "_idle",
         "_is_torn",
@@ -75,7 +74,7 @@ class PinTable:
         self._lifetime = None if lifetime is None else SECONDS(lifetime, "lifetime")
         self._born: dict[bytes, float] = {}  # when each pin was made; only with a lifetime
         self._clock = clock
-        self._guard, self._lock = GUARD, GUARD.lock
+        self._lock = GUARD.lock
         # Two dicts, not one of pairs: the garbage collector visits each pair, and a million of
         # them add some 80 ms to its pause.
         self._pins: OrderedDict[bytes, str] = OrderedDict()  # the least recently used first
@@ -111,8 +110,8 @@ class PinTable:
     def claim(self, client_id: Key, host: str, /) -> str:
         """Pin a client that has no pin; the host that has it now. Cost: some 0.4 us."""
         key = client_id if client_id.__class__ is bytes else key_bytes(client_id)
-        if self._guard.is_held():  # called by a signal handler or a finalizer
-            self._guard.defer(self.claim, key, host)
+        if GUARD.is_held():  # called by a signal handler or a finalizer
+            GUARD.defer(self.claim, key, host)
             return self._pins.get(key, host)
         now = self._clock()
         try:
@@ -130,17 +129,17 @@ class PinTable:
             self._is_torn = True
             raise
         finally:
-            if self._guard.deferred:
-                self._guard.run_deferred()
+            if GUARD.deferred:
+                GUARD.run_deferred()
 
     def replace(self, client_id: Key, old: str, new: str | None, /) -> str | None:
         """``new`` instead of ``old``, None to forget; the host that has the client now."""
         key = key_bytes(client_id)
-        if self._guard.is_held():  # called by a signal handler or a finalizer
+        if GUARD.is_held():  # called by a signal handler or a finalizer
             held = self._pins.get(key)
             if held is not None and held != old:
                 return held
-            self._guard.defer(self.replace, key, old, new)
+            GUARD.defer(self.replace, key, old, new)
             return new
         now = self._clock()
         try:
@@ -165,8 +164,8 @@ class PinTable:
             self._is_torn = True
             raise
         finally:
-            if self._guard.deferred:
-                self._guard.run_deferred()
+            if GUARD.deferred:
+                GUARD.run_deferred()
 
     # -- sessions per host ------------------------------------------------------------------------
 
@@ -212,13 +211,13 @@ class PinTable:
                     sessions[host] = sessions.get(host, 0) + 1
                 self._sessions = sessions
         finally:
-            if self._guard.deferred:
-                self._guard.run_deferred()
+            if GUARD.deferred:
+                GUARD.run_deferred()
         return sessions
 
     def _remove_idle(self) -> float:
         now = self._clock()
-        if self._guard.is_held():  # called by a signal handler or a finalizer
+        if GUARD.is_held():  # called by a signal handler or a finalizer
             return now
         try:
             with self._lock:
@@ -229,8 +228,8 @@ class PinTable:
             self._is_torn = True
             raise
         finally:
-            if self._guard.deferred:
-                self._guard.run_deferred()
+            if GUARD.deferred:
+                GUARD.run_deferred()
         return now
 
     def _all_pins(self) -> list[tuple[bytes, str]]:
@@ -327,9 +326,7 @@ class PinTable:
         {'hits': 0, 'new': 0, 'replaced': 0, 'forgotten': 0, 'evicted': 0, 'idle': 0, 'pins': 0}
         """
         self._remove_idle()
-        counts, pins, hits = self._guard.run(
-            lambda: (dict(self._counts), len(self._pins), self._hits)
-        )
+        counts, pins, hits = GUARD.run(lambda: (dict(self._counts), len(self._pins), self._hits))
         # each pin that was ever new is still there, or went in one of three ways
         new = pins + counts["forgotten"] + counts["evicted"] + counts["idle"]
         return MappingProxyType({"hits": hits, "new": new, **counts, "pins": pins})
@@ -345,7 +342,7 @@ class PinTable:
         Without a ``lifetime`` no age is known, and it is that of the last request.
         """
         now = self._remove_idle()
-        return self._guard.run(
+        return GUARD.run(
             lambda: [
                 (key, host, now - self._used[key], now - self._born.get(key, self._used[key]))
                 for key, host in self._all_pins()
@@ -354,12 +351,12 @@ class PinTable:
 
     def restore(self, entries: Iterable[tuple[bytes, str, float, float]]) -> None:
         """Add what ``dump`` has returned; pins that are there stay. Cost: O(pins)."""
-        self._guard.run(self._restore, list(entries), self._clock())
+        GUARD.run(self._restore, list(entries), self._clock())
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy has the pins with their idle seconds, and counts of its own."""
         now = self._remove_idle()
-        pins, born = self._guard.run(
+        pins, born = GUARD.run(
             lambda: (
                 [(key, host, now - self._used[key]) for key, host in self._all_pins()],
                 {key: now - then for key, then in self._born.items()},
