@@ -189,40 +189,48 @@ class _LoadOrder:
     """The usable hosts by load: a heap in which only a host's newest entry is valid.
 
     An entry is (level, in flight per weight, last chosen, turn, load); turns are unique, so two
-    loads are never compared. Outdated entries are dropped when they come up.
+    loads are never compared. Outdated entries are dropped when they come up. ``is_torn``: an
+    exception struck in the middle of an operation, and the order must be made again.
     """
 
     def __init__(self, slot: int, by_work: bool, loads: list[HostLoad]) -> None:
         self._slot = slot
         self._by_work = by_work
         self._turns = count()
+        self.is_torn = False
         self._most = _OUTDATED * len(loads) + _SLACK
-        self.entries = [self._entry(load) for load in loads]
-        heapify(self.entries)
-
-    def _entry(self, load: HostLoad) -> tuple[float, float, int, int, HostLoad]:
-        turn = load.turns[self._slot] = next(self._turns)
-        weight = load.host.weight
-        few = load.in_flight / weight
-        level = (load.outstanding + load.remote + 1.0) / weight if self._by_work else few
-        return level, few, load.chosen, turn, load
+        self.entries: list[tuple[float, float, int, int, HostLoad]] = []
+        for load in loads:
+            load.turns[slot] = -1
+            self.update(load)
 
     def update(self, load: HostLoad) -> None:
-        """Put ``load`` where it belongs now. Cost: O(log n)."""
-        entries, slot = self.entries, self._slot
-        before = load.turns[slot]
-        entry = self._entry(load)
+        """Put ``load`` where it belongs now, if it may be chosen. Cost: O(log n)."""
+        if not load.usable:
+            return
+        self.is_torn = True
+        entries, slot, turns, weight = self.entries, self._slot, load.turns, load.host.weight
+        before = turns[slot]
+        turn = turns[slot] = next(self._turns)
+        level = few = load.in_flight / weight
+        if self._by_work:
+            level = (load.outstanding + load.remote + 1.0) / weight
+        entry = level, few, load.chosen, turn, load
         if entries and entries[0][3] == before:  # the one just chosen: replaced in one step
             heapreplace(entries, entry)
-            return
-        heappush(entries, entry)
-        if len(entries) > self._most:
-            entries[:] = [each for each in entries if each[3] == each[4].turns[slot]]
-            heapify(entries)
+        else:
+            heappush(entries, entry)
+            if len(entries) > self._most:
+                entries[:] = [each for each in entries if each[3] == each[4].turns[slot]]
+                heapify(entries)
+        self.is_torn = False
 
     def least(self, exclude: frozenset[str]) -> HostLoad | None:
         """The first load whose host is not in ``exclude``. Cost: O(log n) for each excluded one."""
-        entries, slot, skipped, found = self.entries, self._slot, [], None
+        entries, slot = self.entries, self._slot
+        if entries and not exclude and entries[0][3] == entries[0][4].turns[slot]:
+            return entries[0][4]
+        self.is_torn, skipped, found = True, [], None
         while entries:
             _, _, _, turn, load = entries[0]
             if turn != load.turns[slot]:
@@ -234,6 +242,7 @@ class _LoadOrder:
                 break
         for entry in skipped:
             heappush(entries, entry)
+        self.is_torn = False
         return found
 
 
@@ -342,8 +351,10 @@ class LoadTracker:
         load.chosen = next(self._stamps)
         if load is self._shown:
             self._shown = None
-        if self._by_count is not None or self._by_work is not None:
-            self._update_orders(load)
+        if self._by_count is not None:
+            self._by_count.update(load)
+        if self._by_work is not None:
+            self._by_work.update(load)
 
     def withdraw(self, request: TrackedRequest) -> None:
         """Count ``request`` no more. The caller holds the lock. A second call does nothing."""
@@ -358,8 +369,10 @@ class LoadTracker:
         counts = None, False, load.in_flight - 1, pending, work, self.in_flight - load.usable
         r, t = request, self  # as in enter()
         r.load, r.is_pending, load.in_flight, load.pending, load.outstanding, t.in_flight = counts
-        if self._by_count is not None or self._by_work is not None:
-            self._update_orders(load)
+        if self._by_count is not None:
+            self._by_count.update(load)
+        if self._by_work is not None:
+            self._by_work.update(load)
 
     def start(self, request: TrackedRequest) -> None:
         """The response has begun: the request is in flight and no longer outstanding."""
@@ -376,7 +389,7 @@ class LoadTracker:
                     counts = False, pending, load.outstanding - request.size if pending else 0.0
                     request.is_pending, load.pending, load.outstanding = counts  # as in enter()
                     if self._by_work is not None:
-                        self._update_orders(load)
+                        self._by_work.update(load)
         finally:
             if _deferred:
                 GUARD.run_deferred()
@@ -424,18 +437,6 @@ class LoadTracker:
             and self.loads.get(load.host.name) is load
         ):
             self._outcomes.notify(load.host, failed, why, now - request.began)
-
-    def _update_orders(self, load: HostLoad) -> None:
-        if not load.usable:
-            return
-        try:
-            if self._by_count is not None:
-                self._by_count.update(load)
-            if self._by_work is not None:
-                self._by_work.update(load)
-        except BaseException:  # an interrupt: the orders are made again when they are asked for
-            self._by_count = self._by_work = None
-            raise
 
     def open_requests(self) -> list[TrackedRequest]:
         """The requests that count now. Cost: O(most that were ever open at the same time)."""
@@ -504,15 +505,14 @@ class LoadTracker:
 
         Equal hosts are taken in rotation. Cost: O(log n), and O(log n) for each host excluded.
         """
-        try:
-            with self.lock:
-                self._settle_shown()
-                if self._by_count is None:
-                    self._by_count = _LoadOrder(0, False, self._in_rotation())
-                return self._show(self._by_count.least(exclude))
-        finally:
-            if _deferred:
-                GUARD.run_deferred()
+        if not _is_held():
+            return GUARD.run(self.least_loaded, exclude)
+        if self._shown is not None:
+            self._settle_shown(self._shown)
+        if self._by_count is None or self._by_count.is_torn:
+            self._by_count = _LoadOrder(0, False, self._in_rotation())
+        load = self._shown = self._by_count.least(exclude)
+        return None if load is None else load.host
 
     def least_outstanding(
         self,
@@ -528,22 +528,20 @@ class LoadTracker:
         answer is a comparison only, after which the rotation is as before. Cost: O(log n), O(log n)
         for each host excluded, and O(1) for each host that served the group.
         """
-        try:
-            with self.lock:
-                if self._remote:
-                    self._expire_remote()
-                self._settle_shown()
-                if self._by_work is None:
-                    self._by_work = _LoadOrder(1, True, self._in_rotation())
-                best = self._by_work.least(exclude)
-                if best is not None and group is not None and group in self._groups:
-                    best = self._warmest(best, self._groups[group], exclude)
-                if not takes_turn:
-                    return None if best is None else best.host
-                return self._show(best)
-        finally:
-            if _deferred:
-                GUARD.run_deferred()
+        if not _is_held():
+            return GUARD.run(self.least_outstanding, exclude, group, takes_turn=takes_turn)
+        if self._remote:
+            self._expire_remote()
+        if self._shown is not None:
+            self._settle_shown(self._shown)
+        if self._by_work is None or self._by_work.is_torn:
+            self._by_work = _LoadOrder(1, True, self._in_rotation())
+        best = self._by_work.least(exclude)
+        if best is not None and group is not None and group in self._groups:
+            best = self._warmest(best, self._groups[group], exclude)
+        if takes_turn:
+            self._shown = best
+        return None if best is None else best.host
 
     def _warmest(
         self, best: HostLoad, served: dict[str, float], exclude: frozenset[str]
@@ -575,17 +573,14 @@ class LoadTracker:
             groups.move_to_end(group)
         served[host] = now
 
-    def _show(self, load: HostLoad | None) -> Host | None:
-        self._shown = load
-        return None if load is None else load.host
-
-    def _settle_shown(self) -> None:
+    def _settle_shown(self, shown: HostLoad) -> None:
         """No request entered the last choice: it goes behind its equals all the same."""
-        shown = self._shown
-        if shown is not None:
-            self._shown = None
-            shown.chosen = next(self._stamps)
-            self._update_orders(shown)
+        self._shown = None
+        shown.chosen = next(self._stamps)
+        if self._by_count is not None:
+            self._by_count.update(shown)
+        if self._by_work is not None:
+            self._by_work.update(shown)
 
     def _in_rotation(self) -> list[HostLoad]:
         # the first rotation starts at a random host: routers that start together must not all

@@ -19,8 +19,8 @@ ROUTER = "hashring.integrations.ray_serve:StickyRouter"
 
 # With successors a request leaves its replica when Serve gets no answer about its queue within
 # 0.1 s, which happens on a busy machine; without them it waits.
-def run(options: dict[str, Any]) -> dict[str, Any]:
-    """What 400 sessions saw on 4 replicas, on 5, and after one of them was killed."""
+def run(options: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """What 400 sessions of each application saw on 4 replicas, on 5, and after a loss."""
     command = [sys.executable, str(ROOT / "tests/integrations/ray_app.py"), ROUTER]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_USAGE_STATS_ENABLED": "0"}
     with (Path(tempfile.gettempdir()) / "hashring-tests-ray.lock").open("w") as lock:
@@ -41,23 +41,20 @@ def run(options: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_named_by_slot_a_replacement_inherits_sessions() -> None:
-    found = run({"fallbacks": 0})
-    assert found["slots"] == [0, 1, 2, 3]
-    assert found["unstable"] == 0
-    assert found["moved_by_growth"] <= 88  # a fifth is 80; Ray's own consistent hashing moved 88
-    assert found["others_moved_by_replacement"] == 0
-    assert found["inherited"] == found["of_the_replaced"] > 0
-    assert found["burst_replicas"] == 1  # 150 requests of one session at the same time
-    assert found["anonymous_replicas"] > 1
-
-
-@pytest.mark.slow
-def test_with_pins_growth_moves_no_session() -> None:
-    found = run({"fallbacks": 0, "pins": 100_000, "new_sessions": "least-loaded"})
-    assert found["unstable"] == 0
-    assert found["moved_by_growth"] == 0
-    assert found["others_moved_by_replacement"] == 0
+def test_sessions_through_growth_and_a_replacement() -> None:
+    pins = {"pins": 100_000, "new_sessions": "least-loaded"}
+    found = run({"slots": {"fallbacks": 0}, "pins": {"fallbacks": 0, **pins}})
+    by_slot, by_pin = found["slots"], found["pins"]
+    assert by_slot["slots"] == [0, 1, 2, 3]
+    assert by_slot["unstable"] == 0
+    assert by_slot["moved_by_growth"] <= 88  # a fifth is 80; Ray's own consistent hashing moved 88
+    assert by_slot["others_moved_by_replacement"] == 0
+    assert by_slot["inherited"] == by_slot["of_the_replaced"] > 0
+    assert by_slot["burst_replicas"] == 1  # 150 requests of one session at the same time
+    assert by_slot["anonymous_replicas"] > 1
+    assert by_pin["unstable"] == 0
+    assert by_pin["moved_by_growth"] == 0
+    assert by_pin["others_moved_by_replacement"] == 0
 
 
 @pytest.mark.parametrize(
