@@ -22,7 +22,7 @@ from hashring.keys import Key
 from hashring.listeners import Listeners
 from hashring.locks import GUARD
 
-Outcome = Callable[[Host, bool, str | None, float], object]
+OutcomeCallback = Callable[[Host, bool, str | None, float], object]
 
 
 class UnreachableReason(str):
@@ -448,7 +448,7 @@ class LoadTracker:
 
     # -- outcomes ---------------------------------------------------------------------------------
 
-    def on_outcome(self, callback: Outcome) -> Callable[[], None]:
+    def on_outcome(self, callback: OutcomeCallback) -> Callable[[], None]:
         """Call ``callback`` at the end of each lease with an outcome; the result ends that.
 
         It is called outside the lock, by the thread that ends the lease. What it raises is logged.

@@ -141,13 +141,13 @@ def _bound_output(
     """What ``unpack`` makes of ``packed``, up to the stated limit."""
     taken = given = 0
 
-    def counted() -> Iterator[bytes]:
+    def count_bytes() -> Iterator[bytes]:
         nonlocal taken
         for piece in packed:
             taken += len(piece)
             yield piece
 
-    for plain in unpack(counted()):
+    for plain in unpack(count_bytes()):
         given += len(plain)
         if given > _BOMB_BYTES and given > _BOMB_RATIO * taken:
             raise LogError(

@@ -208,7 +208,7 @@ class ModelHost:
             heapq.heappush(self.decoding, (end, turn.number, turn))
             yield turn
 
-    def ended(self) -> Iterator[ServedTurn]:
+    def pop_ended(self) -> Iterator[ServedTurn]:
         """The requests that have their last token."""
         while self.decoding and self.decoding[0][0] <= self.decode_clock + _ROUNDING:
             yield heapq.heappop(self.decoding)[2]

@@ -76,7 +76,7 @@ class PlacedHosts:
         """Each host's exact share of the circle; None where there is no circle."""
         return None if self.ring is None else self.ring.shares()
 
-    def unchanged(self, later: PlacedHosts) -> frozenset[str]:
+    def same_hosts(self, later: PlacedHosts) -> frozenset[str]:
         """The hosts that are in both with one weight: no client need leave one for another."""
         now, then = self.weights(), later.weights()
         return frozenset(name for name, weight in now.items() if then.get(name) == weight)

@@ -92,7 +92,7 @@ def _another_secret(before: PlacedHosts, after: PlacedHosts) -> bool:
 
 def between_stayers(pairs: Totals, before: PlacedHosts, after: PlacedHosts) -> Moved:
     """Who moves between two hosts that are in both memberships with one weight."""
-    stay = before.unchanged(after)
+    stay = before.same_hosts(after)
     return count_moved(pairs, lambda pair: pair[0] in stay and pair[1] in stay)
 
 

@@ -243,7 +243,7 @@ class PolicyReplay:
             assert turn.lease is not None
             turn.first = self._now
             turn.lease.started()
-        for turn in model.ended():
+        for turn in model.pop_ended():
             assert turn.lease is not None
             turn.lease.release()
         self._touch(model)

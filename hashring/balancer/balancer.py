@@ -16,7 +16,7 @@ from hashring.balancer import options, saved
 from hashring.balancer.drains import DrainWatch
 from hashring.balancer.events import Callback
 from hashring.balancer.lease import Lease
-from hashring.balancer.options import Fallback, Placement
+from hashring.balancer.options import Fallback, PlacementLike
 from hashring.balancer.picker import NO_NAMES, Picker, spread_over
 from hashring.balancer.pin_flow import Assignment, PinFlow
 from hashring.balancer.pin_table import PinTable
@@ -26,7 +26,7 @@ from hashring.balancer.reports import Decision, DrainReport, Movement, Plan
 from hashring.balancer.state import BalancerState
 from hashring.hosts import Host, HostLike, HostsLike, as_host, as_hosts, as_names, as_weight
 from hashring.keys import Key
-from hashring.load import Load, LoadTracker, Outcome
+from hashring.load import Load, LoadTracker, OutcomeCallback
 from hashring.placement import check_order
 from hashring.pool import Edited, Pool, Snapshot
 from hashring.strategies import LeastOutstanding, Rng
@@ -78,7 +78,7 @@ class LoadBalancer:
         self,
         hosts: HostsLike = (),
         *,
-        placement: Placement = "ring",
+        placement: PlacementLike = "ring",
         fallback: Fallback | None = None,
         capacity: int | None = None,
         load_factor: float | None = None,
@@ -704,7 +704,7 @@ class LoadBalancer:
         """
         return self._state.bus.subscribe(callback)
 
-    def on_outcome(self, callback: Outcome) -> Callable[[], None]:
+    def on_outcome(self, callback: OutcomeCallback) -> Callable[[], None]:
         """Call ``callback(host, failed, why, seconds)`` at each lease's end; the result ends that.
 
         There is no call for a lease without an outcome, nor for one on a host that was removed or

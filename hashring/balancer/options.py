@@ -25,7 +25,7 @@ from hashring.validators import (
 )
 
 Fallback: TypeAlias = Strategy | Callable[[View], Host]
-Placement: TypeAlias = str | Callable[[tuple[Host, ...]], Any] | HashRing | None
+PlacementLike: TypeAlias = str | Callable[[tuple[Host, ...]], Any] | HashRing | None
 """A callable makes a table, an object with ``lookup`` and ``walk``, or a function of a key."""
 
 LOAD_FACTOR = number("a number above 1 (1.25 allows 25 % more than the fair share)", 1, above=True)
@@ -82,7 +82,7 @@ class BalancerOptions:
     )
 
 
-def as_recipe(placement: Placement) -> Recipe | None:
+def as_recipe(placement: PlacementLike) -> Recipe | None:
     """The recipe of a placement's name, of an empty ring's options, or as given; None for none.
 
     >>> as_recipe(HashRing(["a"]))

@@ -28,11 +28,11 @@ from hashring.keys import Key, key_bytes
 from hashring.load import LoadTracker, TrackedRequest
 from hashring.locks import GUARD
 
-Answer = TypeVar("Answer")
-Questions: TypeAlias = Generator[tuple[Any, ...], Any, Answer]
+T = TypeVar("T")
+Questions: TypeAlias = Generator[tuple[Any, ...], Any, T]
 """Yields (method, client ID, arguments ...) for a store and is sent what it returns."""
 
-Choice: TypeAlias = tuple[Host, Reason]
+HostChoice: TypeAlias = tuple[Host, Reason]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Assignment:
 _TRIES = 16  # an operator's pin against claims of one client at the same time: a lost race is a try
 
 
-def ask(store: Any, questions: Questions[Answer]) -> Answer:
+def ask(store: Any, questions: Questions[T]) -> T:
     """Put ``questions`` to a plain store; what the generator returns."""
     try:
         method, *given = next(questions)
@@ -65,7 +65,7 @@ def ask(store: Any, questions: Questions[Answer]) -> Answer:
         return end.value  # type: ignore[no-any-return]  # a generator's value has no type here
 
 
-async def ask_async(store: Any, questions: Questions[Answer]) -> Answer:
+async def ask_async(store: Any, questions: Questions[T]) -> T:
     """Put ``questions`` to a store that must be awaited; what the generator returns."""
     try:
         method, *given = next(questions)
@@ -227,7 +227,7 @@ class PinFlow:
         prefer: str | Host | None,
         excluded: frozenset[str],
         lease: Lease | None = None,
-    ) -> Questions[Choice]:
+    ) -> Questions[HostChoice]:
         """The questions of one request. A retry writes nothing."""
         key = _pin_key(client_id)
         try:
@@ -246,11 +246,11 @@ class PinFlow:
         self,
         key: bytes,
         pin: str | None,
-        choice: Choice,
+        choice: HostChoice,
         client_id: Key | None,
         prefer: str | Host | None,
         lease: Lease | None,
-    ) -> Questions[Choice]:
+    ) -> Questions[HostChoice]:
         """Write down where the client goes, and go where the store then has it."""
         name = choice[0].name
         try:
@@ -275,7 +275,7 @@ class PinFlow:
         client_id: Key | None,
         prefer: str | Host | None,
         excluded: frozenset[str],
-    ) -> Choice | None:
+    ) -> HostChoice | None:
         """The choice for a client that is assigned to a host; None for any other."""
         if is_anonymous(client_id):
             return None
@@ -308,7 +308,7 @@ class PinFlow:
         remembered: bool,
         *,
         assigned: bool = False,
-    ) -> Choice:
+    ) -> HostChoice:
         """Choose a host; count ``lease`` there and no longer where it was."""
         if lease is None:
             active = self._state.active
@@ -355,7 +355,7 @@ class PinFlow:
                 GUARD.run_deferred()
         return host, reason
 
-    def _move(self, lease: Lease | None, host: Host) -> Choice:
+    def _move(self, lease: Lease | None, host: Host) -> HostChoice:
         """Go to ``host``, which has the client; the request counts there."""
         if lease is not None and lease._request is not None:
             tracker = self.tracker

@@ -79,7 +79,7 @@ class ActiveState:
         ):
             # no vnode leads to the labels of free places and of hosts that are away
             spare = usable[0]
-            self.new_index = table.index.relabelled(
+            self.new_index = table.index.with_labels(
                 [self.hosts.get(name, spare) for name in table.index.labels]
             )
         self.index = self.new_index if inlines_pick else None

@@ -192,7 +192,7 @@ class LogArguments:
     pattern: str | None = None
     client: str = "ip"
 
-    def given(self) -> dict[str, Any]:
+    def as_options(self) -> dict[str, Any]:
         """All of them but the time, by name."""
         return {
             "format": self.format,
@@ -302,7 +302,7 @@ def read_logs(logs: tuple[str, ...], reading: LogArguments) -> Clients:
 
     with _progress.reading(logs) as progress:
         try:
-            clients = read_clients(logs, progress=progress, **reading.given())
+            clients = read_clients(logs, progress=progress, **reading.as_options())
         except ConfigError as error:
             raise click.UsageError(str(error), click.get_current_context()) from error
     for warning in clients.warnings:

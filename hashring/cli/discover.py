@@ -95,14 +95,14 @@ class _ChangeLines:
         def on_notice(notice: Notice) -> None:
             membership = discovery.membership
             if notice.kind == "changed" and membership is not None:
-                self.changed(notice, membership)
+                self.report_change(notice, membership)
                 self._before = membership
             else:
                 click.echo(f"{_now()} {_one_line(str(notice))}", err=True)
 
         return on_notice
 
-    def changed(self, notice: Notice, membership: Membership) -> None:
+    def report_change(self, notice: Notice, membership: Membership) -> None:
         """Print one change."""
         revision = f", revision {membership.revision}" if membership.revision else ""
         click.echo(f"{_now()} {_one_line(notice.text)}{revision}, {self._lb.fingerprint}")
@@ -113,7 +113,7 @@ class _ChangeLines:
 class _JsonLines(_ChangeLines):
     """Memberships for programs: one complete line each, flushed."""
 
-    def changed(self, notice: Notice, membership: Membership) -> None:
+    def report_change(self, notice: Notice, membership: Membership) -> None:
         """Print one membership."""
         hosts = [
             {

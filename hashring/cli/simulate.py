@@ -187,7 +187,7 @@ def _arrivals(logs: tuple[str, ...], options: LogArguments, trace: TraceOptions)
         arrivals = read_arrivals(
             logs,
             progress=progress,
-            **{**options.given(), "format": trace.log_format, "time": options.time},
+            **{**options.as_options(), "format": trace.log_format, "time": options.time},
         )
     for warning in arrivals.log.warnings if arrivals.log is not None else ():
         click.echo(f"hashring: {warning}", err=True)

@@ -11,7 +11,7 @@ from hashring.hosts import Host
 from hashring.text import bounded_repr, suggestion
 from hashring.validators import ADDRESS, COUNT, FLAG, NUMBER, TEXT, Validator
 
-Report: TypeAlias = Callable[[tuple[str | int, ...], str], None]
+ReportProblem: TypeAlias = Callable[[tuple[str | int, ...], str], None]
 
 
 def _meta(value: Any) -> Mapping[str, Any]:
@@ -57,7 +57,7 @@ def host_of(text: str) -> Listed:
     return Listed(Host(name, number or 1.0), not number)
 
 
-def hosts_of(found: Found, report: Report) -> tuple[Listed, ...]:
+def hosts_of(found: Found, report: ReportProblem) -> tuple[Listed, ...]:
     """The hosts in ``found``; ``report(path, what)`` is called for each problem inside it."""
     if isinstance(found.value, str) or not isinstance(found.value, (list, tuple)):
         value = bounded_repr(found.value)
@@ -78,14 +78,14 @@ def hosts_of(found: Found, report: Report) -> tuple[Listed, ...]:
     return tuple(hosts.values())
 
 
-def _each(values: Any, report: Report) -> Iterator[tuple[Listed, int]]:
+def _each(values: Any, report: ReportProblem) -> Iterator[tuple[Listed, int]]:
     for place, value in enumerate(values):
         host = _host(value, place, report)
         if host is not None:
             yield host, place
 
 
-def _host(value: Any, place: int, report: Report) -> Listed | None:
+def _host(value: Any, place: int, report: ReportProblem) -> Listed | None:
     if isinstance(value, str):
         try:
             return host_of(value)
@@ -98,7 +98,7 @@ def _host(value: Any, place: int, report: Report) -> Listed | None:
     return _of_fields(value, place, report)
 
 
-def _of_fields(value: Mapping[str, Any], place: int, report: Report) -> Listed | None:
+def _of_fields(value: Mapping[str, Any], place: int, report: ReportProblem) -> Listed | None:
     good: dict[str, Any] = {}
     for name, content in value.items():
         if name not in FIELDS:

@@ -196,13 +196,13 @@ def _learn_rule(value: Any) -> learning.LearnRule:
             raise ConfigError("a rule has a preset, or from and find, not both")
         rule = learning.preset(value["preset"], mode)
     else:
-        rule = learning.LearnRule(_listed(value, "from"), _listed(value, "find"), mode)
+        rule = learning.LearnRule(_as_texts(value, "from"), _as_texts(value, "find"), mode)
     if "forget_on" in value:
         rule = replace(rule, forget_on=tuple(value["forget_on"]))
     return rule
 
 
-def _listed(value: Mapping[str, Any], key: str) -> tuple[str, ...]:
+def _as_texts(value: Mapping[str, Any], key: str) -> tuple[str, ...]:
     found = value.get(key, ())
     return TEXTS([found] if isinstance(found, str) else found)
 

@@ -39,7 +39,7 @@ class Ranged:
     date: str | None
 
 
-class State:
+class EtcdState:
     """The pairs under the prefix as of one revision."""
 
     def __init__(self, found: Ranged) -> None:

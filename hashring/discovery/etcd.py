@@ -11,7 +11,7 @@ from contextlib import aclosing, suppress
 from typing import Any
 
 from hashring.discovery import _http
-from hashring.discovery._etcd import EtcdClient, Login, State
+from hashring.discovery._etcd import EtcdClient, EtcdState, Login
 from hashring.discovery._membership import Entry, Finding, Membership, gather, weight_from
 from hashring.discovery._url import SourceUrl, with_port
 from hashring.errors import ConfigError, DiscoveryError
@@ -125,7 +125,7 @@ class EtcdSource:
         told: Membership | None = None
         try:
             while True:  # once for each compaction
-                state = State(await client.range())
+                state = EtcdState(await client.range())
                 found = parse(state.payload())
                 if not found.same(told):
                     told = found
@@ -139,7 +139,9 @@ class EtcdSource:
             text = f"{client.name} gave no answer of etcd's v3 API: {error!r}"
             raise DiscoveryError(text, source=client.name) from error
 
-    async def _changes(self, client: EtcdClient, state: State) -> AsyncGenerator[Membership, None]:
+    async def _changes(
+        self, client: EtcdClient, state: EtcdState
+    ) -> AsyncGenerator[Membership, None]:
         """Memberships after each change to ``state``, until etcd has compacted what comes next."""
         async with aclosing(client.watch(state.revision + 1)) as responses:
             coming: asyncio.Future[Mapping[str, Any]] | None = None
@@ -163,7 +165,7 @@ class EtcdSource:
                     with suppress(asyncio.CancelledError, DiscoveryError, StopAsyncIteration):
                         await coming
 
-    async def _beat(self, client: EtcdClient, state: State) -> bool:
+    async def _beat(self, client: EtcdClient, state: EtcdState) -> bool:
         """Ask whether the watch has missed anything; catch up if so."""
         since = await client.range(state.revision + 1, values=False)
         if not since.kvs and since.count == len(state):

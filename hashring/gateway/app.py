@@ -340,7 +340,7 @@ class Gateway:
         if new == old and same_hosts(old, new):
             _log.info("the settings are as they were")
             return
-        fixed = list(_fixed(old, new))
+        fixed = list(_fixed_keys(old, new))
         discovery = self.discovery
         known = discovery is not None and discovery.membership is not None
         if not only_hosts_differ(old, new):
@@ -407,7 +407,7 @@ class Gateway:
         return f"<Gateway of {plural(len(self.lb), 'host')}, {self.in_flight} in flight>"
 
 
-def _fixed(old: Settings, new: Settings) -> Iterator[str]:
+def _fixed_keys(old: Settings, new: Settings) -> Iterator[str]:
     """The keys that differ and that a running server cannot change."""
     for table, keys in _FIXED.items():
         before, after = getattr(old, table), getattr(new, table)

@@ -156,7 +156,7 @@ class ProxyRequest:
                 kept.append(chunk)
             else:
                 self._kept = None
-        connection.write(self._framed(chunk))
+        connection.write(self._frame(chunk))
 
     def end_body(self) -> None:
         """The body is complete."""
@@ -205,7 +205,7 @@ class ProxyRequest:
         self.head.fields += (b"max-forwards: ", b"%d" % (int(value) - 1), _CRLF)
         return False
 
-    def _framed(self, chunk: bytes) -> bytes:
+    def _frame(self, chunk: bytes) -> bytes:
         return chunk if self.head.length is not None else b"%x\r\n%b\r\n" % (len(chunk), chunk)
 
     # -- the client and its host ------------------------------------------------------------------
@@ -367,7 +367,7 @@ class ProxyRequest:
             pieces.append(b"content-length: 0\r\n")
         pieces.append(self._own_fields())
         if kept:
-            pieces += kept if head.length is not None else map(self._framed, kept)
+            pieces += kept if head.length is not None else map(self._frame, kept)
             if self._size > _KEPT:
                 self._kept = None
         connection.send(self, b"".join(pieces), complete=complete, head_only=head.method == b"HEAD")

@@ -219,7 +219,7 @@ class SessionVisit:
         fields = head.fields
         for at in range(0, len(fields), 3):
             if fields[at] == prefix:
-                fields[at + 1] = self._learned(fields[at + 1].strip(b" \t"), rule)
+                fields[at + 1] = self._learn_value(fields[at + 1].strip(b" \t"), rule)
 
     def _read_cookie(self, head: ResponseHead, name: bytes, rule: LearnRule) -> None:
         fields = head.fields
@@ -229,10 +229,10 @@ class SessionVisit:
             pair, semicolon, rest = fields[at + 1].partition(b";")
             found, sign, value = pair.partition(b"=")
             if sign and found.strip() == name and value.strip(b' "'):
-                value = self._learned(value.strip(b' "'), rule)
+                value = self._learn_value(value.strip(b' "'), rule)
                 fields[at + 1] = found + sign + value + semicolon + rest
 
-    def _learned(self, value: bytes, rule: LearnRule) -> bytes:
+    def _learn_value(self, value: bytes, rule: LearnRule) -> bytes:
         """What the client gets in the place of the ID ``value``."""
         sessions = self._sessions
         with contextlib.suppress(UnicodeDecodeError):

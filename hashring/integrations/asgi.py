@@ -27,7 +27,7 @@ from hashring.affinity import IdentitySource, cookie
 from hashring.balancer import LoadBalancer
 from hashring.errors import ConfigError
 from hashring.hosts import Host
-from hashring.integrations.workers import App, Message, Receive, Scope, Send
+from hashring.integrations.workers import ASGIApp, Message, Receive, Scope, Send
 from hashring.integrations.workers import (  # exported from here too
     Placement as Placement,  # noqa: PLC0414  # the form that type checkers take for an export
 )
@@ -79,7 +79,7 @@ class StickyMiddleware:
 
     def __init__(
         self,
-        app: App,
+        app: ASGIApp,
         target: Workers | LoadBalancer,
         *,
         me: str | None = None,

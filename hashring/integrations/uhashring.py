@@ -60,7 +60,7 @@ class _Continuum(ABC):
     hashi: Callable[..., int]
 
     @abstractmethod
-    def changed(self, old: _Nodes, nodes: dict[str, Conf], names: Iterable[str]) -> _Nodes:
+    def change(self, old: _Nodes, nodes: dict[str, Conf], names: Iterable[str]) -> _Nodes:
         """The state over ``nodes``, of which ``names`` are new, changed or gone."""
 
 
@@ -70,7 +70,7 @@ class _Md5(_Continuum):
     def __init__(self, hash_fn: Callable[..., int] | None) -> None:
         self.hashi = hash_fn or _md5_128
 
-    def changed(self, old: _Nodes, nodes: dict[str, Conf], names: Iterable[str]) -> _Nodes:
+    def change(self, old: _Nodes, nodes: dict[str, Conf], names: Iterable[str]) -> _Nodes:
         ring, points = dict(old.ring), dict(old.points)
         for name in names:
             for point in points.pop(name, ()):
@@ -90,7 +90,7 @@ class _Ketama(_Continuum):
         self.hashi = _ketama
         self._replicas = replicas
 
-    def changed(self, old: _Nodes, nodes: dict[str, Conf], names: Iterable[str]) -> _Nodes:
+    def change(self, old: _Nodes, nodes: dict[str, Conf], names: Iterable[str]) -> _Nodes:
         total = sum(conf["weight"] for conf in nodes.values())
         points = {
             name: [
@@ -166,7 +166,7 @@ class HashRing:
                 if moves or all_again:
                     changed.append(name)
             if changed:
-                self._state = self.runtime.changed(old, nodes, changed)
+                self._state = self.runtime.change(old, nodes, changed)
             else:
                 self._state = old._replace(nodes=nodes)
 
@@ -208,7 +208,7 @@ class HashRing:
             if nodename not in old.nodes:
                 raise KeyError(f"node '{nodename}' not found, available nodes: {old.nodes.keys()}")
             nodes = {name: conf for name, conf in old.nodes.items() if name != nodename}
-            self._state = self.runtime.changed(old, nodes, [nodename])
+            self._state = self.runtime.change(old, nodes, [nodename])
 
     remove_node = __delitem__
 
@@ -238,7 +238,7 @@ class HashRing:
             added = [name for name in dict.fromkeys(listed) if name not in kept]
             nodes_now = {**kept, **{name: self._conf_of(name, [], {})[0] for name in added}}
             gone = old.nodes.keys() - names
-            self._state = self.runtime.changed(old, nodes_now, [*gone, *added])
+            self._state = self.runtime.change(old, nodes_now, [*gone, *added])
             self._synced = self._state, listed
 
     def regenerate(self) -> None:

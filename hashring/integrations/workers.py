@@ -26,7 +26,7 @@ Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
-App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _log = logging.getLogger(__name__)
 
@@ -129,7 +129,7 @@ class Workers:
         """The slot of this process, such as ``worker-0``; None before it has one."""
         self.state: dict[str, Any] | None = None
         """The state of the application's lifespan, which forwarded requests get too."""
-        self._app: App | None = None
+        self._app: ASGIApp | None = None
         self._lock: int | None = None
         self._server: asyncio.Server | None = None
         self._claiming: asyncio.Task[None] | None = None
@@ -137,7 +137,7 @@ class Workers:
         self._open: set[asyncio.Task[Any]] = set()
         self._pid = os.getpid()
 
-    def serve(self, app: App) -> None:
+    def serve(self, app: ASGIApp) -> None:
         """Take ``app`` as what answers the requests that other processes forward.
 
         Raises ``ConfigError`` if there is one already: two applications need two directories.
@@ -426,7 +426,7 @@ async def _write(writer: asyncio.StreamWriter, message: Message) -> None:
             payload = bytes(head[key])
             head[key] = key  # the payload follows the head
     if "headers" in head:
-        head["headers"] = _decoded(head["headers"])
+        head["headers"] = _decode_headers(head["headers"])
     encoded = json.dumps(head, separators=(",", ":")).encode("utf-8", "surrogatepass")
     if max(len(encoded), len(payload)) > _FRAME_LIMIT:
         raise HashringError(f"a message has more than {_FRAME_LIMIT >> 20} MiB")
@@ -456,7 +456,7 @@ async def _read(reader: asyncio.StreamReader) -> Message | None:
     return message
 
 
-def _decoded(headers: Iterable[Iterable[bytes]]) -> list[list[str]]:
+def _decode_headers(headers: Iterable[Iterable[bytes]]) -> list[list[str]]:
     return [[bytes(part).decode("latin-1") for part in pair] for pair in headers]
 
 

@@ -9,7 +9,7 @@ vnodes inside holds ``~offset`` (< 0) of its first vnode, counted from the first
 look-up steps to the first vnode at or after the position.
 
 A look-up costs one array read, and for one position in ten two more and a step, at any ring size. A
-change never edits an index: ``patched`` splices a copy of ``packed`` and paints the blocks that
+change never edits an index: ``with_vnodes`` splices a copy of ``packed`` and paints the blocks that
 changed in a copy of ``cells``. Offsets within blocks leave all other cells as they are.
 """
 
@@ -155,15 +155,15 @@ class Index(Generic[Label]):
         """All packed vnodes in ring order from 0. Cost: O(V)."""
         return list(self.packed[:-1])
 
-    def relabelled(self, labels: Sequence[Other]) -> Index[Other]:
+    def with_labels(self, labels: Sequence[Other]) -> Index[Other]:
         """The same vnodes under other labels; shares the arrays. Cost: O(1).
 
-        >>> Index.build([7 << CODE_BITS], ["a"]).relabelled([1.5]).labels
+        >>> Index.build([7 << CODE_BITS], ["a"]).with_labels([1.5]).labels
         [1.5]
         """
         return Index(self.packed, self.cells, self.starts, labels, bits=self.bits, seed=self.seed)
 
-    def patched(
+    def with_vnodes(
         self, added: Iterable[int], removed: Iterable[int], labels: Sequence[Label]
     ) -> Index[Label]:
         """The index with some packed vnodes more and some less; ``self`` stays as it is.
@@ -175,14 +175,14 @@ class Index(Generic[Label]):
         changed list.
 
         >>> index = Index.build([10 << CODE_BITS, 200 << CODE_BITS | 1], ["a", "b"], bits=8)
-        >>> more = index.patched([90 << CODE_BITS], [], ["a", "b"])
+        >>> more = index.with_vnodes([90 << CODE_BITS], [], ["a", "b"])
         >>> [vnode >> CODE_BITS for vnode in more.vnodes()]
         [10, 90, 200]
         """
         names: Sequence[Any] = labels
         edits = sorted([*((vnode, 1) for vnode in added), *((vnode, -1) for vnode in removed)])
         if not edits:
-            return self.relabelled(labels)
+            return self.with_labels(labels)
         ring, places, ties = self._splice_packed(edits)
         if any(names[one & CODE_MASK] > names[two & CODE_MASK] for one, two in ties):
             return _recode_ring(ring, labels, bits=self.bits, seed=self.seed)

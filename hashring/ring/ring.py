@@ -196,9 +196,9 @@ class HashRing:
         change = table.change_to(counts)
         if change is None:
             packed = layout.packed_vnodes(counts, self._seed)
-            vnodes, new = SortedList(packed), table.rebuilt(counts, packed)
+            vnodes, new = SortedList(packed), table.rebuild(counts, packed)
         else:
-            new = table.changed(change)
+            new = table.apply(change)
             for vnode in change.removed:
                 vnodes.remove(vnode)
             if new.index.labels is not change.labels:  # with codes of its own

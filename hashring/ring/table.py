@@ -183,10 +183,10 @@ class RingTable:
         if counts == self.counts:
             return self
         change = self.change_to(counts)
-        return self.rebuilt(counts) if change is None else self.changed(change)
+        return self.rebuild(counts) if change is None else self.apply(change)
 
     def change_to(self, counts: Mapping[str, int]) -> TableChange | None:
-        """What leads to the hosts of ``counts``; None where ``rebuilt`` is cheaper.
+        """What leads to the hosts of ``counts``; None where ``rebuild`` is cheaper.
 
         A host keeps its code, and an added one takes the code of one that left: an index keeps the
         labels that it was made with.
@@ -216,13 +216,13 @@ class RingTable:
                 removed += self._pack_vnodes(name, gets, has, codes[name])
         return TableChange(counts, labels, added, removed)
 
-    def changed(self, change: TableChange) -> RingTable:
+    def apply(self, change: TableChange) -> RingTable:
         """The table after ``change``, which ``change_to`` of this table made."""
         layout.check_total(sum(change.counts.values()))
-        index = self.index.patched(change.added, change.removed, change.labels)
+        index = self.index.with_vnodes(change.added, change.removed, change.labels)
         return RingTable(index, change.counts, vnodes=self.vnodes, seed=self.seed, keyed=self.keyed)
 
-    def rebuilt(self, counts: Mapping[str, int], packed: Iterable[int] | None = None) -> RingTable:
+    def rebuild(self, counts: Mapping[str, int], packed: Iterable[int] | None = None) -> RingTable:
         """``build`` with the options of this table."""
         return RingTable.build(
             counts, vnodes=self.vnodes, seed=self.seed, keyed=self.keyed, packed=packed

@@ -48,12 +48,12 @@ class Turns(Strategy):
         if turns is None:
             if len(self._apart) >= _MOST_APART:
                 self._apart.clear()
-            turns = self._apart.setdefault(excluded, self._started())
+            turns = self._apart.setdefault(excluded, self._new_count())
         return turns
 
     def _draw_start(self) -> None:
-        self._turns = self._started()
+        self._turns = self._new_count()
         self._apart: dict[frozenset[str], itertools.count[int]] = {}
 
-    def _started(self) -> itertools.count[int]:
+    def _new_count(self) -> itertools.count[int]:
         return itertools.count(self._rng.randrange(_STARTS))

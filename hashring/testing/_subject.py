@@ -115,11 +115,11 @@ class Subject:
         self.case = case
         self.hosts = hosts
         self.names = [host.name for host in hosts]
-        self.table = table if callable(getattr(table, "walk", None)) else self._adapted(table)
+        self.table = table if callable(getattr(table, "walk", None)) else self._adapt(table)
         self._takes_bytes = not type(table).__module__.startswith("hashring.")
-        self._down_table = self.table if _takes_unavailable(self.table) else self._adapted(table)
+        self._down_table = self.table if _takes_unavailable(self.table) else self._adapt(table)
 
-    def _adapted(self, table: Any) -> Any:
+    def _adapt(self, table: Any) -> Any:
         try:
             return adapt_table(table, tuple(self.hosts))
         except ConfigError as error:

@@ -39,7 +39,7 @@ IN_ORDER = LABELS[::-1]
 
 
 def patch(index: Index[str], added: Sequence[Vnode], removed: Sequence[Vnode]) -> Index[str]:
-    return index.patched(pack(added), pack(removed), IN_ORDER)
+    return index.with_vnodes(pack(added), pack(removed), IN_ORDER)
 
 
 def vnode_lists(
@@ -150,7 +150,7 @@ def test_a_host_may_have_two_vnodes_at_one_position() -> None:
 def test_ties_out_of_order_after_a_patch_are_put_in_order() -> None:
     vnodes = [(at, at % 3) for at in range(0, 240, 4)]
     index = Index.build(pack(vnodes), ["m", "q", "z"], bits=BITS)
-    more = index.patched(pack([(8, 3), (77, 3)]), [], ["m", "q", "z", "a"])
+    more = index.with_vnodes(pack([(8, 3), (77, 3)]), [], ["m", "q", "z", "a"])
     names = [(at, more.labels[code]) for at, code in unpack(more.vnodes())]
     assert names == sorted([*((at, "mqz"[code]) for at, code in vnodes), (8, "a"), (77, "a")])
     assert more.labels[more.find(8)] == "a", "'a' comes before 'z'"
@@ -159,7 +159,7 @@ def test_ties_out_of_order_after_a_patch_are_put_in_order() -> None:
 def test_an_empty_index_has_no_label_to_answer_with() -> None:
     for index in (
         Index.build([], [], bits=BITS),
-        Index.build(pack([(3, 0)]), ["a"], bits=BITS).patched([], pack([(3, 0)]), ["a"]),
+        Index.build(pack([(3, 0)]), ["a"], bits=BITS).with_vnodes([], pack([(3, 0)]), ["a"]),
     ):
         assert (index.size, index.vnodes(), list(index.around(7))) == (0, [], [])
         with pytest.raises(IndexError):
@@ -168,7 +168,7 @@ def test_an_empty_index_has_no_label_to_answer_with() -> None:
 
 def test_labels_may_be_replaced_for_free() -> None:
     index = Index.build(pack([(10, 0), (200, 1)]), ["a", "b"], bits=BITS, seed=5)
-    other = index.relabelled([1.5, 2.5])
+    other = index.with_labels([1.5, 2.5])
     assert [other.labels[other.find(p)] for p in (0, 11, 201)] == [1.5, 2.5, 1.5]
     assert [index.labels[index.find(p)] for p in (0, 11, 201)] == ["a", "b", "a"]
     assert other.seed == 5

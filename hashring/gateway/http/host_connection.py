@@ -53,7 +53,7 @@ class ByteReceiver(Protocol):
         """The host reads more slowly than bytes are written, or has read them."""
 
 
-class Pool(Protocol):
+class ConnectionOwner(Protocol):
     """Where the connection is kept while it is idle: ``ConnectionPool``."""
 
     loop: asyncio.AbstractEventLoop
@@ -78,7 +78,7 @@ class HostConnection(asyncio.Protocol):
     beyond the response.
     """
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: ConnectionOwner) -> None:
         self.pool = pool
         self.closed = False
         self._limit: float | None = None

@@ -21,7 +21,7 @@ _STEP = 0.02  # seconds between two looks at whether all requests have ended
 _log = logging.getLogger("hashring")
 
 
-class Service(Protocol):
+class RequestService(Protocol):
     """What the requests of a listener are for: ``Gateway``, or an application."""
 
     def open_request(self, client: ClientConnection, head: RequestHead, /) -> ClientRequest:
@@ -35,7 +35,7 @@ class HttpListener:
     """
 
     def __init__(
-        self, service: Service, sock: socket.socket, limits: Limits, timeouts: Timeouts
+        self, service: RequestService, sock: socket.socket, limits: Limits, timeouts: Timeouts
     ) -> None:
         self.limits, self.timeouts = limits, timeouts
         self.loop = asyncio.get_running_loop()
