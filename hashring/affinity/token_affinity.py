@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Literal
 
@@ -27,7 +27,8 @@ class Visit:
     """The client of a request, as its cookie and the application identify it.
 
     ``client_id`` and ``prefer`` are for ``pick`` or ``lease``. ``client`` and ``given`` go into
-    a new token; ``token`` is the one that was sent, if it is valid.
+    a new token; ``token`` is the one that was sent, if it is valid. ``is_settled``: on the host
+    ``prefer`` no new token is due.
     """
 
     client_id: Key
@@ -35,6 +36,17 @@ class Visit:
     client: bytes
     given: bool
     token: Token | None
+    is_settled: bool = False
+
+
+class _RememberedVisit:
+    """A visit that comes again while the pool has ``epoch``, from ``begin`` to ``end`` by clock."""
+
+    __slots__ = ("begin", "end", "epoch", "kind", "visit")
+
+    def __init__(self, visit: Visit, epoch: int, kind: type, begin: float, end: float) -> None:
+        self.visit, self.epoch, self.kind = visit, epoch, kind
+        self.begin, self.end = begin, end
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +107,8 @@ class TokenAffinity:
         self.cookie = ("__Host-" if cookie_secure is True else "") + check_bare_name(cookie)
         self._tags: dict[str, tuple[bytes, ...]] = {}
         self._names: tuple[int, dict[bytes, str]] = (-1, {})
-        # visits by cookies and ID, with the epoch of the pool: a known client costs a look-up then
-        self._recent: dict[tuple[str | None, Key | None], tuple[Visit, int, type, Token]] = {}
+        # by cookies and ID: a known client costs a look-up then
+        self._recent: dict[tuple[str | None, Key | None], _RememberedVisit] = {}
         self._counters = Counters("known", "new", "refused", "unknown", "other", "moved", "renewed")
         self._learn()
         lb.keeps_sessions(True)
@@ -142,26 +154,33 @@ class TokenAffinity:
         recent = self._recent.get((cookies, client_id)) if token is None else None
         if (
             recent is not None
-            and recent[1] == self._lb.snapshot.epoch
-            and recent[2] is client_id.__class__  # 1 and True are equal keys of a dict
-            and not self._tokens.has_expired(recent[3])
+            and recent.epoch == self._lb.snapshot.epoch
+            and recent.kind is client_id.__class__  # 1 and True are equal keys of a dict
+            and recent.begin <= self._tokens.now() <= recent.end
         ):
             self._counters.add("known")
-            return recent[0]
+            return recent.visit
         visit = self._read(cookies, token, client_id)
-        if token is None and visit.token is not None and visit.prefer is not None:
-            self._remember(cookies, client_id, visit, visit.token)
+        found = visit.token
+        if found is not None and visit.prefer is not None:
+            if self._due(visit, visit.prefer, retry=False) is None:
+                visit = replace(visit, is_settled=True)
+            if token is None:
+                self._remember(cookies, client_id, visit, found)
         return visit
 
     def _remember(
         self, cookies: str | None, client_id: Key | None, visit: Visit, token: Token
     ) -> None:
+        good = self._tokens.max_age / 2 if visit.is_settled else self._tokens.max_age
         size = len(cookies or "") + (len(client_id) if isinstance(client_id, (str, bytes)) else 0)
         if size <= _SHORT:
             if len(self._recent) >= _REMEMBERED:
                 self._recent = {}
             epoch = self._lb.snapshot.epoch
-            self._recent[cookies, client_id] = (visit, epoch, client_id.__class__, token)
+            self._recent[cookies, client_id] = _RememberedVisit(
+                visit, epoch, client_id.__class__, token.issued - good, token.issued + good
+            )
 
     def _read(self, cookies: str | None, token: str | None, client_id: Key | None) -> Visit:
         given = None if client_id in (None, "", b"") else client_id
@@ -193,6 +212,8 @@ class TokenAffinity:
         writes none for a host that was not preferred. Cost: about 1 us, with a new token 9 us.
         """
         name = host.name if isinstance(host, Host) else host
+        if visit.is_settled and visit.prefer == name:
+            return None
         why = self._due(visit, name, retry)
         if why is None:
             return None

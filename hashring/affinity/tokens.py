@@ -107,7 +107,7 @@ class Tokens:
         self._tag_keys = [_derive(secret, "host") for secret in checked]
         self._recent = _Recent(cache)
         self._hashes = lru_cache(cache)(self._hash_of)
-        self._clock = clock
+        self._clock = self.now = clock
         self._random_bytes = random_bytes
         self._counters = Counters("issued", "verified", "cached", "malformed", "forged", "expired")
 
@@ -164,10 +164,6 @@ class Tokens:
         if abs(self._clock() - token.issued) > self.max_age:
             raise self._refusal("expired", f"the token is over {self.max_age:g} seconds old")
         return token
-
-    def has_expired(self, token: Token) -> bool:
-        """Whether a valid token is over its time."""
-        return abs(self._clock() - token.issued) > self.max_age
 
     def due(self, token: Token) -> bool:
         """Whether to replace a valid token: half its time is over, or its secret is the older."""

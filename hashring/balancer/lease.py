@@ -103,7 +103,8 @@ class Lease:
     @property
     def reason(self) -> Reason:
         """Why this host: see ``Reason``."""
-        self.host  # noqa: B018  # for its error
+        if self._host is None:
+            self.host  # noqa: B018  # for its error
         return self._reason
 
     @property

@@ -74,38 +74,36 @@ class AccessLog:
         if form not in ("text", "json"):
             raise ConfigError(f"an access log is 'text' or 'json', got {form!r}", option="form")
         self._write = write or LineWriter()
-        self._json = form == "json"
+        self._line = self._as_json if form == "json" else self._as_text
         self._key = os.urandom(16) if key is None else blake2b(key, digest_size=16).digest()
         self._clock = clock
-        self._second: tuple[int, str] = (-1, "")
+        self._second, self._shown = -1, ""
         self._hashed = lru_cache(4096)(self._hash)
 
     def __call__(self, entry: AccessEntry) -> None:
         """Write one line."""
-        client = "-" if entry.client in (None, "", b"") else self._hashed(entry.client)
-        self._write(self._as_json(entry, client) if self._json else self._as_text(entry, client))
+        client = entry.client
+        shown = self._hashed(client) if client is not None and (client or client == 0) else "-"
+        second = int(self._clock())
+        if second != self._second:
+            self._second = second
+            self._shown = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(second))
+        self._write(self._line(entry, shown))
 
     def _hash(self, client: Key) -> str:
         return blake2b(key_bytes(client), key=self._key, digest_size=4).hexdigest()
 
-    def _now(self) -> str:
-        second = int(self._clock())
-        if self._second[0] != second:
-            shown = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(second))
-            self._second = (second, shown)
-        return self._second[1]
-
     def _as_text(self, e: AccessEntry, client: str) -> str:
         why = f" {e.why}" if e.why else ""
         return (
-            f"{self._now()} {e.peer or '-'} client={client} {e.method} {e.target} {e.status} "
+            f"{self._shown} {e.peer or '-'} client={client} {e.method} {e.target} {e.status} "
             f"host={e.host or '-'} {e.reason or '-'} tries={e.tries} in={e.taken} out={e.given} "
             f"{e.seconds * 1000:.1f}ms id={e.request_id}{why}\n"
         )
 
     def _as_json(self, e: AccessEntry, client: str) -> str:
         fields = {
-            "time": self._now(),
+            "time": self._shown,
             "peer": e.peer or None,
             "client": None if client == "-" else client,
             "method": e.method,

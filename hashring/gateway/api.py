@@ -241,11 +241,11 @@ class Api:
         """State, hosts, counts and the events after a number, in one answer."""
         gateway, counts = self._gateway, self._gateway.counts
         by_host: dict[str, dict[str, int]] = {}
-        for (host, status), number in list(counts.requests.items()):
+        for (host, status), number in counts.requests.items():
             by_host.setdefault(host, {})[status] = number
         durations = {
             host: {str(place): number for place, number in enumerate(each) if number}
-            for host, each in list(counts.durations.items())
+            for host, (each, _) in counts.durations.items()
         }
         view = state(gateway)
         view["stats"] |= {

@@ -41,7 +41,7 @@ class AsgiClient:
         self.peer: str = self.address[0] if self.address else ""
         self.scheme: str = scope.get("scheme", "http")
         self.due = 0.0
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._request: ClientRequest
         self._start: Message | None = None
         self._chunks: list[bytes] = []
@@ -79,18 +79,18 @@ class AsgiClient:
         one = head.version in ("1.1", "1.0")
         if head.length == 0 or (one and not head.chunked and head.length is None):
             request.end_body()
-            self._later = self._loop.call_later(_LATE, self._listen)
+            self._later = self.loop.call_later(_LATE, self._listen)
         else:
             if not one:
                 head.chunked = head.length is None
             if not head.expects_continue:
                 await self._take(head)  # a short body comes with its head
-            self._listener = self._loop.create_task(self._take_body(head))
+            self._listener = self.loop.create_task(self._take_body(head))
         if not self._lost:
             request.begin()
 
     def _listen(self) -> None:
-        self._listener = self._loop.create_task(self._take_body(None))
+        self._listener = self.loop.create_task(self._take_body(None))
 
     async def _take_body(self, head: RequestHead | None) -> None:
         while not self._lost:
@@ -144,7 +144,7 @@ class AsgiClient:
                     self._request.resume_response()
                 continue
             if start is None:
-                self._wake = self._loop.create_future()
+                self._wake = self.loop.create_future()
                 await self._wake
 
     async def _send_plain(self, status: int) -> None:

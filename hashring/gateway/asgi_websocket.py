@@ -63,6 +63,7 @@ class AsgiWebSocket:
 
     def __init__(self, gateway: RequestMaker, scope: Scope, receive: Receive, send: Send) -> None:
         self._gateway, self._scope, self._receive, self._send = gateway, scope, receive, send
+        self.loop = asyncio.get_running_loop()
         self.address = scope.get("client")
         self.peer: str = self.address[0] if self.address else ""
         self.scheme = "https" if scope.get("scheme") == "wss" else "http"

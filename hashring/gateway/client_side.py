@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Protocol
 
 from hashring.config.settings import Limits
@@ -48,6 +49,8 @@ class ClientSide(Protocol):
     A response is written by ``write_head``, ``write_body`` and ``write_end``, and sent by
     ``flush``; what is written between two calls of ``flush`` is sent at once.
     """
+
+    loop: asyncio.AbstractEventLoop
 
     address: Any
     """The client's address and port; None for a Unix socket."""

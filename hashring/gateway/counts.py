@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter
 
 from hashring.gateway.access import AccessEntry
 
@@ -25,27 +24,55 @@ class RequestCounts:
     (1, 1)
     """
 
-    __slots__ = ("durations", "moved", "reasons", "requests", "seconds")
+    __slots__ = ("_hosts", "moved", "reasons")
 
     def __init__(self) -> None:
-        self.requests: Counter[tuple[str, str]] = Counter()
-        self.reasons: Counter[str] = Counter()
-        self.moved: Counter[str] = Counter()
-        self.durations: dict[str, list[int]] = {}
-        self.seconds: dict[str, float] = {}
+        self._hosts: dict[str, _HostCounts] = {}
+        self.reasons: dict[str, int] = {}
+        self.moved: dict[str, int] = {}
 
     def add(self, entry: AccessEntry) -> None:
         """Count an ended request."""
-        host = entry.host
-        durations = self.durations.get(host)
-        if durations is None:
-            if len(self.durations) >= _MOST_HOSTS:
-                host = "other"
-            durations = self.durations.setdefault(host, [0] * (len(BUCKETS) + 1))
-        self.requests[host, _CLASSES[entry.status // 100]] += 1
-        if entry.reason:
-            self.reasons[entry.reason] += 1
+        counts = self._hosts.get(entry.host) or self._counts_of(entry.host)
+        seconds, reasons, reason = entry.seconds, self.reasons, entry.reason
+        counts.classes[entry.status // 100] += 1
+        counts.buckets[bisect_left(BUCKETS, seconds)] += 1
+        counts.seconds += seconds
+        if reason:
+            reasons[reason] = reasons.get(reason, 0) + 1
         if entry.moved:
-            self.moved[entry.moved] += 1
-        durations[bisect_left(BUCKETS, entry.seconds)] += 1
-        self.seconds[host] = self.seconds.get(host, 0.0) + entry.seconds
+            self.moved[entry.moved] = self.moved.get(entry.moved, 0) + 1
+
+    def _counts_of(self, host: str) -> _HostCounts:
+        if len(self._hosts) >= _MOST_HOSTS:
+            host = "other"
+        return self._hosts.setdefault(host, _HostCounts())
+
+    @property
+    def requests(self) -> dict[tuple[str, str], int]:
+        """Requests by host and class of their status."""
+        return {
+            (host, name): number
+            for host, counts in list(self._hosts.items())
+            for name, number in zip(_CLASSES, counts.classes, strict=True)
+            if number
+        }
+
+    @property
+    def durations(self) -> dict[str, tuple[list[int], float]]:
+        """By host: requests in each of ``BUCKETS`` and above, and the sum of their seconds."""
+        return {
+            host: (list(counts.buckets), counts.seconds)
+            for host, counts in list(self._hosts.items())
+        }
+
+
+class _HostCounts:
+    """The requests of one host: by class of status, by duration, and their seconds in all."""
+
+    __slots__ = ("buckets", "classes", "seconds")
+
+    def __init__(self) -> None:
+        self.classes = [0] * len(_CLASSES)
+        self.buckets = [0] * (len(BUCKETS) + 1)
+        self.seconds = 0.0

@@ -44,13 +44,13 @@ def new_forwarded(peer: str, host: str, scheme: str) -> Pairs:
 
 
 @lru_cache(4096)
-def encode_forwarded(peer: str, host: str, scheme: str) -> bytes:
+def encode_forwarded(peer: str, host: bytes | None, scheme: str) -> bytes:
     """The lines of ``new_forwarded``.
 
-    >>> encode_forwarded("192.0.2.1", "", "http").splitlines()[0]
+    >>> encode_forwarded("192.0.2.1", None, "http").splitlines()[0]
     b'x-forwarded-for: 192.0.2.1'
     """
-    return _encode(new_forwarded(peer, host, scheme))
+    return _encode(new_forwarded(peer, (host or b"").decode("ascii"), scheme))
 
 
 def _encode(pairs: Pairs) -> bytes:

@@ -77,6 +77,7 @@ class Generation:
         """Whether the server stops: each response is then the last of its connection."""
         self.counts = RequestCounts()
         self.name_in_chain()
+        self.has_trusted = trusted is not None
         self._trusted = trusted
         self._open = False
 
@@ -122,6 +123,7 @@ class Generation:
         """Set the name in the header Via, by which a request is known that has passed before."""
         self._name = (name or f"gateway-{secrets.token_hex(6)}").encode("ascii")
         self.via = b"1.1 " + self._name
+        self.via_line = b"via: " + self.via + b"\r\n"
 
     def is_loop(self, via: list[bytes]) -> bool:
         """Whether a request with these values of Via has passed this gateway before."""

@@ -406,6 +406,11 @@ class ResponseHead:
             self.special.append((kind, prefix, value))
 
     @property
+    def count(self) -> int:
+        """The number of headers."""
+        return len(self.fields) // 3 + len(self.special)
+
+    @property
     def size(self) -> int:
         """Bytes of the headers, about."""
         return sum(map(len, self.fields)) + sum([len(value) + 20 for _, _, value in self.special])

@@ -34,7 +34,7 @@ class GatewayCollector(Collector):
         requests = CounterMetricFamily(
             "hashring_gateway_requests", "Ended requests.", labels=("host", "status")
         )
-        for (host, status), number in list(counts.requests.items()):
+        for (host, status), number in counts.requests.items():
             requests.add_metric((host, status), number)
         yield requests
         yield counter(
@@ -68,12 +68,9 @@ class GatewayCollector(Collector):
             labels=("host",),
         )
         bounds = [*map(str, BUCKETS), "+Inf"]
-        for host, buckets in list(counts.durations.items()):
-            family.add_metric(
-                (host,),
-                list(zip(bounds, accumulate(buckets), strict=True)),
-                counts.seconds.get(host, 0.0),
-            )
+        for host, (buckets, seconds) in counts.durations.items():
+            found = list(zip(bounds, accumulate(buckets), strict=True))
+            family.add_metric((host,), found, seconds)
         return family
 
 

@@ -64,7 +64,7 @@ class ProxyRequest:
     cost: float | None = None
     group: str | bytes | None = None
     tried: Sequence[str] = ()
-    _body_complete = _started = _over = _peeks = _replaced = False
+    _body_complete = _started = _over = _peeks = _replaced = _has_begun = False
     _paused_host = _upload_paused = _tunnelled = _trusted = False
     _size = 0
     _connection: HostConnection | None = None
@@ -93,13 +93,13 @@ class ProxyRequest:
     def begin(self) -> None:
         """The head is complete, and it is this request's turn."""
         gateway, client, head, entry = self.gateway, self.client, self.head, self.entry
-        self._loop = loop = asyncio.get_running_loop()
+        self._loop = loop = client.loop
         self._started = True
         self.began = loop.time()
         gateway.stats["requests" if head.upgrade is None else "websockets"] += 1
         gateway.in_flight += 1
         gateway.rounds.join(self, loop)
-        self._trusted = trusted = gateway.trusts(client.peer)
+        self._trusted = trusted = gateway.has_trusted and gateway.trusts(client.peer)
         head.select(trusted=trusted, token_name=gateway.token_name)
         entry.target = head.target.decode("ascii")
         entry.request_id = head.request_id or f"{random.getrandbits(128):032x}"
@@ -350,55 +350,54 @@ class ProxyRequest:
     def _send(self, connection: HostConnection) -> None:
         """Write the head, and what is here of the body."""
         head, kept, complete = self.head, self._kept, self._body_complete
+        gateway, client = self.gateway, self.client
         self._connection = connection
-        pieces = [head.method, b" ", head.target, b" HTTP/1.1\r\nhost: "]
-        own = not self.gateway.keep_host or head.host is None
-        pieces += (connection.pool.authority if own else head.host or b"", _CRLF)
+        host_named = head.host if gateway.keep_host else None
+        if host_named is None:
+            host_named = connection.pool.authority
+        method = head.method
+        pieces = [method, b" ", head.target, b" HTTP/1.1\r\nhost: ", host_named, _CRLF]
         pieces += head.fields
-        if head.length is not None:
-            pieces.append(b"content-length: %d\r\n" % head.length)
-        elif head.chunked and not complete:
-            pieces.append(b"transfer-encoding: chunked\r\n")
-        elif kept:
-            head.length = self._size  # all of it is here
-            pieces.append(b"content-length: %d\r\n" % self._size)
-        elif head.method in _SHOULD_HAVE_LENGTH or head.chunked:
-            head.length = 0
-            pieces.append(b"content-length: 0\r\n")
-        pieces.append(self._own_fields())
+        if head.length is not None or head.chunked or kept or method in _SHOULD_HAVE_LENGTH:
+            pieces.append(self._framing(complete=complete))
+        pieces += (b"x-request-id: ", self._id, _CRLF)
+        if head.given or head.via is not None or head.upgrade is not None:
+            pieces += self._extended_fields()
+        else:
+            forwarded = encode_forwarded(client.peer, head.host, client.scheme)
+            pieces += (forwarded, gateway.via_line)
+        pieces.append(_CRLF)
         if kept:
             pieces += kept if head.length is not None else map(self._frame, kept)
             if self._size > _KEPT:
                 self._kept = None
-        connection.send(self, b"".join(pieces), complete=complete, head_only=head.method == b"HEAD")
+        connection.send(self, b"".join(pieces), complete=complete, head_only=method == b"HEAD")
         if self._paused_host:
             connection.pause_reading()
         if not complete:
-            self.client.resume_body()
+            client.resume_body()
 
-    def _own_fields(self) -> bytes:
-        """The headers that the gateway adds, and the end of the head."""
-        head, client = self.head, self.client
-        host = head.host.decode("ascii") if head.host is not None else ""
-        forwarded = (
-            encode_extended(head.given, client.peer, host, client.scheme)
-            if head.given
-            else encode_forwarded(client.peer, host, client.scheme)
-        )
-        via = self.gateway.via
-        if head.via is not None:
-            via = b"%b, %b" % (b", ".join(head.via), via)
-        upgrade = (
-            b""
-            if head.upgrade is None
-            else b"connection: Upgrade\r\nupgrade: %b\r\n" % head.upgrade
-        )
-        return b"x-request-id: %b\r\n%bvia: %b\r\n%b\r\n" % (
-            self._id,
-            forwarded,
-            via,
-            upgrade,
-        )
+    def _framing(self, *, complete: bool) -> bytes:
+        """The header that announces the body; its length, once all of it is here."""
+        head = self.head
+        if head.length is None:
+            if head.chunked and not complete:
+                return b"transfer-encoding: chunked\r\n"
+            head.length = self._size if self._kept else 0
+        return b"content-length: %d\r\n" % head.length
+
+    def _extended_fields(self) -> list[bytes]:
+        """What the gateway adds to what came from another proxy, or with an upgrade."""
+        head, client, via = self.head, self.client, self.gateway.via
+        if head.given:
+            host = "" if head.host is None else head.host.decode("ascii")
+            fields = [encode_extended(head.given, client.peer, host, client.scheme)]
+        else:
+            fields = [encode_forwarded(client.peer, head.host, client.scheme)]
+        fields += (b"via: ", b", ".join([*(head.via or ()), via]), _CRLF)
+        if head.upgrade is not None:
+            fields += (b"connection: Upgrade\r\nupgrade: ", head.upgrade, _CRLF)
+        return fields
 
     # -- the response -----------------------------------------------------------------------------
 
@@ -425,13 +424,11 @@ class ProxyRequest:
             head.drop_cookie(gateway.token_name)
         if self._session is not None:
             self._session.read_head(head, lease.host.name, self.client_id)
-        fields = head.fields
-        cookie = self._set_cookie()
-        if cookie is not None:
-            fields += (b"set-cookie: ", cookie.encode("latin-1"), _CRLF)
-            if head.is_shared:
-                # else a shared cache would give one client's token to all
-                fields += (b"cache-control: ", b'no-cache="set-cookie"', _CRLF)
+        fields, visit = head.fields, self._visit
+        if visit is not None and not (
+            visit.is_settled and self._prefer == visit.prefer == lease.host.name
+        ):
+            self._add_token(head, visit)
         shown = gateway.decision_header
         if shown is not None:
             head.drop(shown)
@@ -439,13 +436,24 @@ class ProxyRequest:
             fields += (shown + b": ", self._decision(lease), _CRLF)
         fields += (b"x-request-id: ", self._id, _CRLF)
 
+    def _add_token(self, head: ResponseHead, visit: Visit) -> None:
+        """Give the client a new token, where one is due."""
+        tokens, entry = self.gateway.tokens, self.entry
+        assert tokens is not None  # it made the visit
+        retry, host = entry.tries > 1, entry.host
+        if not retry and visit.token is not None and self._prefer != host:
+            entry.moved = self._cause()
+        tls = self.gateway.tls(self.scope) if self._trusted else self.client.scheme == "https"
+        cookie = tokens.set_cookie(visit, host, tls=tls, retry=retry)
+        if cookie is not None:
+            head.fields += (b"set-cookie: ", cookie.encode("latin-1"), _CRLF)
+            if head.is_shared:
+                # else a shared cache would give one client's token to all
+                head.fields += (b"cache-control: ", b'no-cache="set-cookie"', _CRLF)
+
     def receive_body(self, chunk: bytes) -> None:
         """Some of the body of the response."""
-        entry = self.entry
-        if not entry.given:
-            assert self._lease is not None  # as in receive_head
-            self._lease.started()
-        entry.given += len(chunk)
+        self.entry.given += len(chunk)
         if self._session is not None:
             self._session.feed(chunk)
         self.client.write_body(chunk)
@@ -462,11 +470,16 @@ class ProxyRequest:
             lease.failed(f"status {response.status}")
         elif not response.is_stream:
             lease.ok()
-        self._finish(trailers)
+        self._end()
+        self.client.write_end(trailers)
 
     def flush(self) -> None:
         """Send what the host's connection has read."""
         if not self._over:
+            if not self._has_begun and self.entry.given:
+                self._has_begun = True  # a response that is here as a whole is released instead
+                assert self._lease is not None  # as in receive_head
+                self._lease.started()
             self.client.flush()
 
     def receive_error(self, error: UpstreamError) -> None:
@@ -517,18 +530,6 @@ class ProxyRequest:
         # a handshake is a GET, but a host may already have acted on it
         safe = self.head.method in _IDEMPOTENT and self.head.upgrade is None
         return safe and not isinstance(error, InvalidResponse)
-
-    def _set_cookie(self) -> str | None:
-        """The Set-Cookie value for the client; None when none is due."""
-        tokens, visit = self.gateway.tokens, self._visit
-        if tokens is None or visit is None:
-            return None
-        retry = self.entry.tries > 1
-        host = self.entry.host
-        if not retry and visit.token is not None and self._prefer != host:
-            self.entry.moved = self._cause()
-        tls = self.gateway.tls(self.scope) if self._trusted else self.client.scheme == "https"
-        return tokens.set_cookie(visit, host, tls=tls, retry=retry)
 
     def _cause(self) -> str:
         """Why the client's own host does not serve it any more."""
@@ -686,13 +687,9 @@ class ProxyRequest:
         if has_body:
             entry.given = len(body)
             client.write_body(body)
-        self._finish([])
-        client.flush()
-
-    def _finish(self, trailers: list[tuple[bytes, bytes]]) -> None:
-        client = self.client
         self._end()
-        client.write_end(trailers)
+        client.write_end([])
+        client.flush()
 
     def _end(self) -> None:
         """Give everything back, count it and log it. Nothing happens after it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -145,6 +146,11 @@ def test_a_reader_that_stalls_costs_lines_and_no_request(
 ) -> None:
     reading, writing = os.pipe()
     with os.fdopen(writing, "w") as stalled:
+        os.set_blocking(writing, False)
+        with contextlib.suppress(BlockingIOError):
+            while True:  # full from the start, or the writer may catch up between two lines
+                os.write(writing, b" " * 4096)
+        os.set_blocking(writing, True)
         monkeypatch.setattr(sys, "stdout", stalled)
         write = LineWriter(limit=100)
         for number in range(5_000):

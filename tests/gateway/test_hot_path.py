@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hashring import LoadBalancer
-from hashring.affinity import Tokens, first_of, header
+from hashring.affinity import TokenAffinity, Tokens, first_of, header
 from hashring.affinity._cookies import cookie_values
 from hashring.errors import InvalidKeyError
 from hashring.gateway import Limits, Timeouts
@@ -20,6 +20,7 @@ from hashring.gateway.http.client_connection import ClientConnection
 from hashring.gateway.http.host_connection import HostConnection
 from hashring.gateway.proxy import ProxyRequest
 from hashring.gateway.timer_wheel import TimerWheel
+from hashring.testing import FakeClock
 
 
 class QuietListener:
@@ -72,6 +73,25 @@ def test_a_remembered_hash_is_that_of_the_same_id_only() -> None:
     assert tokens.clients("x" * 1000) == tokens.clients(b"x" * 1000) != tokens.clients("x")
     with pytest.raises(InvalidKeyError):
         tokens.clients(True)
+
+
+def test_a_remembered_visit_gets_its_new_token_in_time() -> None:
+    clock = FakeClock(1_000_000)
+    lb = LoadBalancer(["a"])
+    tokens = Tokens(b"sixteen or more random bytes", max_age=100, clock=clock)
+    affinity = TokenAffinity(lb, tokens)
+    sent = (affinity.decide().set_cookie or "").partition(";")[0]
+    for _ in range(2):  # read, and then remembered
+        visit = affinity.visit(sent)
+        assert visit.is_settled
+        assert affinity.set_cookie(visit, "a") is None
+    clock.advance(51)
+    assert not affinity.visit(sent).is_settled
+    assert affinity.decide(sent).set_cookie is not None
+    clock.advance(50)
+    assert affinity.visit(sent).token is None
+    clock.advance(-151)  # the second of issue is in the future now
+    assert affinity.decide(sent).set_cookie is not None
 
 
 def test_the_timer_ends_with_the_last_member_and_starts_again() -> None:

@@ -225,9 +225,13 @@ class ClientConnection(asyncio.Protocol):
         except httptools.HttpParserError as error:
             self._refuse(*(self._refusal or (400, f"{_INVALID}: {error}")))
         else:
-            if self._fruitless > self.listener.limits.head:
+            fruitless = self._fruitless
+            if fruitless and (
+                fruitless > self.listener.limits.head
+                or len(self._head.headers) > self._most_headers
+            ):
                 self._refuse(*self._endless())
-            elif self._fruitless and self._reading is None:
+            elif fruitless and self._reading is None:
                 if self._is_waiting or not self._limit:
                     self._limit, self._since = self.listener.timeouts.head, 0.0
                 self._is_waiting = False
@@ -282,14 +286,11 @@ class ClientConnection(asyncio.Protocol):
             # as RequestHead.add, whose call would be a sixth of what a header costs
             head = self._head
             kind, lower, prefix = REQUEST_KINDS.get(name) or learn_request_kind(name)
-            headers = head.headers
-            headers.append((lower, value))
+            head.headers.append((lower, value))
             if kind:
                 head.add_special(kind, lower, value)
             else:
                 head.fields += (prefix, value, _CRLF)
-            if len(headers) > self._most_headers:
-                self._stop(*self._endless())
 
     def on_headers_complete(self) -> None:
         """The head is complete: check it, and queue its request."""
@@ -304,7 +305,9 @@ class ClientConnection(asyncio.Protocol):
             self._stop(505, "only HTTP/1.0 and HTTP/1.1 are spoken here")
         if head.method == b"CONNECT":
             self._stop(501, "this is not a proxy that connects")
-        if self._fruitless > 4096 and head.size > self.listener.limits.head:
+        if len(head.headers) > self._most_headers or (
+            self._fruitless > 4096 and head.size > self.listener.limits.head
+        ):
             self._stop(*self._endless())
         self._fruitless = 0
         try:
@@ -385,7 +388,8 @@ class ClientConnection(asyncio.Protocol):
             self._say(*self._refusal)
         else:
             self._awaits_upgrade = False
-            self.resume_body()
+            if self._body_paused:
+                self.resume_body()
             if self._reading is None and not self._limit:
                 self._is_waiting = True
                 self._limit, self._since = self.listener.timeouts.client_idle, 0.0

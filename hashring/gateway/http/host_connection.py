@@ -95,7 +95,8 @@ class HostConnection(asyncio.Protocol):
         self._used = self._got_bytes = self._has_response = self._request_complete = False
         self._head_only = self._in_head = self._finished = self._excess = False
         self._until_close = self._switching = self._paused = False
-        self._head_bytes = self._interim = self._trailer_bytes = self._count = 0
+        self._is_plain = False  # whether the head begins with HTTP/1.1, as most do
+        self._head_bytes = self._interim = self._trailer_bytes = self._trailer_count = 0
 
     # -- a request --------------------------------------------------------------------------------
 
@@ -105,9 +106,9 @@ class HostConnection(asyncio.Protocol):
         """Write a request whose response ``receiver`` takes; ``complete``: with all of its body."""
         self._receiver = receiver
         self._head_only = head_only
-        self._got_bytes = self._finished = self._excess = self._until_close = False
-        self._in_head, self._has_response, self._request_complete = True, False, complete
-        self._head_bytes = self._interim = self._trailer_bytes = self._count = 0
+        self._got_bytes = self._finished = self._has_response = False
+        self._in_head, self._request_complete = True, complete
+        self._head_bytes = self._interim = 0
         self._transport.write(data)
         if complete:
             self._limit, self._since = self.pool.timeouts.first_byte, 0.0
@@ -215,7 +216,9 @@ class HostConnection(asyncio.Protocol):
         if receiver is None:  # not a response to any request
             self.close()
             return
-        self._got_bytes = True
+        if not self._got_bytes:
+            self._got_bytes = True
+            self._is_plain = data.startswith(b"HTTP/1.1 ")
         if self._in_head:
             self._head_bytes += len(data)
         else:
@@ -303,7 +306,6 @@ class HostConnection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header, or a trailer after the body."""
-        self._count += 1
         if self._in_head:
             # as ResponseHead.add, whose call would be a sixth of what a header costs
             head = self._head
@@ -312,14 +314,13 @@ class HostConnection(asyncio.Protocol):
                 head.special.append((kind, prefix, value))
             else:
                 head.fields += (prefix, value, _CRLF)
-        elif self._finished:
-            return
-        else:
+        elif not self._finished:
+            self._trailer_count += 1
             self._trailer_bytes += len(name) + len(value)
+            if self._trailer_count > MAX_FIELDS or self._trailer_bytes > MAX_HEAD:
+                raise InvalidResponse(_TOO_LONG)
             if is_trailer(name):
                 self._trailers.append((name.lower(), value))
-        if self._count > MAX_FIELDS or self._trailer_bytes > MAX_HEAD:
-            raise InvalidResponse(_TOO_LONG)
 
     def on_headers_complete(self) -> None:
         """Give the head to the request."""
@@ -329,13 +330,15 @@ class HostConnection(asyncio.Protocol):
         receiver = self._receiver
         assert receiver is not None  # bytes without a request never reach the parser
         status = head.status = parser.get_status_code()
+        if head.count > MAX_FIELDS:
+            raise InvalidResponse(_TOO_LONG)
         head.read_framing()
         if status < 200:
             self._take_interim(receiver, head)
             return
         if status > 599:
             raise InvalidResponse(f"the status {status}")
-        if parser.get_http_version() not in ("1.1", "1.0"):
+        if not self._is_plain and parser.get_http_version() not in ("1.1", "1.0"):
             raise InvalidResponse(f"HTTP/{parser.get_http_version()}")
         if self._head_bytes > MAX_HEAD and head.size > MAX_HEAD:
             raise InvalidResponse(_TOO_LONG)
@@ -386,7 +389,7 @@ class HostConnection(asyncio.Protocol):
         if self._switching:
             return
         if self._in_head:
-            self._head, self._count = ResponseHead(), 0
+            self._head, self._is_plain = ResponseHead(), False
         elif not self._finished:
             self._finished = True
             if not self._parser.should_keep_alive():
@@ -397,7 +400,9 @@ class HostConnection(asyncio.Protocol):
     def _done(self, *, keep: bool) -> None:
         receiver, self._receiver = self._receiver, None
         head, trailers = self._head, self._trailers
-        self._head, self._trailers, self._has_response = ResponseHead(), [], False
+        self._head, self._has_response = ResponseHead(), False
+        if self._trailer_count:
+            self._trailers, self._trailer_count, self._trailer_bytes = [], 0, 0
         if self._head_only:
             head.closes = head.closes or self._parser.get_http_version() == "1.0"
             self._parser = self._new_parser()
