@@ -14,6 +14,7 @@ several routers place by the load of all.
 
 from __future__ import annotations
 
+from hashring.affinity._cookies import CookieOptions
 from hashring.affinity.identity import (
     IdentitySource,
     TrustedProxies,
@@ -37,6 +38,7 @@ from hashring.balancer.pin_table import PinTable
 __all__ = [
     "Answer",
     "BlockingRedisPins",
+    "CookieOptions",
     "IdentitySource",
     "LoadExchange",
     "PinTable",

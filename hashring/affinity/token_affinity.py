@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Literal
 
-from hashring.affinity._cookies import check_bare_name, cookie_values, set_cookie
+from hashring.affinity._cookies import CookieOptions, check_bare_name, cookie_values
 from hashring.affinity._counters import Counters
 from hashring.affinity.tokens import TOKEN_LENGTH, Token, Tokens
 from hashring.balancer import LoadBalancer
@@ -67,10 +67,12 @@ class TokenAffinity:
     one. A client that was placed again gets a new token, and so does one whose token is past half
     its time or signed by the older secret.
 
-    ``cookie_secure``: True sets ``Secure`` and puts ``__Host-`` before the name, False neither,
-    ``"auto"`` sets ``Secure`` on answers to requests that came by TLS. The name never depends on
-    the request. It registers with the balancer that sessions are kept, so that ``drain`` reports
-    them.
+    ``cookie_secure``: True sets ``Secure`` and puts ``__Host-`` before the name (``__Secure-`` for
+    a cookie with a domain or path of its own), False neither, ``"auto"`` sets ``Secure`` on answers
+    to requests that came by TLS. The name never depends on the request. ``cookie_options`` are the
+    other attributes; some need ``Secure``, and with ``cookie_secure=False`` they are refused by
+    ``ConfigError``. It registers with the balancer that sessions are kept, so that ``drain``
+    reports them.
 
     ``stats`` counts visits: ``known`` (with a good token), ``new`` (with no token) and ``refused``
     (with none that is valid: ``Tokens.stats`` has the reasons); and among the known ``unknown`` (no
@@ -95,16 +97,25 @@ class TokenAffinity:
         *,
         cookie: str = "hashring",
         cookie_secure: bool | Literal["auto"] = "auto",
+        cookie_options: CookieOptions | None = None,
     ) -> None:
+        options = CookieOptions() if cookie_options is None else cookie_options
         if cookie_secure not in (True, False, "auto"):
             raise ConfigError(
                 f"cookie_secure must be True, False or 'auto', got {cookie_secure!r}",
                 option="cookie_secure",
             )
+        if cookie_secure is False and options.needs_secure:
+            raise ConfigError(
+                "a browser keeps a cookie with SameSite=None or Partitioned only if it is Secure: "
+                "set cookie_secure to true or 'auto'",
+                option="cookie_secure",
+            )
         self._lb = lb
         self._tokens = tokens
         self._secure = cookie_secure
-        self.cookie = ("__Host-" if cookie_secure is True else "") + check_bare_name(cookie)
+        self._attributes = [options.attributes(tokens.max_age, secure=s) for s in (False, True)]
+        self.cookie = (options.prefix if cookie_secure is True else "") + check_bare_name(cookie)
         self._tags: dict[str, tuple[bytes, ...]] = {}
         self._names: tuple[int, dict[bytes, str]] = (-1, {})
         # by cookies and ID: a known client costs a look-up then
@@ -221,7 +232,7 @@ class TokenAffinity:
             self._counters.add(why)
         secure = tls if self._secure == "auto" else bool(self._secure)
         text = self._tokens.issue(visit.client, name, given=visit.given)
-        return set_cookie(self.cookie, text, max_age=self._tokens.max_age, secure=secure)
+        return f"{self.cookie}={text}{self._attributes[secure]}"
 
     @property
     def balancer(self) -> LoadBalancer:

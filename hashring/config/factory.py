@@ -10,6 +10,7 @@ from hashring import discovery as sources
 from hashring import placement as placements
 from hashring import strategies
 from hashring.affinity import (
+    CookieOptions,
     IdentitySource,
     PinTable,
     RedisPins,
@@ -18,6 +19,7 @@ from hashring.affinity import (
     TrustedProxies,
 )
 from hashring.affinity.envelope import Envelope
+from hashring.affinity.first_visits import FirstVisits
 from hashring.balancer import LoadBalancer
 from hashring.config import named
 from hashring.config.settings import PoolSettings, Settings
@@ -109,7 +111,18 @@ def affinity(settings: Settings, lb: LoadBalancer) -> TokenAffinity | None:
         return None
     made = Tokens(tokens.secrets, max_age=tokens.max_age)
     secure: Any = tokens.cookie_secure
-    return TokenAffinity(lb, made, cookie=tokens.cookie, cookie_secure=secure)
+    options = inherit_options(CookieOptions, tokens)
+    return TokenAffinity(
+        lb, made, cookie=tokens.cookie, cookie_secure=secure, cookie_options=options
+    )
+
+
+def first_visits(settings: Settings) -> FirstVisits | None:
+    """Where browsers without a cookie were just placed; None where that is off."""
+    tokens = settings.tokens
+    if not tokens.enabled or tokens.cookie_hint is None:
+        return None
+    return FirstVisits(tokens.cookie_hint, proxies(settings))
 
 
 def proxies(settings: Settings) -> TrustedProxies:
@@ -254,8 +267,10 @@ def _try_balancer(settings: Settings) -> None:
 
 def _try_tokens(settings: Settings) -> None:
     if settings.tokens.enabled:
-        made = Tokens(settings.tokens.secrets or b"any secret of sixteen bytes")
-        TokenAffinity(LoadBalancer(), made, cookie=settings.tokens.cookie)
+        secrets = settings.tokens.secrets or (b"any secret of sixteen bytes",)
+        affinity(
+            replace(settings, tokens=replace(settings.tokens, secrets=secrets)), LoadBalancer()
+        )
 
 
 def envelope(settings: Settings, lb: LoadBalancer) -> Envelope | None:

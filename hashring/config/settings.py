@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from hashring.affinity import CookieOptions
 from hashring.affinity.identity import IDENTITY_BODY
 from hashring.affinity.load_exchange import INTERVAL
 from hashring.balancer.options import BalancerOptions
@@ -255,8 +256,19 @@ class TokenSettings:
     cookie_secure: bool | str = option(
         "auto",
         check=choice(True, False, "auto"),
-        help="The Secure attribute: always (with the name prefix __Host-), never, or for requests "
-        "that came over TLS.",
+        help="The Secure attribute: always (with the name prefix __Host-, or __Secure- beside a "
+        "path or domain), never, or for requests that came over TLS.",
+    )
+    cookie_samesite: str = inherit_option(CookieOptions, "cookie_samesite")
+    cookie_path: str = inherit_option(CookieOptions, "cookie_path")
+    cookie_domain: str | None = inherit_option(CookieOptions, "cookie_domain")
+    cookie_max_age: float | None = inherit_option(CookieOptions, "cookie_max_age")
+    cookie_partitioned: bool = inherit_option(CookieOptions, "cookie_partitioned")
+    cookie_hint: float | None = option(
+        None,
+        check=optional(SECONDS, 0, "off"),
+        help="Seconds in which new clients of one address and user agent go to one host, because a "
+        "browser may send its first requests at the same time. 0 means off.",
     )
     max_age: float = option(_MONTH, check=SECONDS, help="Seconds for which a token is valid.")
     secrets: tuple[bytes, ...] = field(default=(), repr=False)

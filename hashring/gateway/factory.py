@@ -62,6 +62,7 @@ def build_generation(settings: Settings, old: Generation | None = None) -> Gener
         lb,
         identity=config.identity(settings),
         tokens=config.affinity(settings, lb),
+        first_visits=config.first_visits(settings),
         health=config.monitor(settings, lb),
         discovery=discovery,
         trusted=config.proxies(settings),

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hashring.affinity import IdentitySource, LoadExchange, PinTable, TokenAffinity, TrustedProxies
+from hashring.affinity.first_visits import FirstVisits
 from hashring.balancer import LoadBalancer
 from hashring.config.settings import Limits, Timeouts
 from hashring.discovery import Discovery
@@ -49,6 +50,7 @@ class Generation:
         decision_header: str | None = None,
         failure_statuses: Iterable[int] = (),
         sessions: GatewaySessions | None = None,
+        first_visits: FirstVisits | None = None,
     ) -> None:
         if tokens is not None and tokens.balancer is not lb:
             raise ConfigError("tokens must be those of this balancer", option="tokens")
@@ -68,6 +70,7 @@ class Generation:
         self.failure_statuses = frozenset(failure_statuses)
         self.decision_header = None if decision_header is None else decision_header.lower().encode()
         self.sessions = sessions
+        self.first_visits = first_visits
         readers = (identity, cost, sessions)
         limits_of_bodies = [each.body_limit for each in readers if each is not None]
         self.body_limit = max(limits_of_bodies, default=0)

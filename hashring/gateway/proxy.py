@@ -73,6 +73,7 @@ class ProxyRequest:
     _response: ResponseHead | None = None
     _failure: UpstreamError | None = None
     _visit: Visit | None = None
+    _browser: bytes | None = None  # of a new client, where its first requests stay together
     _session: SessionVisit | None = None
     _remembers = True
     _prefer: str | None = None
@@ -246,6 +247,9 @@ class ProxyRequest:
                 None if cookie is None else cookie.decode("latin-1"), client_id=client_id
             )
             client_id, self._prefer = visit.client_id, visit.prefer
+            if gateway.first_visits is not None and visit.token is None and not visit.given:
+                self._browser = gateway.first_visits.key(self.scope)
+                self._prefer = gateway.first_visits.find(self._browser)
         if self._session is not None and self._session.prefer is not None:
             self._prefer = self._session.prefer
         self.client_id = self.entry.client = client_id
@@ -317,6 +321,9 @@ class ProxyRequest:
 
     def _use(self, lease: Lease) -> None:
         """Send the request to the host of ``lease``."""
+        visits = self.gateway.first_visits
+        if visits is not None and self._browser is not None:
+            visits.remember(self._browser, lease.host.name)
         gateway, entry, host = self.gateway, self.entry, lease.host
         if self._failure is not None:
             gateway.stats["retries"] += 1
