@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 from hashring.analysis.layouts import (
+    GATEWAY_HOSTS,
     IDS,
     JSON_PRESETS,
     LAYOUTS,
@@ -42,7 +43,8 @@ class LineReader:
     """Reads blocks of whole lines of one format.
 
     ``clients(block)`` has the client of each readable line, ``rows(block)`` also its time, and
-    leaves out lines without one. ``name`` is the format as it is reported.
+    leaves out lines without one. ``hosts(block)`` has the host of each line that names the one that
+    served it. ``name`` is the format as it is reported.
     """
 
     def __init__(
@@ -50,9 +52,11 @@ class LineReader:
         name: str,
         clients: Reader,
         rows: Callable[[bytes], Iterator[Row]] | None = None,
+        hosts: Reader | None = None,
     ) -> None:
         self.name = name
         self.clients = clients
+        self.hosts: Reader = hosts or (lambda _: [])
         self._rows = rows
 
     @property
@@ -102,12 +106,15 @@ def line_reader(
             name,
             lambda block: read.clients(strip(block)),
             None if rows is None else lambda block: rows(strip(block)),
+            lambda block: read.hosts(strip(block)),
         )
     name = SAME.get(name, name)
     if name == "ids":
         return LineReader("ids", IDS.findall)
     if name in LAYOUTS:
         read = _by_pattern(name, LAYOUTS[name].pattern)
+        if name == "gateway":
+            read.hosts = GATEWAY_HOSTS.findall
         return read if client == "ip" else _by_client(read, LAYOUTS[name].pattern, client)
     if name == "w3c":
         fields = w3c_layout(sample)
@@ -115,7 +122,10 @@ def line_reader(
     if name in _SEPARATORS:
         return _columns(name, key or "", time, sample)
     clients, times = JSON_PRESETS.get(name, ((), ()))
-    return _json_reader(name, (key,) if key else clients, (time,) if time else times)
+    made = _json_reader(name, (key,) if key else clients, (time,) if time else times)
+    if name == "gateway-json":
+        made.hosts = _json_hosts
+    return made
 
 
 def _by_pattern(name: str, pattern: re.Pattern[bytes]) -> LineReader:
@@ -216,6 +226,12 @@ def _json_reader(name: str, clients: tuple[str, ...], times: tuple[str, ...]) ->
                 yield _moment(_first(record, times)), client
 
     return LineReader(name, lambda block: [client for _, client in rows(block)], rows)
+
+
+def _json_hosts(block: bytes) -> list[bytes]:
+    records = (_object(line) for line in block.split(b"\n") if line)
+    hosts = (record.get("host") for record in records if record is not None)
+    return [host.encode("utf-8", "replace") for host in hosts if isinstance(host, str) and host]
 
 
 def _first(record: dict[str, Any], paths: tuple[str, ...]) -> Any:

@@ -58,6 +58,7 @@ class Replay:
         self.out: list[tuple[float, int, Lease]] = []
         self.in_flight: Counter[str] = Counter()
         self.most: dict[str, list[int]] = {}
+        self.served: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
         self.found: Counter[int] = Counter()
         self.last: dict[int, tuple[float, str, bool]] = {}  # client: when, where, broken already
@@ -78,6 +79,7 @@ class Replay:
             "broken": self.broken,
             "switches": self.switches,
             "reasons": dict(sorted(self.reasons.items())),
+            "served": dict(sorted(self.served.items())),
             "peak_in_flight": max(self.found),
             "p99_in_flight": _quantile(self.found, 0.99),
             "in_flight": {host: tuple(most) for host, most in self.most.items()},
@@ -112,6 +114,7 @@ class Replay:
         host = lease.host.name
         self._note(who, host, before)
         self.reasons[lease.reason] += 1
+        self.served[host] += 1
         self.in_flight[host] += 1
         load = self.in_flight[host]
         self.found[load] += 1

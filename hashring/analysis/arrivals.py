@@ -10,17 +10,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import BinaryIO
 
-from hashring.analysis._formats import LineReader
-from hashring.analysis._sources import (
-    CutOffError,
-    LogError,
-    blocks,
-    count_lines,
-    open_log,
-    peek,
-)
-from hashring.analysis.bad_lines import Faults
-from hashring.analysis.logs import SAMPLE, Clients, LogOptions, check_log_options, doubts
+from hashring.analysis._sources import blocks, open_log
+from hashring.analysis.logs import Clients, LogOptions, Tally, check_log_options
 from hashring.errors import ConfigError
 from hashring.keys import Key, key_bytes
 from hashring.text import printable
@@ -108,72 +99,15 @@ def read_arrivals(
     check_log_options(names, format, key, pattern, client)
     if format == "parquet":
         raise ConfigError("Parquet has no times here: export the columns as CSV", option="format")
-    reading = _Reading(LogOptions(format, key, time, pattern, client))
+    tally = Tally(LogOptions(format, key, time, pattern, client))
     requests = (
         request
         for name in names
-        for request in reading.read(name, blocks(open_log(name, stdin, progress)))
+        for block, read in tally.blocks(name, blocks(open_log(name, stdin, progress)), _nothing)
+        for request in tally.count(block, read, read.rows)
     )
-    arrivals = Arrivals.of(requests)
-    return Arrivals(arrivals.at, arrivals.who, arrivals.clients, reading.log(names, arrivals))
-
-
-class _Reading:
-    """What was read so far: lines, bad ones, warnings."""
-
-    def __init__(self, options: LogOptions) -> None:
-        self.options = options
-        self.format = options.format
-        self.lines = self.used = 0
-        self.bad_lines = Faults()
-        self.warnings: list[str] = []
-
-    def read(self, name: str, lines: Iterator[bytes]) -> Iterator[tuple[float, bytes]]:
-        """The (seconds, client) of each readable line of one source."""
-        lines_before, used_before = self.lines, self.used
-        sample, lines = peek(lines, SAMPLE)
-        reader = self.options.reader(sample, name)
-        self.format = reader.name
-        broken = ""
-        try:
-            for block in lines:
-                yield from self._requests(block, reader, lines_before, name)
-        except CutOffError as error:
-            broken = str(error)
-            self.warnings.append(f"{printable(name)}: {broken}")
-        if self.used == used_before:
-            count = self.lines - lines_before
-            raise LogError(_nothing(name, count, reader.name, broken), source=name)
-
-    def _requests(
-        self, block: bytes, reader: LineReader, before: int, name: str
-    ) -> list[tuple[float, bytes]]:
-        found = reader.rows(block)
-        lines = count_lines(block)
-        if len(found) != lines:
-            key = self.options.key
-            self.bad_lines.look(block, reader.rows, self.lines - before, name, reader.name, key)
-        self.lines += lines
-        self.used += len(found)
-        return found
-
-    def log(self, names: list[str], arrivals: Arrivals) -> Clients:
-        """What was read, in the form of the other reports."""
-        kinds = self.bad_lines.kinds()
-        line, source = (kinds[0].first, kinds[0].source) if kinds else (None, None)
-        counts = arrivals.counts
-        return Clients(
-            counts=counts,
-            format=self.format,
-            lines=self.lines,
-            used=self.used,
-            unreadable=self.lines - self.used,
-            first_unreadable=line,
-            first_unreadable_in=source,
-            sources=tuple(names),
-            warnings=(*self.warnings, *doubts(counts, self.used, self.format, self.options)),
-            kinds=kinds,
-        )
+    found = Arrivals.of(requests)
+    return Arrivals(found.at, found.who, found.clients, tally.summary(tuple(names), found.counts))
 
 
 def _nothing(name: str, lines: int, format: str, broken: str) -> str:

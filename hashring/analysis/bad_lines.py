@@ -19,7 +19,8 @@ class BadLines:
 
     The kinds: ``empty``, ``too long`` (over 1 MiB), ``cut off`` (by the end of damaged gzip),
     ``zero bytes``, ``not UTF-8``, ``another format``, ``malformed``, ``directive`` (a line with #
-    in a W3C log), and in JSON lines ``without the key`` and ``unusable key``.
+    in a W3C log), ``without a client`` (an anonymous request in the gateway's own log), and in JSON
+    lines ``without the key`` and ``unusable key``.
     """
 
     kind: str
@@ -80,7 +81,17 @@ def fault(line: bytes, format: str, key: str | None = None) -> str:
         return "not UTF-8"
     if line.startswith(b"#") and format == "w3c":
         return "directive"
+    if _is_anonymous(text, format):
+        return "without a client"
     return _in_json(text, key or "") if format == "jsonl" else _in_text(text)
+
+
+def _is_anonymous(text: str, format: str) -> bool:
+    """Whether a line of the gateway's log is of a request without a client ID."""
+    if format == "gateway-json":
+        record = _parse_json(text)
+        return isinstance(record, dict) and "host" in record and record.get("client") is None
+    return format.endswith("gateway") and " client=- " in text
 
 
 def _in_text(text: str) -> str:

@@ -121,6 +121,11 @@ LAYOUTS: dict[str, Layout] = {
 }  # fmt: skip
 """Layouts of text lines, the more usual ones first."""
 
+GATEWAY_HOSTS = _layout(
+    _RFC3339, rb" \S++ client=\S++ \S++ \S++ \d{1,3} host=((?!- )\S++) "
+)  # fmt: skip
+"""The host of a line of the layout ``gateway``, also where the request has no client."""
+
 IDS = re.compile(rb"^(?P<client>[^\x00-\x20\x7f][^\x00-\x1f\x7f]*+)\r?$", re.MULTILINE)
 """A line is a client."""
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
-import json
 import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from hashring.analysis._formats import (
     FORMATS,
@@ -35,7 +34,7 @@ from hashring.analysis._sources import (
     peek,
 )
 from hashring.analysis.bad_lines import BadLines, Faults
-from hashring.analysis.layouts import JSON_PRESETS, LAYOUTS, PREFIXES
+from hashring.analysis.layouts import JSON_PRESETS, PREFIXES
 from hashring.errors import ConfigError
 from hashring.text import printable, suggestion
 
@@ -45,6 +44,7 @@ _PROXIES = 4  # private addresses: so few are more likely proxies than users
 _SOME = 10  # lines from which one client in all of them is more than chance
 _ENOUGH = 0.9  # of them must read; a log of another format reads almost none
 
+_Found = TypeVar("_Found")
 _KEYED = ("jsonl", "csv", "tsv", "parquet")
 _HASHED = re.compile(rb"[0-9a-f]{8}")
 
@@ -129,10 +129,12 @@ def read_clients(
 
         found, rows, used = count_clients(names, key)
         return Clients(found, "parquet", rows, used, rows - used, sources=tuple(names))
-    counts = _Tally(LogOptions(format, key, None, pattern, client))
+    tally = Tally(LogOptions(format, key, None, pattern, client))
+    counts: Counter[bytes] = Counter()
     for name in names:
-        counts.read(name, blocks(open_log(name, stdin, progress)))
-    return counts.clients(tuple(names))
+        for block, read in tally.blocks(name, blocks(open_log(name, stdin, progress)), _nothing):
+            counts.update(tally.count(block, read, read.clients))
+    return tally.summary(tuple(names), counts)
 
 
 @dataclass(frozen=True)
@@ -198,60 +200,73 @@ def _is_parquet(names: list[str], format: str) -> bool:
     )
 
 
-class _Tally:
-    """What was counted so far; the only thing here that changes."""
+class Tally:
+    """What was read so far of some logs: lines, unreadable ones, served hosts and warnings."""
 
     def __init__(self, options: LogOptions) -> None:
         self.options = options
         self.format = options.format
-        self.counts: Counter[bytes] = Counter()
-        self.served: Counter[str] = Counter()
         self.lines = self.used = 0
-        self.bad_lines = Faults()
-        self.warnings: list[str] = []
+        self._bad_lines = Faults()
+        self._served: Counter[str] = Counter()
+        self._warnings: list[str] = []
+        self._source, self._before = "", 0
 
-    def read(self, name: str, lines: Iterator[bytes]) -> None:
-        """Count one source."""
+    def blocks(
+        self,
+        name: str,
+        lines: Iterator[bytes],
+        nothing: Callable[[str, int, str, str], str],
+    ) -> Iterator[tuple[bytes, LineReader]]:
+        """Each block of the source ``name`` with its reader; ``count`` must be called with each.
+
+        Raises ``LogError`` for a source of another kind, and with the text of ``nothing`` (of the
+        source, its lines, the format, and why it broke off) for one without a line that counts.
+        """
         sample, lines = peek(lines, SAMPLE)
         read = self.options.reader(sample, name)
         if sample.strip():
             self.format = read.name
         _refuse_binary(sample, read.clients, name)
-        lines_before, used_before = self.lines, self.used
-        broken = ""
+        self._source, self._before = name, self.lines
+        used_before, broken = self.used, ""
         try:
             for block in lines:
-                self._count(block, read, lines_before, name)
+                yield block, read
         except CutOffError as error:
             broken = str(error)
-            self.warnings.append(f"{printable(name)}: {broken}")
+            self._warnings.append(f"{printable(name)}: {broken}")
         if self.used == used_before:
-            raise LogError(
-                _nothing(name, self.lines - lines_before, self.format, broken), source=name
-            )
+            text = nothing(name, self.lines - self._before, self.format, broken)
+            raise LogError(text, source=name)
 
-    def _count(self, block: bytes, read: LineReader, offset: int, name: str) -> None:
-        clients = read.clients(block)
+    def count(
+        self, block: bytes, read: LineReader, by: Callable[[bytes], list[_Found]]
+    ) -> list[_Found]:
+        """What ``by`` finds in ``block``, counted."""
+        found = by(block)
         lines = count_lines(block)
-        if len(clients) != lines:
-            before = self.lines - offset
-            self.bad_lines.look(block, read.clients, before, name, read.name, self.options.key)
-        if read.name.endswith(("gateway", "gateway-json")):
-            self.served.update(served_hosts(block, read.name))
-        self.counts.update(clients)
+        if len(found) != lines:
+            before = self.lines - self._before
+            key = self.options.key
+            self._bad_lines.look(block, by, before, self._source, read.name, key)
+        self._served.update(host.decode("utf-8", "replace") for host in read.hosts(block))
         self.lines += lines
-        self.used += len(clients)
+        self.used += len(found)
+        return found
 
-    def clients(self, sources: tuple[str, ...]) -> Clients:
+    def summary(self, sources: tuple[str, ...], counts: Mapping[bytes, int]) -> Clients:
         """The result, frozen."""
-        kinds = self.bad_lines.kinds()
+        kinds = self._bad_lines.kinds()
         line, source = (kinds[0].first, kinds[0].source) if kinds else (None, None)
-        warnings = [*self.warnings, *doubts(self.counts, self.used, self.format, self.options)]
-        if self.served:
-            hosts = ", ".join(f"{printable(host)} {n:,}" for host, n in sorted(self.served.items()))
+        warnings = [*self._warnings, *doubts(counts, self.used, self.format, self.options)]
+        if self._served:
+            hosts = ", ".join(
+                f"{printable(host)} {n:,}" for host, n in sorted(self._served.items())
+            )
             warnings.append(f"the log shows which host served each request: {hosts}")
         return Clients(
-            counts=dict(self.counts),
+            counts=dict(counts),
             format=self.format,
             lines=self.lines,
             used=self.used,
@@ -261,24 +276,8 @@ class _Tally:
             sources=sources,
             warnings=tuple(warnings),
             kinds=kinds,
-            served=dict(self.served),
+            served=dict(self._served),
         )
-
-
-def served_hosts(block: bytes, format: str) -> Iterator[str]:
-    """The host of each line of the gateway's own log."""
-    if format.endswith("gateway"):
-        for found in LAYOUTS["gateway"].pattern.finditer(block):
-            if found["host"] != b"-":
-                yield found["host"].decode("utf-8", "replace")
-        return
-    for line in block.split(b"\n"):
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(record, dict) and isinstance(record.get("host"), str):
-            yield record["host"]
 
 
 def doubts(

@@ -16,9 +16,10 @@ class Outcome:
 
     A session is a client's requests with pauses of at most the session gap; ``broken`` are those
     in which a request came to another host than the one before it, ``switches`` how many requests
-    did. ``reasons`` counts requests by the balancer's reason. ``peak_in_flight`` is the most that
-    any host had at once, ``p99_in_flight`` what 99 of 100 requests found at most on their host,
-    themselves included. ``in_flight`` has each host's most in each of the report's bins.
+    did. ``reasons`` counts requests by the balancer's reason, ``served`` by the host.
+    ``peak_in_flight`` is the most that any host had at the same time, ``p99_in_flight`` what 99 of
+    100 requests found at most on their host, themselves included. ``in_flight`` has
+    each host's most in each of the report's bins.
     """
 
     scenario: Scenario
@@ -27,6 +28,7 @@ class Outcome:
     broken: int
     switches: int
     reasons: Mapping[str, int]
+    served: Mapping[str, int]
     peak_in_flight: int
     p99_in_flight: int
     in_flight: Mapping[str, tuple[int, ...]]

@@ -83,7 +83,7 @@ def test_the_schema_of_simulate_is_frozen(run: Run, log: str) -> None:
     ]
     alone, kept, *_ = report["outcomes"]
     assert set(alone) == {
-        *("scenario", "requests", "sessions", "broken", "switches", "reasons"),
+        *("scenario", "requests", "sessions", "broken", "switches", "reasons", "served"),
         *("peak_in_flight", "p99_in_flight", "in_flight"),
     }
     assert alone["requests"] == report["log"]["used"] == 2998
