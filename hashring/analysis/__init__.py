@@ -24,6 +24,7 @@ from hashring.analysis.change import Change
 from hashring.analysis.compare import compare
 from hashring.analysis.comparison import Comparison
 from hashring.analysis.logs import Clients, read_clients
+from hashring.analysis.model_host import Engine
 from hashring.analysis.outcomes import Simulation
 from hashring.analysis.placed_hosts import PlacedHosts
 from hashring.analysis.plan import plan
@@ -35,7 +36,7 @@ from hashring.analysis.serving import Serving, serve
 from hashring.analysis.simulate import simulate
 from hashring.analysis.spread import Spread, spread
 from hashring.analysis.tables import ReportTable
-from hashring.analysis.traces import Trace, read_trace
+from hashring.analysis.traces import Trace, TraceRequest, read_trace
 
 __all__ = [
     "Advice",
@@ -46,6 +47,7 @@ __all__ = [
     "Change",
     "Clients",
     "Comparison",
+    "Engine",
     "LogError",
     "PlacedHosts",
     "PlanReport",
@@ -57,6 +59,7 @@ __all__ = [
     "Simulation",
     "Spread",
     "Trace",
+    "TraceRequest",
     "advise",
     "bench",
     "compare",

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
+from hashring.analysis._sources import count_lines
 from hashring.analysis.layouts import (
     GATEWAY_HOSTS,
     IDS,
@@ -44,8 +45,11 @@ class LineReader:
 
     ``clients(block)`` has the client of each readable line, ``rows(block)`` also its time, and
     leaves out lines without one. ``hosts(block)`` has the host of each line that names the one that
-    served it. ``name`` is the format as it is reported.
+    served it. ``header`` is the line with the names of the columns, which is not a request; None
+    without one. ``name`` is the format as it is reported.
     """
+
+    header: bytes | None = None
 
     def __init__(
         self,
@@ -63,6 +67,13 @@ class LineReader:
     def has_times(self) -> bool:
         """Whether its lines can have times."""
         return self._rows is not None
+
+    def count_lines(self, block: bytes) -> int:
+        """How many lines of ``block`` are not the header, which joined files repeat."""
+        lines = count_lines(block)
+        if self.header is None or self.header not in block:
+            return lines
+        return lines - sum(line == self.header for line in block.split(b"\n"))
 
     def rows(self, block: bytes) -> list[tuple[float, bytes]]:
         """The (seconds, client) of each line that has both."""
@@ -203,8 +214,8 @@ def _by_own_pattern(pattern: re.Pattern[bytes]) -> LineReader:
         for line in block.split(b"\n"):
             found = pattern.search(line.rstrip(b"\r")) if line else None
             if found is not None and found["client"]:
-                moment = seconds_of(found["time"] or b"") if has_times else None
-                yield moment, found["client"]
+                at = seconds_of(found["time"] or b"") if has_times else None
+                yield at, found["client"]
 
     has_times = "time" in pattern.groupindex
     return LineReader(
@@ -223,7 +234,7 @@ def _json_reader(name: str, clients: tuple[str, ...], times: tuple[str, ...]) ->
                 continue
             client = _client(_first(record, clients))
             if client is not None:
-                yield _moment(_first(record, times)), client
+                yield moment(_first(record, times)), client
 
     return LineReader(name, lambda block: [client for _, client in rows(block)], rows)
 
@@ -247,7 +258,12 @@ def _client(value: Any) -> bytes | None:
         return None
 
 
-def _moment(value: Any) -> float | None:
+def moment(value: Any) -> float | None:
+    """The seconds since the epoch of a JSON value or a cell; None for what is not a time.
+
+    >>> moment(1736121601000), moment("2025-01-06T00:00:01Z"), moment(True)
+    (1736121601.0, 1736121601.0, None)
+    """
     if isinstance(value, str):
         return seconds_of(value.encode("utf-8", "replace"))
     if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -343,12 +359,14 @@ def _columns(name: str, key: str, time: str | None, sample: bytes) -> LineReader
             if len(cells) == len(heads) and at >= 0 and cells[at]:
                 client = _client(cells[at])
                 if client is not None:
-                    moment = seconds_of(cells[when].encode("utf-8", "replace"))
-                    yield moment if when >= 0 else None, client
+                    text = cells[when].encode("utf-8", "replace")
+                    yield seconds_of(text) if when >= 0 else None, client
 
-    return LineReader(
+    made = LineReader(
         name, lambda block: [client for _, client in rows(block)], rows if when >= 0 else None
     )
+    made.header = first
+    return made
 
 
 def separator_of(sample: bytes) -> str | None:

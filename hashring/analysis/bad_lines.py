@@ -44,17 +44,24 @@ class Faults:
         source: str,
         format: str,
         key: str | None = None,
+        header: bytes | None = None,
     ) -> None:
         """Note the lines of ``block`` that ``read`` does not read; ``before`` lines precede it.
+
+        A line ``header`` is not one of them.
 
         Cost: some us a line, so it is for blocks that have such a line.
         """
         lines = block.split(b"\n")
         for number, line in enumerate(lines[: count_lines(block)], before + 1):
-            if not read(line):
+            if line != header and not read(line):
                 kind = fault(line, format, key)
                 self._lines[kind] = self._lines.get(kind, 0) + 1
                 self._first.setdefault(kind, (number, source))
+
+    def count(self, kind: str) -> int:
+        """How many lines of one kind were noted."""
+        return self._lines.get(kind, 0)
 
     def kinds(self) -> tuple[BadLines, ...]:
         """What was noted, frozen."""

@@ -23,6 +23,7 @@ from hashring.analysis._formats import (
     separator_of,
     text_format,
 )
+from hashring.analysis._parquet import count_clients, is_parquet
 from hashring.analysis._sources import (
     CUT_OFF,
     TOO_LONG,
@@ -124,9 +125,7 @@ def read_clients(
     """
     names = [os.fspath(source) for source in sources]
     check_log_options(names, format, key, pattern, client)
-    if _is_parquet(names, format):
-        from hashring.analysis._parquet import count_clients
-
+    if all_parquet(names, format):
         found, rows, used = count_clients(names, key)
         return Clients(found, "parquet", rows, used, rows - used, sources=tuple(names))
     tally = Tally(LogOptions(format, key, None, pattern, client))
@@ -147,6 +146,16 @@ class LogOptions:
     pattern: str | None = None
     client: str = "ip"
 
+    def _check_columns(self, columns: list[str], name: str) -> None:
+        for flag, column in (("key", self.key), ("time", self.time)):
+            if column is not None and column not in columns:
+                known = ", ".join(printable(each, 20) for each in columns[:8])
+                raise LogError(
+                    f"{printable(name)} has no column {printable(column)!r}: give one of line 1 as "
+                    f"--{flag} COLUMN ({known})",
+                    source=name,
+                )
+
     def reader(self, sample: bytes, name: str) -> LineReader:
         """The reader for a source that begins with ``sample``. Raises ``LogError``."""
         name_of_format = self.format
@@ -158,6 +167,8 @@ class LogOptions:
                 name_of_format = _detect_inside(name_of_format, sample, name)
             else:
                 _refuse_other(name_of_format, sample, self.key, name)
+            if name_of_format in ("csv", "tsv"):
+                self._check_columns(column_names(sample, name_of_format), name)
         return line_reader(
             name_of_format,
             self.key,
@@ -166,6 +177,15 @@ class LogOptions:
             pattern=self.pattern,
             client=self.client,
         )
+
+
+def too_long_text(name: str, lines: int) -> str:
+    """What is wrong with a source whose every line is over the bound of a line."""
+    which = "its only line is" if lines == 1 else f"each of its {lines:,} lines is"
+    return (
+        f"{printable(name)}: {which} longer than 1 MiB, the bound of a line: give a log in which "
+        "each request is a line of its own"
+    )
 
 
 def check_log_options(
@@ -194,10 +214,9 @@ def check_log_options(
         raise ConfigError("give --client, or --key or --pattern", option="client")
 
 
-def _is_parquet(names: list[str], format: str) -> bool:
-    return format == "parquet" or (
-        format == "auto" and bool(names) and all(name.endswith(".parquet") for name in names)
-    )
+def all_parquet(names: list[str], format: str) -> bool:
+    """Whether these sources are read as Parquet."""
+    return format == "parquet" or (format == "auto" and all(map(is_parquet, names)))
 
 
 class Tally:
@@ -210,7 +229,7 @@ class Tally:
         self._bad_lines = Faults()
         self._served: Counter[str] = Counter()
         self._warnings: list[str] = []
-        self._source, self._before = "", 0
+        self._source, self._position = "", 0  # the source, and its lines so far
 
     def blocks(
         self,
@@ -228,8 +247,9 @@ class Tally:
         if sample.strip():
             self.format = read.name
         _refuse_binary(sample, read.clients, name)
-        self._source, self._before = name, self.lines
-        used_before, broken = self.used, ""
+        self._source, self._position = name, 0
+        lines_before, used_before, broken = self.lines, self.used, ""
+        too_long = self._bad_lines.count("too long")
         try:
             for block in lines:
                 yield block, read
@@ -237,19 +257,22 @@ class Tally:
             broken = str(error)
             self._warnings.append(f"{printable(name)}: {broken}")
         if self.used == used_before:
-            text = nothing(name, self.lines - self._before, self.format, broken)
-            raise LogError(text, source=name)
+            count = self.lines - lines_before
+            if count and self._bad_lines.count("too long") - too_long == count:
+                raise LogError(too_long_text(name, count), source=name)
+            raise LogError(nothing(name, count, self.format, broken), source=name)
 
     def count(
         self, block: bytes, read: LineReader, by: Callable[[bytes], list[_Found]]
     ) -> list[_Found]:
         """What ``by`` finds in ``block``, counted."""
         found = by(block)
-        lines = count_lines(block)
+        lines = read.count_lines(block)
         if len(found) != lines:
-            before = self.lines - self._before
-            key = self.options.key
-            self._bad_lines.look(block, by, before, self._source, read.name, key)
+            self._bad_lines.look(
+                block, by, self._position, self._source, read.name, self.options.key, read.header
+            )
+        self._position += count_lines(block)
         self._served.update(host.decode("utf-8", "replace") for host in read.hosts(block))
         self.lines += lines
         self.used += len(found)
@@ -430,7 +453,7 @@ def _nothing(name: str, lines: int, format: str, broken: str) -> str:
     if format == "auto":
         return (
             f"cannot tell the format of {printable(name)}, which begins with lines that are empty "
-            f"or longer than 1 MiB{why}: give it with --format"
+            f"or longer than 1 MiB, the bound of a line{why}: give it with --format"
         )
     some = "its only line" if lines == 1 else f"none of its {lines:,} lines"
     verb = "does not read" if lines == 1 else "reads"

@@ -20,14 +20,27 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hashring.analysis.model_host import Engine
-from hashring.analysis.policies import POLICIES, ServingPolicy
+from hashring.analysis.model_host import (  # what ``serve`` takes and returns is exported here too
+    Engine as Engine,  # noqa: PLC0414  # the form that type checkers take for an export
+)
+from hashring.analysis.policies import (
+    POLICIES as POLICIES,  # noqa: PLC0414  # as above
+)
+from hashring.analysis.policies import (
+    ServingPolicy,
+)
 from hashring.analysis.policy_replay import (
-    COSTS,
-    SCENARIOS,
+    COSTS as COSTS,  # noqa: PLC0414  # as above
+)
+from hashring.analysis.policy_replay import (
+    SCENARIOS as SCENARIOS,  # noqa: PLC0414  # as above
+)
+from hashring.analysis.policy_replay import (
     PolicyReplay,
-    PolicyResult,
     ReplaySettings,
+)
+from hashring.analysis.policy_replay import (
+    PolicyResult as PolicyResult,  # noqa: PLC0414  # as above
 )
 from hashring.analysis.reports import Report
 from hashring.analysis.tables import ReportTable, percent

@@ -8,6 +8,7 @@ import io
 import lzma
 import re
 import tracemalloc
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hashring import ConfigError
-from hashring.analysis import Clients, LogError, _sources, read_arrivals, read_clients
+from hashring.analysis import BadLines, Clients, LogError, _sources, read_arrivals, read_clients
 from hashring.analysis._formats import FORMATS
 from hashring.analysis.layouts import IDS, LAYOUTS, PREFIXES
 
@@ -121,17 +122,76 @@ def test_a_table_needs_the_column_of_the_client() -> None:
     assert (len(times), times.seconds) == (100, 59.0)
 
 
+def test_a_csv_header_is_not_a_line_even_repeated(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    text = "ts,user\n1,ann\n2,bob\n"
+    path.write_text(text * 4 + "3\n4,ann\n")
+    found = read_clients([path, path], key="user")
+    assert (dict(found.counts), found.format) == ({b"ann": 10, b"bob": 8}, "csv")
+    assert (found.lines, found.used, found.unreadable) == (20, 18, 2)
+    assert found.kinds == (BadLines("malformed", 2, 13, str(path)),)
+    arrivals = read_arrivals([path], key="user", time="ts")
+    assert arrivals.log is not None
+    assert (len(arrivals), arrivals.seconds, arrivals.log.unreadable) == (9, 3.0, 1)
+    for more, column in (({"key": "usr"}, "usr"), ({"key": "user", "time": "at"}, "at")):
+        with pytest.raises(LogError, match=rf"no column '{column}': .* \(ts, user\)"):
+            read_arrivals([path], format="csv", **more)  # type: ignore[arg-type]  # texts
+
+
+def test_a_log_of_one_endless_line_names_the_bound() -> None:
+    endless = "x" * 3_000_000
+    for name in ("auto", "combined", "ids"):
+        with pytest.raises(LogError, match="only line is longer than 1 MiB, the bound of") as error:
+            read(endless, format=name)
+        assert "--format" not in str(error.value)
+    with pytest.raises(LogError, match="each of its 2 lines is longer than 1 MiB"):
+        read_arrivals(["-"], stdin=io.BytesIO(f"{endless}\n{endless}".encode()))
+
+
 def test_parquet_is_counted_by_a_column(tmp_path: Path) -> None:
     pl = pytest.importorskip("polars")
     path = tmp_path / "log.parquet"
     pl.DataFrame({"user": ["ann", "bob", "ann", None, ""]}).write_parquet(path)
     found = read_clients([path], key="user")
     assert (dict(found.counts), found.unreadable) == ({b"ann": 2, b"bob": 1}, 2)
+    path.rename(tmp_path / "log")
+    assert dict(read_clients([tmp_path / "log"], key="user").counts) == dict(found.counts)
     with pytest.raises(ConfigError, match="it has user"):
-        read_clients([path], key="name")
+        read_clients([tmp_path / "log"], key="name")
     path.write_bytes(b"PAR1 not really")
     with pytest.raises(LogError, match="cannot read"):
         read_clients([path], key="user")
+
+
+TIMES = [datetime(2026, 3, 1, 10, 0, second) for second in (5, 1, 3)]
+SECONDS = [int(at.replace(tzinfo=UTC).timestamp()) for at in TIMES]
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        TIMES,
+        [at.replace(tzinfo=UTC) for at in TIMES],
+        [f"{at.isoformat()}Z" for at in TIMES],
+        SECONDS,
+        [at * 1000 for at in SECONDS],
+        [float(at) for at in SECONDS],
+    ],
+    ids=["dates", "dates with zone", "text", "seconds", "milliseconds", "floats"],
+)
+def test_parquet_with_times_is_replayed_in_order(tmp_path: Path, times: list[object]) -> None:
+    pl = pytest.importorskip("polars")
+    path = tmp_path / "log.parquet"
+    users = ["ann", "bob", None, "cid", "dan"]
+    pl.DataFrame({"user": users, "at": [*times, times[0], None]}).write_parquet(path)
+    found = read_arrivals([path], key="user", time="at")
+    assert list(found) == [(SECONDS[1], b"bob"), (SECONDS[0], b"ann"), (SECONDS[0], b"cid")]
+    assert found.log is not None
+    assert (found.log.lines, found.log.used, found.log.unreadable) == (5, 3, 2)
+    with pytest.raises(ConfigError, match=r"of the time as --time COLUMN \(it has user, at\)"):
+        read_arrivals([path], key="user")
+    with pytest.raises(LogError, match="a time in user"):
+        read_arrivals([path], key="user", time="user")
 
 
 def test_a_pattern_of_ones_own_reads_any_line() -> None:
@@ -248,5 +308,6 @@ def test_any_line_is_read_or_counted(parts: list[str], format: str) -> None:
         found = read(text, format=format, **key)
     except LogError:
         return
-    assert found.used + found.unreadable == found.lines == 2
+    header = format in ("csv", "tsv")
+    assert found.used + found.unreadable == found.lines == 2 - header
     assert len(found.counts) <= 2

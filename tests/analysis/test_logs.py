@@ -248,7 +248,7 @@ def test_several_logs_are_one(tmp_path: Path) -> None:
         (gzip.compress(ANN, mtime=0)[:10], "empty (the gzip data ends too early)"),
         (gzip.compress(ANN, mtime=0)[:12], "the gzip data ends too early"),
         (b"\n\n\n", "begins with lines that are empty"),
-        (b"x" * 3_000_000, "or longer than 1 MiB"),
+        (b"x" * 3_000_000, "is longer than 1 MiB, the bound of a line"),
         (b"\x7fELF\0\1\2\3\0\0\0\n\0\0\n", "binary"),
         ("ann\nbob\n".encode("utf-16"), "binary"),
         (b"BZh91AY&SY", "the bzip2 data ends too early"),
