@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 from hashring.errors import ConfigError
 from hashring.text import bounded_repr
@@ -12,6 +13,44 @@ _ADDRESS = re.compile(
     r"(?::(?P<port>[0-9]{1,5}))?"
 )
 _HIGHEST_PORT = 65535
+_SCHEME_PORTS = {"http": 80, "https": 443}
+_LONGEST_PATH = 107  # bytes of the path of a Unix socket: sockaddr_un has 108 with the final 0
+
+
+class Endpoint(NamedTuple):
+    """Where a host listens: ``name`` and ``port``, or the ``path`` of a Unix socket.
+
+    ``scheme`` is ``http``, ``https`` or ``unix``; ``port`` is None where none is given or implied.
+    """
+
+    scheme: str
+    name: str = ""
+    port: int | None = None
+    path: str = ""
+
+
+def split_endpoint(text: str) -> Endpoint:
+    """The parts of a host's address: ``HOST:PORT``, ``https://HOST:PORT`` or ``unix:/PATH``.
+
+    Raises ``ValueError``.
+
+    >>> split_endpoint("web1:80")[:3], split_endpoint("https://web1")[:3]
+    (('http', 'web1', 80), ('https', 'web1', 443))
+    >>> split_endpoint("unix:/run/web1.sock").path
+    '/run/web1.sock'
+    """
+    if text.startswith("unix:"):
+        path = text[5:]
+        if not path.startswith("/") or "\0" in path or len(path.encode()) > _LONGEST_PATH:
+            raise ValueError(text)
+        return Endpoint("unix", path=path)
+    scheme, sign, authority = text.partition("://")
+    if not sign:
+        return Endpoint("http", *split_address(text.rstrip("/")))
+    name, port = split_address(authority.rstrip("/"))
+    if scheme not in _SCHEME_PORTS:
+        raise ValueError(text)
+    return Endpoint(scheme, name, port or _SCHEME_PORTS[scheme])
 
 
 def split_address(text: str) -> tuple[str, int | None]:

@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from hashring.errors import ConfigError
-from hashring.net import is_loopback, parse_address
+from hashring.net import is_loopback, parse_address, split_endpoint
 from hashring.text import bounded_repr, closest
 
 T = TypeVar("T")
@@ -225,7 +225,10 @@ def _header(value: Any) -> str:
 
 
 def _address(value: Any) -> str:
-    parse_address(value)
+    if isinstance(value, str) and ("://" in value or value.startswith("unix:")):
+        split_endpoint(value)
+    else:
+        parse_address(value)
     return str(value)
 
 
@@ -248,7 +251,7 @@ PATH = text("the path of a file")
 TEXTS = Validator("a list of texts", _texts)
 STATUSES = Validator("a list of HTTP statuses", _statuses)
 HEADER = Validator("the name of a header", _header)
-ADDRESS = Validator("ADDRESS:PORT", _address)
+ADDRESS = Validator("ADDRESS:PORT, https://ADDRESS:PORT or unix:/PATH", _address)
 LISTEN_ADDRESS = Validator("ADDRESS:PORT", _listen_address)
 LOOPBACK_ADDRESS = Validator("ADDRESS:PORT on loopback", _loopback_address)
 

@@ -31,7 +31,7 @@ LINES = (
     "pool",
     "placement",
     "load | ring | strategies",
-    "hosts | keys",
+    "hosts | keys | tls",
     "listeners | registry | service | validators",
     "net",
     "errors | locks",
@@ -45,7 +45,7 @@ NARROWER = {
 }
 # what every room above them may import
 GROUND = rooms(
-    "hosts | keys | listeners | registry | service | validators | net | errors | locks"
+    "hosts | keys | tls | listeners | registry | service | validators | net | errors | locks"
     " | forks | text"
 )
 FRONT_DOOR = "the front door"  # hashring/__init__.py: shows what the rooms up to config have

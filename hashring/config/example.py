@@ -30,8 +30,9 @@ _HEAD = """\
 """
 
 _HOSTS = """\
-# The hosts: ADDRESS:PORT, or a table. The name is the identity of a host: with the same name and
-# another address, no client moves. A host of weight 2 gets twice as many clients.
+# The hosts: ADDRESS:PORT, https://ADDRESS:PORT, unix:/PATH of a socket, or a table. The name is the
+# identity of a host: with the same name and another address, no client moves. A host of weight 2
+# gets twice as many clients.
 hosts = [
     "127.0.0.1:9001",
     { name = "web2", address = "127.0.0.1:9002" },

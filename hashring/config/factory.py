@@ -26,7 +26,8 @@ from hashring.config.settings import PoolSettings, Settings
 from hashring.errors import ConfigError, HashringError, PoolFullError
 from hashring.health import HealthMonitor, HttpProbe, OutlierRules, ProbeRules, SlowStart, TcpProbe
 from hashring.hosts import Host
-from hashring.net import is_loopback, split_address
+from hashring.net import is_loopback, split_address, split_endpoint
+from hashring.tls import HostTls
 from hashring.validators import inherit_options
 
 HOLDER = "settings"
@@ -165,6 +166,7 @@ def find_conflicts(settings: Settings, skipped: Collection[str] = ()) -> Iterato
         ("health.outliers", _outliers),
         ("gateway.trusted_proxies", proxies),
         ("pool.hosts", _refuse_own_listener),
+        ("host_tls", _try_tls),
         ("tokens", _try_tokens),
         ("sessions", _try_sessions),
         ("placement", _try_balancer),
@@ -228,7 +230,7 @@ def _is_same_place(address: str, listener: str) -> bool:
     [True, False, False]
     """
     try:
-        host, port = split_address(address)
+        _, host, port, _ = split_endpoint(address)
         own, own_port = split_address(listener)
     except ValueError:
         return False
@@ -255,7 +257,11 @@ async def _no_probe(host: Host) -> None:
 def _probe(settings: Settings) -> Any:
     health = settings.health
     if health.probe == "http":
-        return HttpProbe(health.path, port=health.port)
+        tls = settings.host_tls
+        context = None if tls == HostTls() else tls.context()
+        return HttpProbe(
+            health.path, port=health.port, context=context, server_name=tls.server_name
+        )
     return TcpProbe(port=health.port) if health.probe == "tcp" else _no_probe
 
 
@@ -263,6 +269,11 @@ def _try_balancer(settings: Settings) -> None:
     if not settings.pool.hosts:  # a source will name them
         settings = replace(settings, pool=replace(settings.pool, hosts=(_ANY_HOST,)))
     balancer(settings)
+
+
+def _try_tls(settings: Settings) -> None:
+    if settings.host_tls != HostTls():
+        settings.host_tls.context()
 
 
 def _try_tokens(settings: Settings) -> None:

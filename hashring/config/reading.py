@@ -30,7 +30,16 @@ from hashring.validators import LOOPBACK_ADDRESS, attribute_of, options_of
 T = TypeVar("T")
 DEFAULT = "default"
 
-_INDEPENDENT = ("discovery", "fallback", "identity", "sessions", "gateway", "timeouts", "limits")
+_INDEPENDENT = (
+    "discovery",
+    "fallback",
+    "identity",
+    "sessions",
+    "gateway",
+    "host_tls",
+    "timeouts",
+    "limits",
+)
 """Tables whose keys can be checked one by one."""
 
 

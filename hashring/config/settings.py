@@ -21,6 +21,7 @@ from hashring.config import named
 from hashring.discovery import DEBOUNCE, HOLD, WAIT
 from hashring.health import OutlierRules, ProbeRules
 from hashring.hosts import Host
+from hashring.tls import HostTls
 from hashring.validators import (
     BYTES,
     COUNT,
@@ -531,6 +532,7 @@ class Settings:
     health: HealthSettings = field(default_factory=HealthSettings)
     gateway: GatewaySettings = field(default_factory=GatewaySettings)
     admin: AdminSettings = field(default_factory=AdminSettings)
+    host_tls: HostTls = field(default_factory=HostTls)
     timeouts: Timeouts = field(default_factory=Timeouts)
     limits: Limits = field(default_factory=Limits)
     origins: Mapping[str, str] = field(default_factory=_nothing, compare=False)
@@ -550,6 +552,7 @@ TABLES: Mapping[str, type] = MappingProxyType(
         "health.outliers": OutlierSettings,
         "gateway": GatewaySettings,
         "admin": AdminSettings,
+        "host_tls": HostTls,
         "timeouts": Timeouts,
         "limits": Limits,
     }

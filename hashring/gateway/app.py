@@ -40,6 +40,7 @@ from hashring.gateway.proxy import ProxyRequest
 from hashring.health import HealthMonitor
 from hashring.listeners import Listeners
 from hashring.text import plural
+from hashring.tls import HostTls
 
 _LOOK = 0.5
 """Seconds between two looks at the file: a change is taken at the second look that sees it, when
@@ -92,6 +93,7 @@ class Gateway:
         trusted: TrustedProxies | None = None,
         timeouts: Timeouts = Timeouts(),  # noqa: B008  # it is immutable
         limits: Limits = Limits(),  # noqa: B008  # it is immutable
+        tls: HostTls = HostTls(),  # noqa: B008  # it is immutable
         keep_host: bool = True,
         access_log: AccessLog | None = None,
         placement: tuple[str, Mapping[str, Any]] | None = None,
@@ -106,6 +108,7 @@ class Gateway:
                 trusted=trusted,
                 timeouts=timeouts,
                 limits=limits,
+                tls=tls,
                 keep_host=keep_host,
                 access_log=access_log,
                 placement=placement,

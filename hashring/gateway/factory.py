@@ -22,7 +22,7 @@ from hashring.gateway.generation import Generation
 from hashring.gateway.request_cost import RequestCost
 from hashring.gateway.sessions import GatewaySessions
 from hashring.hosts import Host
-from hashring.net import split_address
+from hashring.net import split_endpoint
 from hashring.pool import MACHINE_HOLDERS
 from hashring.text import plural
 
@@ -67,6 +67,7 @@ def build_generation(settings: Settings, old: Generation | None = None) -> Gener
         discovery=discovery,
         trusted=config.proxies(settings),
         timeouts=settings.timeouts,
+        tls=settings.host_tls,
         limits=settings.limits,
         keep_host=settings.gateway.host_header == "keep",
         access_log=None if log == "off" else AccessLog(log, key=_log_key(settings)),
@@ -118,7 +119,8 @@ def _has_port(address: str) -> bool:
     [True, True, False, False]
     """
     try:
-        return "://" in address or split_address(address)[1] is not None
+        found = split_endpoint(address)
+        return bool(found.path) or found.port is not None
     except ValueError:
         return False
 

@@ -19,6 +19,7 @@ from hashring.gateway.request_cost import RequestCost
 from hashring.gateway.sessions import GatewaySessions
 from hashring.gateway.timer_wheel import request_wheel
 from hashring.health import HealthMonitor
+from hashring.tls import HostTls
 
 if TYPE_CHECKING:
     from hashring.gateway.http.client import HostClient
@@ -41,6 +42,7 @@ class Generation:
         trusted: TrustedProxies | None = None,
         timeouts: Timeouts = Timeouts(),  # noqa: B008  # it is immutable
         limits: Limits = Limits(),  # noqa: B008  # it is immutable
+        tls: HostTls = HostTls(),  # noqa: B008  # it is immutable
         keep_host: bool = True,
         access_log: AccessLog | None = None,
         placement: tuple[str, Mapping[str, Any]] | None = None,
@@ -59,7 +61,7 @@ class Generation:
         self.health, self.discovery = health, discovery
         self.timeouts, self.limits, self.keep_host = timeouts, limits, keep_host
         self.access_log = access_log
-        self.hosts = _host_client(timeouts)
+        self.hosts = _host_client(timeouts, tls)
         self.placement = placement
         self.rounds = request_wheel(timeouts)
         self.budget = RetryBudget(limits.retry_share, limits.retry_rate)
@@ -136,14 +138,14 @@ class Generation:
         """Whether the forwarding headers of the client at ``peer`` are accepted."""
         return self._trusted is not None and self._trusted.trusts(peer or None)
 
-    def tls(self, scope: Mapping[str, Any]) -> bool:
+    def came_by_tls(self, scope: Mapping[str, Any]) -> bool:
         """Whether the client came by TLS, here or to a trusted proxy before us."""
         if self._trusted is not None:
             return self._trusted.tls(scope)
         return scope.get("scheme") in ("https", "wss")
 
 
-def _host_client(timeouts: Timeouts) -> HostClient:
+def _host_client(timeouts: Timeouts, tls: HostTls) -> HostClient:
     with requires_extra("gateway", "requests to hosts"):
         from hashring.gateway.http.client import HostClient
-    return HostClient(timeouts)
+    return HostClient(timeouts, tls)

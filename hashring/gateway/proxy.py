@@ -450,7 +450,9 @@ class ProxyRequest:
         retry, host = entry.tries > 1, entry.host
         if not retry and visit.token is not None and self._prefer != host:
             entry.moved = self._cause()
-        tls = self.gateway.tls(self.scope) if self._trusted else self.client.scheme == "https"
+        tls = (
+            self.gateway.came_by_tls(self.scope) if self._trusted else self.client.scheme == "https"
+        )
         cookie = tokens.set_cookie(visit, host, tls=tls, retry=retry)
         if cookie is not None:
             head.fields += (b"set-cookie: ", cookie.encode("latin-1"), _CRLF)

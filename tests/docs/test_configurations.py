@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -41,9 +43,20 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def _make_certificates(here: Path) -> None:
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("openssl, which makes the certificates, is not installed")
+    for name in ("ca", "gateway"):
+        words = f"req -x509 -newkey rsa:2048 -nodes -subj /CN=a -keyout {name}.key -out {name}.pem"
+        subprocess.run([openssl, *words.split()], check=True, capture_output=True, cwd=here)
+
+
 @pytest.mark.parametrize("text", TOML)
 def test_a_configuration_of_the_pages_is_valid(text: str, here: Path) -> None:
     (here / "hashring.toml").write_text(text if "[pool]" in text else f"{text}\n[pool]\n")
+    if "[host_tls]" in text:
+        _make_certificates(here)
     options = {} if "hosts =" in text else {"pool.hosts": ["127.0.0.1:9001"]}
     settings = read("hashring.toml", options=options, names={"pool.hosts": "--host"}, environ={})
     assert settings.pool.hosts

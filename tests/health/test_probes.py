@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import shutil
 import ssl
@@ -172,6 +173,48 @@ def test_tls_is_verified(certified: ssl.SSLContext) -> None:
     anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE
     assert asyncio.run(main(HttpProbe(scheme="https", context=anybody))) is None
     assert "SSLCertVerificationError" in str(asyncio.run(main(HttpProbe(scheme="https"))))
+
+
+def test_an_https_address_is_probed_by_tls(certified: ssl.SSLContext, tmp_path: Path) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        writer.close()
+
+    async def main(probe: Probe) -> str | None:
+        async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=certified) as server:
+            port = server.sockets[0].getsockname()[1]
+            return await ask(probe, Host("web1", address=f"https://127.0.0.1:{port}"), PATIENCE)
+
+    trusting = ssl.create_default_context(cafile=tmp_path / "certificate.pem")
+    named = HttpProbe(context=trusting, server_name="web1")
+    assert "IP address mismatch" in str(asyncio.run(main(HttpProbe(context=trusting))))
+    assert "SSLCertVerificationError" in str(asyncio.run(main(HttpProbe())))
+    assert asyncio.run(main(named)) is None
+
+
+@pytest.mark.parametrize("probe", [TcpProbe(), HttpProbe()], ids=["tcp", "http"])
+def test_a_unix_socket_is_probed(probe: Probe, tmp_path: Path) -> None:
+    heard: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = await reader.read(1000)
+        with contextlib.suppress(OSError):
+            writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+            writer.close()
+            await writer.wait_closed()
+        heard.put_nowait(request)
+
+    async def main() -> tuple[str | None, str | None, bytes]:
+        host = Host("web1", address=f"unix:{tmp_path}/s")
+        before = await ask(probe, host, PATIENCE)
+        async with await asyncio.start_unix_server(serve, tmp_path / "s"):
+            return before, await ask(probe, host, PATIENCE), await heard.get()
+
+    before, while_it_listens, request = asyncio.run(main())
+    assert "FileNotFoundError" in str(before)
+    assert while_it_listens is None
+    assert request == b"" or b"\r\nHost: localhost\r\n" in request
 
 
 @pytest.mark.parametrize(

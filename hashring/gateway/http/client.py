@@ -6,6 +6,7 @@ import asyncio
 
 from hashring.config.settings import Timeouts
 from hashring.gateway.http.host_pool import ConnectionPool
+from hashring.tls import HostTls
 
 _CLOSING = 0.01  # seconds in which the loop closes the sockets, before it may end
 _LONGEST_PAUSE = 1.0  # seconds between two checks of the connections
@@ -17,8 +18,10 @@ class HostClient:
     It can be made anywhere; connections begin with the first request.
     """
 
-    def __init__(self, timeouts: Timeouts) -> None:
-        self._timeouts = timeouts
+    def __init__(self, timeouts: Timeouts, tls: HostTls = HostTls()) -> None:  # noqa: B008  # it is immutable
+        self._timeouts, self._tls = timeouts, tls
+        # by default when the first host needs it; files are read now, so that errors come now
+        self._context = None if tls == HostTls() else tls.context()
         self._pools: dict[str, ConnectionPool] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -31,7 +34,11 @@ class HostClient:
             self._loop, self._pools, self._timer = loop, {}, None
         pool = self._pools.get(address)
         if pool is None:
-            pool = self._pools[address] = ConnectionPool(address, loop, self._timeouts)
+            if self._context is None and address.startswith("https://"):
+                self._context = self._tls.context()
+            pool = self._pools[address] = ConnectionPool(
+                address, loop, self._timeouts, self._context, self._tls.server_name
+            )
         if self._timer is None:
             self._timer = loop.call_later(self._pause, self._check)
         return pool

@@ -10,12 +10,12 @@ from functools import partial
 from hashring.config.settings import Timeouts
 from hashring.gateway.http.host_connection import HostConnection
 from hashring.gateway.upstream import ConnectError, ConnectionLost, InvalidResponse
-from hashring.net import is_ip, split_address
+from hashring.net import is_ip, split_endpoint
 
 _OWN_FAULTS = frozenset(
     {errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM}
 )
-_PORTS = {"http": 80, "https": 443}
+_HTTP_PORT = 80  # of an address that has neither a port nor a scheme
 _NEXT_ADDRESS = 0.25
 """Seconds before the next address of a name is tried beside the first (RFC 8305, section 5)."""
 
@@ -26,22 +26,30 @@ _NAME_KEPT = 5.0
 class ConnectionPool:
     """The connections to one address; the one used last is used next.
 
-    Raises ``InvalidResponse`` for an invalid address.
+    ``tls`` is for an address that begins with ``https://``, and ``server_name`` the name that its
+    certificate must have, None for that in the address. Raises ``InvalidResponse`` for an invalid
+    address.
     """
 
-    def __init__(self, address: str, loop: asyncio.AbstractEventLoop, timeouts: Timeouts) -> None:
-        scheme, sign, authority = address.partition("://")
-        if not sign:
-            scheme, authority = "http", address
-        authority = authority.rstrip("/")
+    def __init__(
+        self,
+        address: str,
+        loop: asyncio.AbstractEventLoop,
+        timeouts: Timeouts,
+        tls: ssl.SSLContext | None = None,
+        server_name: str | None = None,
+    ) -> None:
         try:
-            self._name, port = split_address(authority)
-            self._port = port or _PORTS[scheme]
-        except (ValueError, KeyError):
+            scheme, self._name, port, self._path = split_endpoint(address)
+        except ValueError:
             raise InvalidResponse(f"the address {address!r} is not valid") from None
-        self.address, self.authority = address, authority.encode()
+        self._port = port or _HTTP_PORT
+        authority = address.rpartition("://")[2].rstrip("/")
+        self.address = address
+        self.authority = b"localhost" if self._path else authority.encode()
         self.loop, self.timeouts = loop, timeouts
-        self._tls = ssl.create_default_context() if scheme == "https" else None
+        self._tls = (tls or ssl.create_default_context()) if scheme == "https" else None
+        self._server_name = server_name or self._name
         self._idle: list[HostConnection] = []
         self._all: set[HostConnection] = set()
         self._connecting = 0
@@ -94,7 +102,10 @@ class ConnectionPool:
         self._connecting += 1
         try:
             async with asyncio.timeout(seconds):
-                connection = await self._connect_first(await self._addresses())
+                if self._path:
+                    connection = await self._connect_path()
+                else:
+                    connection = await self._connect_first(await self._addresses())
         except TimeoutError as error:
             raise ConnectError(f"no connection to {self.address} in {seconds:g} s") from error
         except ssl.SSLError as error:
@@ -167,6 +178,11 @@ class ConnectionPool:
             address,
             self._port,
             ssl=self._tls,
-            server_hostname=self._name if self._tls is not None else None,
+            server_hostname=self._server_name if self._tls is not None else None,
         )
+        return connection
+
+    async def _connect_path(self) -> HostConnection:
+        make = partial(HostConnection, self)
+        _, connection = await self.loop.create_unix_connection(make, self._path)
         return connection

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from hashring.errors import ConfigError
 from hashring.hosts import Host
-from hashring.net import split_address
+from hashring.net import split_endpoint
 
 Probe: TypeAlias = Callable[[Host], Awaitable[Any]]
 """Passes unless it returns False or raises."""
@@ -48,6 +48,15 @@ async def ask(probe: Probe, host: Host, within: float) -> str | None:
     return "the probe returned False" if answer is False else None
 
 
+def socket_path(address: str) -> str:
+    """The path of the Unix socket at which a host listens; empty for one with a port.
+
+    >>> socket_path("unix:/run/web1.sock"), socket_path("10.0.0.1:80")
+    ('/run/web1.sock', '')
+    """
+    return address[5:] if address.startswith("unix:/") else ""
+
+
 def _text(error: BaseException) -> str:
     said = str(error)
     return f"{type(error).__name__}: {said}" if said else type(error).__name__
@@ -59,9 +68,8 @@ def endpoint(address: str, port: int | None) -> tuple[str, int]:
     >>> endpoint("10.0.0.1:80", None), endpoint("[::1]:80", 8080), endpoint("web1", 80)
     (('10.0.0.1', 80), ('::1', 8080), ('web1', 80))
     """
-    authority = address.rpartition("://")[2].partition("/")[0]
     try:
-        name, given = split_address(authority)
+        _, name, given, _ = split_endpoint(address)
     except ValueError:
         name, given = "", None
     chosen = given if port is None else port
