@@ -147,9 +147,10 @@ def test_a_reader_that_stalls_costs_lines_and_no_request(
     reading, writing = os.pipe()
     with os.fdopen(writing, "w") as stalled:
         os.set_blocking(writing, False)
-        with contextlib.suppress(BlockingIOError):
-            while True:  # full from the start, or the writer may catch up between two lines
-                os.write(writing, b" " * 4096)
+        for size in (4096, 1):  # full to the last byte, or the writer may catch up between lines
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    os.write(writing, b" " * size)
         os.set_blocking(writing, True)
         monkeypatch.setattr(sys, "stdout", stalled)
         write = LineWriter(limit=100)
