@@ -498,7 +498,7 @@ class ProxyRequest:
         if (
             isinstance(error, StaleConnection)
             and not self._replaced
-            and self.head.method in _IDEMPOTENT
+            and (self.head.method in _IDEMPOTENT or error.unread)
             and self._kept is not None
             and self._pool is not None
         ):

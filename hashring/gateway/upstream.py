@@ -42,11 +42,16 @@ class ConnectionLost(UpstreamError):  # noqa: N818  # the base class is an error
 class StaleConnection(ConnectionLost):
     """The host closed a kept connection before a byte of the response came.
 
-    It closed the connection while it was idle, so the host has not failed.
+    It closed the connection while it was idle, so the host has not failed. ``unread``: its system
+    acknowledged no byte of the request, so the host cannot have acted on it.
     """
 
     fault: Fault = "gateway"
     counts = False
+
+    def __init__(self, why: str, *, unread: bool = False) -> None:
+        super().__init__(why)
+        self.unread = unread
 
 
 class UpstreamTimeout(UpstreamError):  # noqa: N818  # the base class is an error by name

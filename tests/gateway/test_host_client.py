@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import sys
 from collections.abc import Awaitable, Callable
 
 import pytest
+import uvloop
 
 from hashring.gateway import Gateway, Timeouts
 from hashring.gateway.headers import ResponseHead
@@ -15,6 +18,7 @@ from hashring.gateway.upstream import (
     ConnectError,
     ConnectionLost,
     InvalidResponse,
+    StaleConnection,
     UpstreamError,
     UpstreamTimeout,
 )
@@ -168,6 +172,46 @@ def test_a_connection_that_was_closed_while_idle_gets_no_post() -> None:
 
     asyncio.run(main())
     assert host.connections == 2
+
+
+async def _send_on_a_closed_connection(*, read_first: bool) -> StaleConnection:
+    """A second request that a host has read, or that meets a socket closed before it came."""
+    loop = asyncio.get_running_loop()
+    client = HostClient(Timeouts())
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+        first = asyncio.create_task(ask(client, address, "POST"))
+        host, _ = await loop.sock_accept(listener)
+        with host:
+            host.setblocking(False)
+            await loop.sock_recv(host, 1000)
+            await loop.sock_sendall(host, OK)
+            assert await first == b"ok"
+            connection = client.pool(address, loop).take(certain=True)
+            assert connection is not None
+            if not read_first:
+                host.close()
+            receiver = Receiver()
+            data = b"POST / HTTP/1.1\r\nHost: a\r\n\r\n"
+            connection.send(receiver, data, complete=True, head_only=False)
+            if read_first:
+                assert await loop.sock_recv(host, 1000) == data
+    with pytest.raises(StaleConnection) as caught:
+        await receiver.done
+    await client.aclose()
+    return caught.value
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows what was acknowledged")
+@pytest.mark.parametrize("read_first", [True, False], ids=["read", "unread"])
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_host_that_read_nothing_is_known(
+    loop: Callable[[], asyncio.AbstractEventLoop], read_first: bool
+) -> None:
+    with asyncio.Runner(loop_factory=loop) as runner:
+        error = runner.run(_send_on_a_closed_connection(read_first=read_first))
+    assert error.unread is not read_first
 
 
 def test_a_new_connection_that_ends_is_the_fault_of_the_host() -> None:

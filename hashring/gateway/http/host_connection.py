@@ -15,7 +15,7 @@ from hashring.gateway.headers import (
     is_trailer,
     learn_response_kind,
 )
-from hashring.gateway.http.sockets import set_no_delay
+from hashring.gateway.http.sockets import acked_bytes, set_no_delay
 from hashring.gateway.upstream import (
     ConnectionLost,
     InvalidResponse,
@@ -95,6 +95,8 @@ class HostConnection(asyncio.Protocol):
         self._used = self._got_bytes = self._has_response = self._request_complete = False
         self._head_only = self._in_head = self._finished = self._excess = False
         self._until_close = self._switching = self._paused = False
+        self._acked: int | None = None  # bytes that the host's system had before the request
+        self._is_unread = False
         self._is_plain = False  # whether the head begins with HTTP/1.1, as most do
         self._head_bytes = self._interim = self._trailer_bytes = self._trailer_count = 0
 
@@ -174,8 +176,9 @@ class HostConnection(asyncio.Protocol):
     def is_usable(self, *, certain: bool = False) -> bool:
         """Whether the host has not closed it, as far as is known.
 
-        ``certain`` also asks the system, which costs a call: for requests that must not be sent
-        twice.
+        ``certain`` also asks the system, which costs two calls: for requests that must not be sent
+        twice. What the host's system has acknowledged is noted: if it is no more when the
+        connection ends, nothing of the next request has arrived.
         """
         if self.closed or self._transport.is_closing():
             return False
@@ -183,6 +186,7 @@ class HostConnection(asyncio.Protocol):
             sock = self._transport.get_extra_info("socket")
             poll = select.poll()
             poll.register(sock.fileno(), select.POLLIN | select.POLLHUP | select.POLLERR)
+            self._acked = acked_bytes(sock)
             return not poll.poll(0)  # an idle connection has nothing to read but its end
         return True
 
@@ -275,6 +279,7 @@ class HostConnection(asyncio.Protocol):
             self._tunnel.host_ended(clean=True)
             return True  # the other direction may go on
         self.pool.remove_idle(self)  # no request may be sent on it from now on
+        self._note_unread()
         if self._has_response and self._until_close:
             receiver = self._receiver
             self._done(keep=False)
@@ -289,13 +294,17 @@ class HostConnection(asyncio.Protocol):
             self.pool.forget(self)
             self._tunnel.host_ended(clean=False)
         elif not self.closed:
-            stale = self._used and not self._got_bytes
-            reason = "" if error is None else f": {error}"
-            self.fail(
-                (StaleConnection if stale else ConnectionLost)(
-                    f"the host closed the connection{reason}"
-                )
-            )
+            why = "the host closed the connection" + ("" if error is None else f": {error}")
+            if self._used and not self._got_bytes:
+                self.fail(StaleConnection(why, unread=self._is_unread))
+            else:
+                self.fail(ConnectionLost(why))
+
+    def _note_unread(self) -> None:
+        """Note whether the host closed its side before any of the request arrived."""
+        if self._acked is not None and self._receiver is not None and not self._got_bytes:
+            now = acked_bytes(self._transport.get_extra_info("socket"))
+            self._is_unread = now == self._acked
 
     # -- httptools --------------------------------------------------------------------------------
 
