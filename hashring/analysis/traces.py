@@ -9,9 +9,13 @@ bailian  timestamp (s), chat_id, parent_chat_id, input_length,        the first 
 burstgpt CSV: Timestamp (s), Session ID, Request tokens, Response     Session ID
          tokens
 azure    CSV: TIMESTAMP (date), ContextTokens, GeneratedTokens        every request its own
-jsonl    timestamp (s), input_length, output_length, optionally       session, if given
-         session and hash_ids
+jsonl    timestamp (s, or a date), input_length, output_length,       session, if given
+         optionally session and hash_ids
+csv tsv  the same as columns; hash_ids as JSON or with spaces between session, if given
+parquet  the same as columns                                          session, if given
 ======== ============================================================ ========================
+
+A file of JSON lines, CSV, TSV or Parquet may have the fields of each of these formats.
 
 ``hash_ids`` name blocks of the prompt: two requests share an ID exactly if they share the whole
 prefix up to that block. A trace without them gets blocks of 512 tokens from its sessions: a request
@@ -29,22 +33,27 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
-from hashring.analysis._sources import CutOffError, LogError, blocks, open_log
+from hashring.analysis._parquet import MAGIC
+from hashring.analysis._parquet import records as parquet_records
+from hashring.analysis._sources import TOO_LONG, CutOffError, LogError, blocks, open_log
+from hashring.analysis.layouts import seconds_of
+from hashring.analysis.logs import too_long_text
 from hashring.errors import ConfigError
-from hashring.text import bounded_repr, suggestion
+from hashring.text import bounded_repr, printable, suggestion
 
-FORMATS: Final = ("mooncake", "bailian", "burstgpt", "azure", "jsonl")
+FORMATS: Final = ("mooncake", "bailian", "burstgpt", "azure", "jsonl", "csv", "tsv", "parquet")
 BLOCK: Final = 512
 """Tokens of a block, where the trace does not define another size."""
 
 _BAILIAN_BLOCK = 16
 _LONGEST_PROMPT = 10_000_000  # tokens: more is a damaged line, and would make a block list of 1 GB
-_CSV_HEADS = {"burstgpt": "Request tokens", "azure": "ContextTokens"}
+_COLUMNS = {"burstgpt": "Request tokens", "azure": "ContextTokens"}
+_TIMES = {"burstgpt": "Timestamp", "azure": "TIMESTAMP"}  # of the others: timestamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,17 +92,19 @@ def read_trace(
     format: str = "auto",
     *,
     session: str | None = None,
+    time: str | None = None,
     limit: int | None = None,
 ) -> Trace:
     """The trace in ``path`` (``-`` is standard input; gzip is recognised), or in several files.
 
-    Cost: one pass, about 10 us a line.
+    Cost: one pass, about 10 us a line; for Parquet, memory for the file.
 
     Parameters
     ----------
     path: one file or several; their requests are put in order of time.
-    format: one of ``FORMATS``, or ``auto`` to recognise it by the first line.
+    format: one of ``FORMATS``, or ``auto`` to recognise it by the fields of the first line.
     session: the field that names the session, instead of the one of the format.
+    time: the field of the time, instead of the one of the format, in the unit of the format.
     limit: read at most this many requests.
 
     Raises
@@ -110,11 +121,10 @@ def read_trace(
     rows: list[_Row] = []
     unreadable, found = 0, format
     for each in paths:
-        lines = _lines(each)
-        first = next(lines, b"")
+        records = _Records(str(each), found)
         if found == "auto":  # the files of one trace have one format
-            found = _recognise_format(first, str(each))
-        for row in _rows(chain([first], lines), found, session):
+            found = records.format()
+        for row in _rows(records, found, session, time):
             if row is None:
                 unreadable += 1
                 continue
@@ -179,57 +189,115 @@ class _Row:
     parent: object = None
 
 
-def _lines(path: str | Path) -> Iterator[bytes]:
-    try:
-        for block in blocks(open_log(str(path), sys.stdin.buffer, None)):
-            yield from block.splitlines()
-    except CutOffError as error:
-        raise LogError(str(error), source=str(path)) from error
-
-
 def _block(format: str) -> int:
     return _BAILIAN_BLOCK if format == "bailian" else BLOCK
 
 
-def _recognise_format(first: bytes, path: str) -> str:
-    """The format of the first line. Raises ``LogError`` with the line."""
-    text = first.decode("utf-8", "replace").lstrip("\ufeff")
-    for kind, head in _CSV_HEADS.items():
-        if head in text and "," in text:
-            return kind
+class _Records:
+    """A file as records: objects of JSON lines, or rows of CSV, TSV or Parquet by their columns.
+
+    ``kind`` is ``jsonl``, ``csv``, ``tsv`` or ``parquet``, ``fields`` are those of the first record
+    and ``rows`` has None for a line that is not a record.
+    """
+
+    fields: Sequence[str]
+    rows: Iterator[dict[str, Any] | None]
+
+    def __init__(self, path: str, format: str) -> None:
+        self.path = path
+        lines = _lines(path)
+        first = next(lines, b"")
+        self.first = first.decode("utf-8", "replace")
+        if first.startswith(MAGIC) or (path != "-" and path.endswith(".parquet")):
+            if path == "-":
+                raise LogError("Parquet cannot be read from standard input: name the file",
+                               source=path)  # fmt: skip
+            self.kind = "parquet"
+            self.fields, self.rows = parquet_records(path)
+            return
+        if first == TOO_LONG.rstrip(b"\n"):
+            raise LogError(too_long_text(path, 1), source=path)
+        given = format in ("mooncake", "bailian", "jsonl") and "input_length" not in self.first
+        if given or self.first.lstrip().startswith(("{", "[")):
+            self.kind, self.fields = "jsonl", list(_json(self.first) or ())
+            self.rows = (_json(text) for text in _texts(chain([first], lines)))
+            return
+        self.kind = "tsv" if "\t" in self.first else "csv"
+        mark = "\t" if self.kind == "tsv" else ","
+        self.fields = _cells(self.first, mark) or []
+        # joined files repeat the header
+        self.rows = (_columns(self.fields, text, mark) for text in _texts(lines)
+                     if text != self.first)  # fmt: skip
+
+    def format(self) -> str:
+        """The format by the fields of the first record. Raises ``LogError`` with the line."""
+        found = next((kind for kind, head in _COLUMNS.items() if head in self.fields), None)
+        if found is not None:
+            return found
+        if "input_length" in self.fields:
+            if "chat_id" in self.fields:
+                return "bailian"
+            if "hash_ids" in self.fields and "session" not in self.fields:
+                return "mooncake"
+            return self.kind
+        raise LogError(
+            f"{self.path} is not a trace of a known format ({', '.join(FORMATS)}); "
+            + ("its columns: " + ", ".join(printable(each, 20) for each in self.fields[:8])
+               if self.kind == "parquet" else f"line 1: {bounded_repr(self.first)}"),
+            source=self.path,
+        )  # fmt: skip
+
+
+def _lines(path: str) -> Iterator[bytes]:
     try:
-        fields = json.loads(text)
-    except ValueError:
-        fields = None
-    if isinstance(fields, dict) and "input_length" in fields:
-        if "chat_id" in fields:
-            return "bailian"
-        return "mooncake" if "hash_ids" in fields and "session" not in fields else "jsonl"
-    raise LogError(
-        f"{path} is not a trace of a known format ({', '.join(FORMATS)}); "
-        f"line 1: {bounded_repr(text)}",
-        source=path,
-    )
+        for block in blocks(open_log(path, sys.stdin.buffer, None)):
+            yield from block.splitlines()
+    except CutOffError as error:
+        raise LogError(str(error), source=path) from error
 
 
-def _rows(lines: Iterator[bytes], format: str, session: str | None) -> Iterator[_Row | None]:
-    """A row for each line, None for one that cannot be read; blank lines are skipped."""
+def _texts(lines: Iterable[bytes]) -> Iterator[str]:
+    """The lines as text; blank ones are left out."""
+    return (line.decode("utf-8", "replace") for line in lines if line.strip())
+
+
+def _cells(line: str, mark: str) -> list[str] | None:
+    if '"' not in line:
+        return line.split(mark)  # the csv module takes at most 131,072 characters of a cell
+    try:
+        return next(csv.reader([line], delimiter=mark), None)
+    except csv.Error:
+        return None
+
+
+def _columns(fields: list[str], line: str, mark: str) -> dict[str, str] | None:
+    cells = _cells(line, mark)
+    if cells is None or len(cells) != len(fields):
+        return None
+    return dict(zip(fields, cells, strict=True))
+
+
+def _rows(
+    records: _Records, format: str, session: str | None, time: str | None
+) -> Iterator[_Row | None]:
+    """A row for each record, None for one that cannot be read."""
     read = _READERS[format]
-    texts = (line.decode("utf-8", "replace").lstrip("\ufeff") for line in lines if line.strip())
-    records: Iterable[Any] = csv.DictReader(texts) if format in _CSV_HEADS else map(_json, texts)
-    for record in records:
+    for record in records.rows:
+        if record is not None and time is not None:
+            record[_TIMES.get(format, "timestamp")] = record.get(time)
         row = _row(record, read)
-        if row is not None and session is not None:
+        if row is not None and record is not None and session is not None:
             row.session, row.parent = record.get(session), None
-            row = row if row.session is not None else None
+            row = row if row.session not in (None, "") else None
         yield row
 
 
-def _json(text: str) -> object:
+def _json(text: str) -> dict[str, Any] | None:
     try:
-        return json.loads(text)
+        record = json.loads(text)
     except (ValueError, RecursionError):
         return None
+    return record if isinstance(record, dict) else None
 
 
 def _row(record: Any, read: Callable[[Any], _Row]) -> _Row | None:
@@ -242,18 +310,37 @@ def _row(record: Any, read: Callable[[Any], _Row]) -> _Row | None:
     return row if sane and math.isfinite(row.at) else None
 
 
+def _ids(value: Any) -> tuple[int, ...]:
+    """The blocks: a list, or in a cell of CSV a list as JSON or numbers with spaces between."""
+    if isinstance(value, str):
+        value = json.loads(value) if value.startswith("[") else value.split()
+    return tuple(map(int, value))
+
+
+def _seconds(value: Any) -> float:
+    """Seconds as a number or its text; of a date, in UTC if it has no zone, since the epoch."""
+    if isinstance(value, datetime):
+        return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
+    try:
+        return float(value)
+    except ValueError:
+        found = seconds_of(value.encode())
+        if found is None:
+            raise
+        return found
+
+
 def _mooncake(record: Any) -> _Row:
-    ids = tuple(map(int, record["hash_ids"]))
     return _Row(
-        record["timestamp"] / 1000, None, int(record["input_length"]),
-        int(record["output_length"]), ids,
+        float(record["timestamp"]) / 1000, None, int(record["input_length"]),
+        int(record["output_length"]), _ids(record["hash_ids"]),
     )  # fmt: skip
 
 
 def _bailian(record: Any) -> _Row:
     row = _mooncake(record)
     row.at = float(record["timestamp"])
-    row.session, row.parent = record["chat_id"], record["parent_chat_id"]
+    row.session, row.parent = str(record["chat_id"]), str(record["parent_chat_id"])
     return row
 
 
@@ -266,17 +353,18 @@ def _burstgpt(record: Any) -> _Row:
 
 def _azure(record: Any) -> _Row:
     # seven digits of a second, of which fromisoformat reads six
-    moment = datetime.fromisoformat(record["TIMESTAMP"][:26])
+    given = record["TIMESTAMP"]
+    moment = given if isinstance(given, datetime) else datetime.fromisoformat(given[:26])
     return _Row(
         moment.timestamp(), None, int(record["ContextTokens"]), int(record["GeneratedTokens"]), None
     )
 
 
-def _jsonl(record: Any) -> _Row:
+def _plain(record: Any) -> _Row:
     ids = record.get("hash_ids")
     return _Row(
-        float(record["timestamp"]), record.get("session"), int(record["input_length"]),
-        int(record["output_length"]), None if ids is None else tuple(map(int, ids)),
+        _seconds(record["timestamp"]), record.get("session") or None, int(record["input_length"]),
+        int(record["output_length"]), _ids(ids) if ids not in (None, "") else None,
     )  # fmt: skip
 
 
@@ -285,7 +373,10 @@ _READERS: Final[dict[str, Callable[[Any], _Row]]] = {
     "bailian": _bailian,
     "burstgpt": _burstgpt,
     "azure": _azure,
-    "jsonl": _jsonl,
+    "jsonl": _plain,
+    "csv": _plain,
+    "tsv": _plain,
+    "parquet": _plain,
 }
 
 
@@ -320,7 +411,7 @@ def _numbers(rows: list[_Row]) -> list[int]:
     roots: dict[object, int] = {}
     numbers: list[int] = []
     for row in rows:
-        known = roots.get(row.parent) if row.parent not in (None, -1) else None
+        known = roots.get(row.parent) if row.parent not in (None, "-1") else None
         if known is None:
             known = roots.get(row.session) if row.session is not None else None
         number = len(numbers) + (1 << 32) if known is None else known

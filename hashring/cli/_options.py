@@ -203,8 +203,8 @@ class LogArguments:
 
 
 _LOG_OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("--key", {"metavar": "FIELD", "help": "Field of the client in JSON lines (a.b) or CSV."}),
-    ("--time", {"metavar": "FIELD", "help": "Field of the time in JSON lines or CSV."}),
+    ("--key", {"metavar": "FIELD", "help": "Client's field in JSON lines (a.b), CSV or Parquet."}),
+    ("--time", {"metavar": "FIELD", "help": "Field of the time in JSON lines, CSV or Parquet."}),
     ("--pattern", {"metavar": "REGEX", "help": "Lines by (?P<client>...) and (?P<time>...)."}),
     (
         "--client",

@@ -14,9 +14,11 @@ from hashring.cli._pictures import Pictures
 from hashring.text import plural, suggestion
 
 # as analysis has them, whose import is slow
-FORMATS = ("mooncake", "bailian", "burstgpt", "azure", "jsonl")
-# jsonl is a log unless policies are given, or --format trace
-_TRACES = ("trace", *(name for name in FORMATS if name != "jsonl"))
+_OWN = ("mooncake", "bailian", "burstgpt", "azure")
+# these are logs unless policies are given, or --format trace
+_EITHER = ("jsonl", "csv", "tsv", "parquet")
+FORMATS = (*_OWN, *_EITHER)
+TRACES = ("trace", *_OWN)
 _COSTS = ("tokens", "bytes", "noisy", "none")
 _SCENARIOS = (
     "none", "grow", "loss", "return", "death", "slow", "stall", "weights", "hidden"
@@ -48,7 +50,7 @@ class _Format(LogFormat):
         """``value`` if it is a format."""
         from hashring.analysis._formats import FORMATS as LOG_FORMATS
 
-        known = (*_TRACES, *LOG_FORMATS)
+        known = (*TRACES, *LOG_FORMATS)
         if value not in known:
             self.fail(f"there is no format {value!r}: {suggestion(value, known)}", param, ctx)
         return value
@@ -131,7 +133,7 @@ def trace_options(function: Function) -> Function:
         }
         engine |= {"kind": kind, "chunk": chunk}
         trace = TraceOptions(
-            format if format in _TRACES else None,
+            format if format in TRACES else None,
             "auto" if format is None else format,
             session,
             names(policy),
@@ -152,7 +154,12 @@ def trace_options(function: Function) -> Function:
 
 
 def run(
-    files: tuple[str, ...], pool: PoolOptions, trace: TraceOptions, draw: Pictures, as_json: bool
+    files: tuple[str, ...],
+    pool: PoolOptions,
+    trace: TraceOptions,
+    time: str | None,
+    draw: Pictures,
+    as_json: bool,
 ) -> None:
     """Read the trace, replay it for each policy, and show the report."""
     from hashring.analysis.model_host import Engine
@@ -170,7 +177,7 @@ def run(
     draw.check()
     with usage():
         engine = Engine.of(**trace.engine)
-    read = read_trace(files, kind, session=trace.session)
+    read = read_trace(files, kind, session=trace.session, time=time)
     with usage(), counting("simulating", len(read.requests) * len(policies)) as progress:
         report = serve(read, hosts, policies, engine=engine, progress=progress, **trace.run)
     title = "Policies on a trace"

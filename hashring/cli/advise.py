@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from hashring.cli._json import emit
-from hashring.cli._options import json_option, usage
+from hashring.cli._options import LogArguments, json_option, reading_options, usage
 from hashring.cli._pictures import Pictures, picture_options
 from hashring.errors import ConfigError
 from hashring.text import plural
+
+if TYPE_CHECKING:
+    from hashring.analysis import Engine, Trace
 
 
 @click.command("advise")
@@ -37,6 +42,8 @@ from hashring.text import plural
     show_default=True,
     help="Format of TRACE: a log with times, or mooncake, bailian, burstgpt, azure.",
 )
+@reading_options
+@click.option("--session", metavar="FIELD", help="TRACE: field that names the session.")
 @click.option("--rate", type=float, default=1.0, show_default=True, help="TRACE: times faster.")
 @click.option("--spread", type=float, default=0.0, help="TRACE: seconds to spread arrivals over.")
 @picture_options
@@ -46,7 +53,8 @@ def command(
     hosts: int,
     peak: float,
     export: str | None,
-    log_format: str,
+    reading: LogArguments,
+    session: str | None,
     rate: float,
     spread: float,
     draw: Pictures,
@@ -61,7 +69,7 @@ def command(
     keys that move when a host is added are measured on 10,000 keys.
     """
     if logs:
-        return _advise_trace(logs, hosts, log_format, rate, spread, draw, as_json)
+        return _advise_trace(logs, hosts, reading, session, rate, spread, draw, as_json)
     from hashring.analysis import advise
 
     draw.check()
@@ -81,27 +89,19 @@ def command(
 def _advise_trace(
     logs: tuple[str, ...],
     hosts: int,
-    log_format: str,
+    reading: LogArguments,
+    session: str | None,
     rate: float,
     spread: float,
     draw: Pictures,
     as_json: bool,
 ) -> None:
-    from hashring.analysis import LogError, read_arrivals
-    from hashring.analysis.advise_trace import WAYS, WORKERS, advise_trace, trace_of_log
-    from hashring.analysis.traces import FORMATS, read_trace
+    from hashring.analysis.advise_trace import WAYS, advise_trace
     from hashring.cli._progress import counting
 
     draw.check()
-    engine = None
     with usage(ConfigError):
-        try:
-            trace = read_trace(logs, log_format if log_format in FORMATS else "auto")
-        except LogError:
-            if log_format in FORMATS:
-                raise
-            trace = trace_of_log(read_arrivals(logs, format=log_format))
-            engine = WORKERS
+        trace, engine = _read(logs, reading, session)
     with usage(), counting("simulating", 2 * len(WAYS) * len(trace.requests)) as progress:
         report = advise_trace(
             trace, hosts, engine=engine, rate=rate, spread=spread, progress=progress
@@ -115,3 +115,24 @@ def _advise_trace(
 
     print_report(title, facts, report)
     return None
+
+
+def _read(
+    logs: tuple[str, ...], reading: LogArguments, session: str | None
+) -> tuple[Trace, Engine | None]:
+    """A trace with the usual engine, or a log with an engine of workers."""
+    from hashring.analysis import LogError, read_arrivals
+    from hashring.analysis.advise_trace import WORKERS, trace_of_log
+    from hashring.analysis.traces import FORMATS, read_trace
+    from hashring.cli._trace import TRACES
+
+    # the options of a client are those of a log
+    if reading.key is None and reading.pattern is None and reading.client == "ip":
+        kind = reading.format if reading.format in FORMATS else "auto"
+        try:
+            return read_trace(logs, kind, session=session, time=reading.time), None
+        except LogError:
+            if reading.format in TRACES or session is not None:
+                raise
+    options = {**reading.as_options(), "time": reading.time}
+    return trace_of_log(read_arrivals(logs, **options)), WORKERS

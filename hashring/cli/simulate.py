@@ -120,7 +120,7 @@ def command(
     time to first token, cache reuse and moved sessions; --hosts takes a number of hosts too.
     """
     if trace.wanted:
-        return run(logs, pool, trace, draw, as_json)
+        return run(logs, pool, trace, reading.time, draw, as_json)
     from hashring.analysis import ServiceTime, scenarios, simulate
     from hashring.cli._render import facts
 

@@ -50,16 +50,24 @@ JSONL = """\
 {"timestamp": 2, "input_length": 10, "output_length": 1, "session": "bob"}
 {"timestamp": 3, "input_length": 30, "output_length": 1, "session": "ann"}
 """
+CSV = """\
+timestamp,input_length,output_length,session
+2026-03-01T10:00:01Z,10,1,ann
+2026-03-01T10:00:02Z,10,1,"bob, the second"
+2026-03-01T10:00:03Z,30,1,ann
+"""
 TEXTS = {
     "mooncake": (MOONCAKE, [0, 1, 0], [0.0, 3.0, 9.0]),
     "bailian": (BAILIAN, [0, 1, 0], [0.0, 0.5, 1.5]),
     "burstgpt": (BURSTGPT, [0, 1, 0], [0.0, 40.0, 113.0]),
     "azure": (AZURE, [0, 1], [0.0, 4.314579]),
     "jsonl": (JSONL, [0, 1, 0], [0.0, 1.0, 2.0]),
+    "csv": (CSV, [0, 1, 0], [0.0, 1.0, 2.0]),
+    "tsv": (CSV.replace(", ", " ").replace(",", "\t"), [0, 1, 0], [0.0, 1.0, 2.0]),
 }
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", TEXTS)
 @pytest.mark.parametrize("packed", [False, True])
 def test_a_trace_is_recognised_and_read(name: str, packed: bool, tmp_path: Path) -> None:
     text, sessions, times = TEXTS[name]
@@ -71,6 +79,64 @@ def test_a_trace_is_recognised_and_read(name: str, packed: bool, tmp_path: Path)
     assert [request.at for request in trace.requests] == pytest.approx(times, abs=1e-5)
     assert trace.unreadable == 0
     assert read_trace(path, name) == trace
+
+
+@pytest.mark.parametrize("name", [*TEXTS, "blocks"])
+@pytest.mark.parametrize("kind", ["jsonl", "csv", "tsv", "parquet"])
+def test_each_format_may_be_in_each_kind_of_file(name: str, kind: str, tmp_path: Path) -> None:
+    pl = pytest.importorskip("polars")
+    text = JSONL.replace('"session"', '"hash_ids": [1, 2], "session"')
+    path, other = tmp_path / "trace", tmp_path / "other"
+    path.write_text(TEXTS[name][0] if name in TEXTS else text)
+    trace = read_trace(path)
+    columns = name in ("burstgpt", "azure", "csv")
+    frame = (
+        pl.read_csv(path, separator="\t" if name == "tsv" else ",")
+        if columns or name == "tsv"
+        else pl.read_ndjson(path)
+    )
+    if kind == "parquet":
+        frame.write_parquet(other)
+    elif kind == "jsonl":
+        frame.write_ndjson(other)
+    else:
+        lists = [column for column, type_ in frame.schema.items() if isinstance(type_, pl.List)]
+        cells = [pl.col(column).cast(pl.List(pl.String)).list.join(" ") for column in lists]
+        frame.with_columns(cells).write_csv(other, separator="\t" if kind == "tsv" else ",")
+    again = read_trace(other)
+    plain = trace.format in ("jsonl", "csv", "tsv")
+    assert again.format == (kind if plain else trace.format)
+    assert again.requests == trace.requests
+    assert (again.block, again.unreadable) == (trace.block, 0)
+    assert read_trace(other, trace.format).requests == trace.requests
+
+
+def test_fields_of_time_and_session_are_given(tmp_path: Path) -> None:
+    path = tmp_path / "trace.csv"
+    text = CSV.replace("timestamp", "when").replace("session", "chat")
+    path.write_text(text * 2)
+    with pytest.raises(LogError, match="has no request of the format csv"):
+        read_trace(path)
+    trace = read_trace(path, time="when", session="chat")
+    assert [request.session for request in trace.requests] == [0, 0, 1, 1, 0, 0]
+    assert (trace.seconds, trace.unreadable) == (2.0, 0)
+
+
+def test_blocks_in_a_cell_are_json_or_numbers_of_any_length(tmp_path: Path) -> None:
+    path = tmp_path / "trace.csv"
+    many = " ".join(map(str, range(40_000)))
+    head = "timestamp,input_length,output_length,hash_ids,session"
+    path.write_text(f'{head}\n1,9,1,{many},a\n2,9,1,"[1, 2]",b\n3,9,1,,c\n4,9,1,x,d\n')
+    trace = read_trace(path)
+    assert [len(request.blocks) for request in trace.requests] == [40_000, 2, 1]
+    assert trace.unreadable == 1
+
+
+def test_one_endless_line_is_one_clear_error(tmp_path: Path) -> None:
+    path = tmp_path / "trace"
+    path.write_text("x" * 3_000_000)
+    with pytest.raises(LogError, match="only line is longer than 1 MiB, the bound of a line"):
+        read_trace(path)
 
 
 def test_sizes_and_blocks_are_those_of_the_trace(tmp_path: Path) -> None:

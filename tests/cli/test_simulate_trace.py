@@ -50,6 +50,26 @@ def test_a_trace_is_recognised_where_a_policy_is_given(run: Run, trace: str) -> 
     assert "mooncake" in done.stdout
 
 
+def test_columns_are_a_trace_or_a_log_by_the_options(run: Run, tmp_path: Path) -> None:
+    head = "when,user,input_length,output_length\n"
+    rows = [f"{1772359200 + at},user-{at % 7},512,20\n" for at in range(40)]
+    (tmp_path / "some.csv").write_text(head + "".join(rows))
+    fields = ("--time", "when", "--session", "user")
+    done = run("simulate", "some.csv", "--hosts", "3", "--policy", "ring", *fields)
+    assert done.exit_code == 0, done.output
+    assert "40 requests, 7 sessions, 39 s, csv" in done.stdout
+    for more, sessions in ((fields, 7), (("--time", "when", "--key", "user"), 7)):
+        done = run("advise", "some.csv", "--hosts", "3", *more)
+        assert done.exit_code == 0, done.output
+        assert f"{sessions} sessions" in done.stdout
+    for command in (("simulate", "--add", "c"), ("spread",), ("plan", "--add", "c"), ("compare",)):
+        more = ("--key", "user", *(("--time", "when") if command[0] == "simulate" else ()))
+        done = run(*command, "some.csv", "--hosts", "a,b", *more, "--json")
+        assert done.exit_code == 0, done.output
+        log = json.loads(done.stdout)["log"]
+        assert (log["format"], log["used"], log["unreadable"], log["clients"]) == ("csv", 40, 0, 7)
+
+
 def test_pictures_and_a_page_are_written(run: Run, trace: str, tmp_path: Path) -> None:
     picture, page = tmp_path / "out.png", tmp_path / "out.html"
     options = ["--format", "trace", "--hosts", "3", "--plot", str(picture), "--report", str(page)]
