@@ -26,6 +26,7 @@ from hashring.discovery import Discovery
 from hashring.errors import ConfigError, HashringError, InvalidWeightError, UnknownHostError
 from hashring.gateway.app import Gateway
 from hashring.gateway.counts import BUCKETS
+from hashring.gateway.operator_marks import ACTIONS, OPERATOR, HostAction
 from hashring.hosts import as_weight
 from hashring.ring import RingTable
 from hashring.validators import SECONDS_OR_ZERO, TEXT, TEXTS
@@ -39,7 +40,6 @@ _VIEW_EVERY = 1.0  # seconds
 _CELLS = 720  # parts of the circle: half a degree, as much as a picture can show
 _EXACT_HOSTS = 64  # with more hosts, the moved fraction of an event costs too much on the loop
 _LONGEST_WAIT = 30.0  # seconds of one request for events
-_OPERATOR = "operator"
 _KEEP = "surrogateescape"
 
 _log = logging.getLogger("hashring")
@@ -427,20 +427,13 @@ class Api:
         weight = values.get("weight")
         if action == "weight" and (weight != 0 or isinstance(weight, bool)):
             weight = as_weight(weight, name)  # 0 means drain
-        actions: dict[str, Callable[[], object]] = {
-            "drain": lambda: lb.drain(name, deadline=deadline, by=_OPERATOR),
-            "resume": lambda: lb.resume(name, by=_OPERATOR),
-            "down": lambda: lb.mark_down(name, reason, by=_OPERATOR),
-            "up": lambda: lb.mark_up(name, by=_OPERATOR),
-            "weight": lambda: self._set_weight(lb, name, weight),
-        }
-        if action not in actions:
-            raise ApiError(404, f"the actions on a host are {', '.join(actions)}")
+        if action not in ACTIONS:
+            raise ApiError(404, f"the actions on a host are {', '.join(ACTIONS)}")
         if dry_run:
             moved = self._preview(lb, name, action, weight)
         else:
             before = lb.snapshot.usable_table
-            actions[action]()
+            HostAction(name, action, deadline, reason, weight).carry_out(self._gateway)
             moved = Movement(before, lb.snapshot.usable_table).diff.moved
             _log.warning(
                 "admin: %s %s: %s (%.1f %% of all keys)", action, name, reason, 100 * moved
@@ -454,12 +447,6 @@ class Api:
             "host": self._host(name, shares),
         }
 
-    def _set_weight(self, lb: LoadBalancer, name: str, weight: Any) -> None:
-        if weight == 0:
-            lb.drain(name, by=_OPERATOR)
-        else:
-            self._gateway.set_weight(name, weight)
-
     @staticmethod
     def _preview(lb: LoadBalancer, name: str, action: str, weight: Any) -> float:
         """The fraction of all keys that the action would move."""
@@ -472,7 +459,7 @@ class Api:
         after = set(away)
         if action in ("drain", "down", "weight"):
             after.add(name)
-        elif members[name].down.keys() | members[name].drains.keys() <= {_OPERATOR}:
+        elif members[name].down.keys() | members[name].drains.keys() <= {OPERATOR}:
             after.discard(name)
         return Movement(table.without(away), table.without(after)).diff.moved
 

@@ -87,6 +87,7 @@ async def serve(
     grace: float = _GRACE,
     reload: Callable[[], object] | None = None,
     started: Callable[[str, str | None], object] | None = None,
+    opened: Callable[[], object] | None = None,
     stop: asyncio.Event | None = None,
     front: socket.socket | None = None,
     back: socket.socket | None = None,
@@ -96,7 +97,7 @@ async def serve(
 
     ``front`` and ``back`` are listening sockets to use instead of the two addresses. ``retire``,
     set before ``stop``, means that another process accepts on the same socket: this one accepts no
-    more at once.
+    more at once. ``opened`` is called when the hosts are known, before the first request.
 
     Without ``admin_token`` the admin listener must be on loopback. ``admin_public`` are the pages
     that need no token.
@@ -126,6 +127,8 @@ async def serve(
         listeners.append(operators)
     try:
         await gateway.open()
+        if opened is not None:
+            opened()
         for listener in listeners:
             await listener.start()
         notify("READY=1")

@@ -21,6 +21,7 @@ from hashring.gateway.api import state
 from hashring.gateway.app import Gateway
 from hashring.gateway.http.app_request import AppService
 from hashring.gateway.http.listener import HttpListener
+from hashring.gateway.operator_marks import DeferredActions, action_of
 from hashring.gateway.server import check_admin, open_socket, run_loop, serve, shown_address
 from hashring.gateway.systemd import passed_socket
 from hashring.gateway.workers import Supervisor, WorkerOrders, follow_orders, worker_command
@@ -120,8 +121,9 @@ def work(
 
 async def _work(orders: WorkerOrders, live: Gateway, settings: Settings) -> None:
     stop, retire = asyncio.Event(), asyncio.Event()
-    await follow_orders(retire, stop)
     gateway = settings.gateway
+    marks = DeferredActions(live, map(action_of, orders.marks))
+    await follow_orders(retire, stop, marks.act)
     await serve(
         live,
         admin_token=settings.admin.token,
@@ -129,6 +131,7 @@ async def _work(orders: WorkerOrders, live: Gateway, settings: Settings) -> None
         linger=gateway.linger,
         grace=gateway.shutdown_grace,
         reload=live.reload,
+        opened=marks.begin,
         started=lambda listen, admin: os.write(orders.report, b"1"),
         stop=stop,
         retire=retire,

@@ -17,13 +17,16 @@ import signal
 import socket
 import sys
 import tempfile
+import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from hashring.gateway.operator_marks import HostAction, OperatorMarks, action_of
 from hashring.gateway.systemd import notify
+from hashring.gateway.workers_admin import WorkerAddress
 
 _START = 60.0  # seconds for a worker to get ready, which includes the wait for a source of hosts
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds before a crashed worker is replaced
@@ -54,6 +57,9 @@ class WorkerOrders:
     count: int
     """The number of workers, among which limits are divided."""
 
+    marks: list[str]
+    """What operators have done to hosts, as ``action_of`` reads it."""
+
 
 def read_orders() -> WorkerOrders:
     """The orders on standard input."""
@@ -66,17 +72,30 @@ def read_orders() -> WorkerOrders:
     return WorkerOrders(**json.loads(line))
 
 
-async def follow_orders(retire: asyncio.Event, stop: asyncio.Event) -> None:
-    """Set ``retire`` when another worker has taken over, ``stop`` when the supervisor has ended."""
+async def follow_orders(
+    retire: asyncio.Event, stop: asyncio.Event, act: Callable[[HostAction], object]
+) -> None:
+    """Set ``retire`` when another worker has taken over, ``stop`` when the supervisor has ended.
+
+    ``act`` gets what an operator did while this worker started.
+    """
     loop = asyncio.get_running_loop()
+    held = bytearray()
 
     def read() -> None:
-        data = os.read(0, 100)
-        if data == _RETIRE:
-            retire.set()
-        else:
+        data = os.read(0, 65536)
+        held.extend(data)
+        if not data:
             loop.remove_reader(0)
-        stop.set()
+            stop.set()
+        while (end := held.find(b"\n")) >= 0:
+            line = bytes(held[: end + 1])
+            del held[: end + 1]
+            if line == _RETIRE:
+                retire.set()
+                stop.set()
+            else:
+                act(action_of(line))
 
     loop.add_reader(0, read)
 
@@ -108,6 +127,10 @@ class Worker:
     def retire(self) -> None:
         """Let it end because another one has taken over."""
         self._write(_RETIRE)
+
+    def act(self, done: HostAction) -> None:
+        """Let it carry out an action of an operator."""
+        self._write(done.to_json().encode() + b"\n")
 
     def stop(self) -> None:
         """Let it end gracefully; a second time, without waiting."""
@@ -147,6 +170,7 @@ class Supervisor:
         self.reports: list[dict[str, Any]] = []
         """What the workers have counted that have ended."""
 
+        self._marks = OperatorMarks()
         self._folder = tempfile.TemporaryDirectory(prefix="hashring-")
         self._stopping = asyncio.Event()
         self._all_ready = asyncio.Event()
@@ -192,6 +216,13 @@ class Supervisor:
             for worker in self.workers
             if worker is not None and worker.process.returncode is None
         ]
+
+    def record(self, done: HostAction, asked: Sequence[WorkerAddress]) -> None:
+        """Keep an action that the workers ``asked`` have carried out, for all others."""
+        self._marks.record(done, time.monotonic())
+        for worker in self._started:
+            if worker not in asked:  # it was given its orders before
+                worker.act(done)
 
     def _stop(self) -> None:
         if self._stopping.is_set():  # the second signal
@@ -248,6 +279,7 @@ class Supervisor:
                 secret=self._secret.hex(),
                 name=self._name,
                 count=self._count,
+                marks=[],
             )
             try:
                 process = await asyncio.create_subprocess_exec(
@@ -260,7 +292,9 @@ class Supervisor:
             finally:
                 os.close(writer)
         assert process.stdin is not None
-        process.stdin.write(json.dumps(asdict(orders)).encode() + b"\n")
+        # from here on, without an await, record() sends it what is done later
+        marks = [each.to_json() for each in self._marks.actions(time.monotonic())]
+        process.stdin.write(json.dumps(asdict(replace(orders, marks=marks))).encode() + b"\n")
         worker = Worker(process, path, reader)
         self._started.add(worker)
         with contextlib.suppress(TimeoutError):

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from hashring.gateway.asgi import Receive, Scope, Send
+from hashring.gateway.operator_marks import HostAction, read_action
 
 _PATIENCE = 40.0  # seconds for an answer: a request for events waits 30 s
 _LARGEST = 64 << 20  # bytes of one answer
@@ -38,6 +39,9 @@ class WorkerGroup(Protocol):
     @property
     def active(self) -> Sequence[WorkerAddress]:
         """The workers that are ready."""
+
+    def record(self, done: HostAction, asked: Sequence[WorkerAddress], /) -> None:
+        """Keep an action that the workers ``asked`` have carried out, for all others."""
 
 
 class WorkersAdmin:
@@ -79,6 +83,11 @@ class WorkersAdmin:
         if not good:
             return _text(503, "no worker answered")
         first = good[0]
+        done = None
+        if first[0] == 200:
+            done = read_action(scope["method"], path, scope["query_string"], body)
+        if done is not None:
+            self._group.record(done, asked)
         if path not in _MERGED or scope["method"] == "POST":
             return first
         return self._merge(path, first, good)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import re
 import signal
+import socket
 import sys
 import urllib.request
 from collections.abc import AsyncIterator
@@ -146,6 +148,81 @@ def test_a_killed_worker_is_replaced() -> None:
         for _ in range(8):
             assert asyncio.run(ask(address, get("/"))).status == 200
         assert running.end() == 0
+
+
+def _act(running: Serving, host: str, action: str, **values: object) -> None:
+    url = f"{admin_of(running)}/v1/hosts/{host}/{action}"
+    body = json.dumps(values).encode()
+    asked = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(asked, timeout=30) as answer:
+        assert answer.status == 200
+
+
+def _marks(running: Serving) -> list[tuple[Any, ...]]:
+    """What each worker has: drains, marks and weights of the hosts, from its own socket."""
+    return [
+        tuple((h["drains"], h["down"], h["weight"]) for h in json.loads(worker)["hosts"])
+        for worker in _of_each(running.process.pid, "/state")
+    ]
+
+
+def _of_each(supervisor: int, path: str) -> list[bytes]:
+    """A page of each worker, from the sockets that it has open."""
+    inodes = set()
+    for process in children(supervisor):
+        for link in Path(f"/proc/{process}/fd").iterdir():
+            with contextlib.suppress(OSError):  # closed meanwhile
+                inodes.add(str(link.readlink()).removeprefix("socket:[").removesuffix("]"))
+    lines = Path("/proc/net/unix").read_text(encoding="utf-8").splitlines()
+    listening = [line.split() for line in lines if " 00010000 " in line]
+    return [_page_at(each[7], path) for each in listening if each[6] in inodes]
+
+
+def _page_at(socket_path: str, path: str) -> bytes:
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(30)
+        sock.connect(socket_path)
+        sock.sendall(
+            f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
+        )
+        got = b""
+        while part := sock.recv(65536):
+            got += part
+    return got.partition(b"\r\n\r\n")[2]
+
+
+def test_marks_of_operators_outlive_the_workers() -> None:
+    with hosts("a", "b", "c") as names:
+        options = [each for name in names for each in ("--host", name)]
+        with started(*options) as running:
+            supervisor = running.process.pid
+            first, second, third = names
+            _act(running, first, "drain")
+            _act(running, second, "down", reason="disk")
+            _act(running, third, "weight", weight=3)
+            _act(running, third, "drain")
+            _act(running, third, "resume")
+            expected: list[tuple[Any, ...]] = [
+                ((["operator"], {}, 1.0), ([], {"operator": "disk"}, 1.0), ([], {}, 3.0))
+            ] * WORKERS
+            assert _marks(running) == expected
+
+            victim = min(children(supervisor))
+            os.kill(victim, signal.SIGKILL)
+            running.hear("another one starts")
+            wait_until(lambda: len(children(supervisor) - {victim}) == WORKERS)
+            wait_until(lambda: len(page(running)["workers"]) == WORKERS)
+            assert _marks(running) == expected
+
+            before = children(supervisor)
+            os.kill(supervisor, signal.SIGHUP)
+            running.hear("workers were replaced")
+            wait_until(lambda: not before & children(supervisor))
+            assert _marks(running) == expected
+
+            _act(running, first, "resume")  # reaches the new ones
+            assert all(each[0][0] == [] for each in _marks(running))
+            assert running.end() == 0
 
 
 def test_workers_end_with_their_supervisor() -> None:
