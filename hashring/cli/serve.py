@@ -156,9 +156,10 @@ def _given_socket(given: dict[str, Any]) -> socket.socket | None:
 
 
 def _supervise(settings: Settings, file: str | None, given: dict[str, Any]) -> None:
+    from hashring.gateway.own_log import log_to_stderr
     from hashring.gateway.supervision import supervise
 
-    _log_to_stderr()
+    log_to_stderr(settings.log)
     _warn_without_secret(settings)
     names = ("hosts", "discover", "listen", "admin", "access_log")
     arguments = [] if file is None else [file]
@@ -186,12 +187,13 @@ def _supervise(settings: Settings, file: str | None, given: dict[str, Any]) -> N
 
 
 def _work(file: str | None, given: dict[str, Any]) -> None:
+    from hashring.gateway.own_log import log_to_stderr
     from hashring.gateway.supervision import work
     from hashring.gateway.workers import read_orders
 
-    _log_to_stderr()
     orders = read_orders()
     read = _reader(file, given, bytes.fromhex(orders.secret))
+    log_to_stderr(read().log)
     work(orders, read, lambda settings: _watch(settings, file))
 
 
@@ -199,8 +201,9 @@ def _serve(
     settings: Settings, read: Callable[[], Settings], file: str | None, given: dict[str, Any]
 ) -> None:
     from hashring.gateway import Gateway, run
+    from hashring.gateway.own_log import log_to_stderr
 
-    _log_to_stderr()
+    log_to_stderr(settings.log)
     _warn_without_secret(settings)
     gateway = settings.gateway
     live = Gateway.from_settings(settings, read, _watch(settings, file))
@@ -237,11 +240,3 @@ def _print_addresses(live: Gateway, listen: str, admin: str | None) -> None:
     )
     if admin is not None:
         log.info("admin listener at http://%s", admin)
-
-
-def _log_to_stderr() -> None:
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("hashring: %(message)s"))
-    log = logging.getLogger("hashring")
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)

@@ -37,6 +37,7 @@ _INDEPENDENT = (
     "sessions",
     "gateway",
     "host_tls",
+    "log",
     "timeouts",
     "limits",
 )

@@ -37,6 +37,7 @@ from hashring.validators import (
     TEXT,
     TEXTS,
     WHOLE,
+    Validator,
     check_options,
     choice,
     inherit_option,
@@ -48,7 +49,19 @@ from hashring.validators import (
 _MONTH = 30 * 24 * 3600.0
 _NO_LIMIT = optional(SECONDS, 0, "no limit")
 _FILE = optional(PATH, "")
+_LEVELS = ("debug", "info", "warning", "error")
 _VARIABLE = optional(TEXT, "")
+
+
+def _component_levels(value: object) -> tuple[str, ...]:
+    given = [value] if isinstance(value, str) else value
+    if not isinstance(given, (list, tuple)) or not all(isinstance(each, str) for each in given):
+        raise ValueError
+    for each in given:
+        component, _, level = each.partition("=")
+        if not component or level not in _LEVELS:
+            raise ValueError(f"{each!r} is not COMPONENT=LEVEL with one of {', '.join(_LEVELS)}")
+    return tuple(given)
 
 
 def _nothing() -> Mapping[str, Any]:
@@ -344,6 +357,26 @@ class AdminSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class LogSettings:
+    """The gateway's own messages, on standard error."""
+
+    format: str = option("text", check=choice("text", "json"), help="Format of own messages.")
+    level: str = option("info", check=choice(*_LEVELS), help="Least level that is written.")
+    levels: tuple[str, ...] = option(
+        (),
+        check=Validator("a list of COMPONENT=LEVEL", _component_levels),
+        help='Other levels of single components, such as ["health=debug", "discovery=warning"]. '
+        "Empty means none.",
+    )
+    repeats: int = option(
+        10,
+        check=WHOLE,
+        help="Messages of one kind that are written in a minute; further ones are counted. 0 means "
+        "no limit.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class GatewaySettings:
     """The listener, the log and the end of the gateway."""
 
@@ -359,7 +392,18 @@ class GatewaySettings:
     access_log: str = option(
         "off",
         check=choice("off", "text", "json"),
-        help="Format of the access log on stdout: one line per request, with hashed client IDs.",
+        help="Format of the access log: one line per request.",
+    )
+    access_log_to: str = option(
+        "stdout",
+        check=TEXT,
+        help="Where it goes: stdout, syslog, syslog:SOCKET, or the path of a file, which SIGUSR1 "
+        "opens again.",
+    )
+    access_log_client: str = option(
+        "hashed",
+        check=choice("hashed", "plain"),
+        help="Client IDs in it: a keyed hash, or the IDs themselves, which may be secrets.",
     )
     host_header: str = option(
         "keep",
@@ -532,6 +576,7 @@ class Settings:
     health: HealthSettings = field(default_factory=HealthSettings)
     gateway: GatewaySettings = field(default_factory=GatewaySettings)
     admin: AdminSettings = field(default_factory=AdminSettings)
+    log: LogSettings = field(default_factory=LogSettings)
     host_tls: HostTls = field(default_factory=HostTls)
     timeouts: Timeouts = field(default_factory=Timeouts)
     limits: Limits = field(default_factory=Limits)
@@ -552,6 +597,7 @@ TABLES: Mapping[str, type] = MappingProxyType(
         "health.outliers": OutlierSettings,
         "gateway": GatewaySettings,
         "admin": AdminSettings,
+        "log": LogSettings,
         "host_tls": HostTls,
         "timeouts": Timeouts,
         "limits": Limits,

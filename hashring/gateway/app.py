@@ -51,6 +51,7 @@ _AFTERMATH = 0.1  # seconds between two looks at whether an old gateway's reques
 _FIXED = {  # what the server takes when it begins
     "gateway": ("listen", "admin", "shutdown_grace", "linger", "workers", "watch"),
     "admin": ("token", "public"),
+    "log": ("format", "level", "levels", "repeats"),
     "timeouts": ("head", "client_idle"),
     "limits": ("head", "headers", "connections"),
 }
@@ -255,6 +256,12 @@ class Gateway:
         if self._files and not self._watched:
             self._watched = True
             self._spawn(self._watch())
+
+    def reopen_log(self) -> None:
+        """Open the file of the access log again, after a rotation."""
+        log = self._generation.access_log
+        if log is not None:
+            log.reopen()
 
     def stop(self) -> None:
         """Report not ready from now on; requests are still served."""

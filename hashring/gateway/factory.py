@@ -19,6 +19,7 @@ from hashring.discovery import HOLDER as SOURCE
 from hashring.discovery import Notice
 from hashring.gateway.access import AccessLog
 from hashring.gateway.generation import Generation
+from hashring.gateway.line_writer import writer_of
 from hashring.gateway.request_cost import RequestCost
 from hashring.gateway.sessions import GatewaySessions
 from hashring.hosts import Host
@@ -57,7 +58,6 @@ def build_generation(settings: Settings, old: Generation | None = None) -> Gener
     exchange = None
     if by_load and place.sync is not None:
         exchange = LoadExchange(lb, place.sync, interval=place.sync_interval)
-    log: Any = settings.gateway.access_log
     return Generation(
         lb,
         identity=config.identity(settings),
@@ -70,7 +70,7 @@ def build_generation(settings: Settings, old: Generation | None = None) -> Gener
         tls=settings.host_tls,
         limits=settings.limits,
         keep_host=settings.gateway.host_header == "keep",
-        access_log=None if log == "off" else AccessLog(log, key=_log_key(settings)),
+        access_log=_access_log(settings),
         placement=_placement(settings),
         cost=RequestCost(place.cost.from_, place.group) if by_load else None,
         pins=pins,
@@ -78,6 +78,18 @@ def build_generation(settings: Settings, old: Generation | None = None) -> Gener
         decision_header=settings.gateway.decision_header,
         failure_statuses=settings.health.outliers.statuses,
         sessions=_sessions(settings, lb, store, file),
+    )
+
+
+def _access_log(settings: Settings) -> AccessLog | None:
+    form: Any = settings.gateway.access_log
+    if form == "off":
+        return None
+    return AccessLog(
+        form,
+        writer_of(settings.gateway.access_log_to),
+        key=_log_key(settings),
+        plain=settings.gateway.access_log_client == "plain",
     )
 
 

@@ -106,7 +106,8 @@ async def serve(
     called with both. After SIGTERM, SIGINT or ``stop``, requests are served for ``linger`` seconds
     while it reports not ready, each as the last of its connection; then both listeners close, and
     requests in flight, streams and WebSockets have ``grace`` seconds. A second signal ends the
-    waiting. SIGHUP calls ``reload``. Raises as ``run``.
+    waiting. SIGHUP calls ``reload``, SIGUSR1 opens the file of the access log again. Raises as
+    ``run``.
     """
     _require_library()
     from hashring.gateway.http.app_request import AppService
@@ -117,7 +118,7 @@ async def serve(
     front = front or passed_socket() or open_socket(listen)
     back = back or _open_admin(admin, admin_token, front)
     ending, hurry = stop or asyncio.Event(), asyncio.Event()
-    _on_signals(ending, hurry, reload)
+    _on_signals(ending, hurry, reload, gateway.reopen_log)
     clients = HttpListener(gateway, front, gateway.limits, gateway.timeouts)
     listeners = [clients]
     operators: HttpListener | None = None
@@ -178,7 +179,10 @@ def _ignore_hangup() -> None:
 
 
 def _on_signals(
-    ending: asyncio.Event, hurry: asyncio.Event, reload: Callable[[], object] | None
+    ending: asyncio.Event,
+    hurry: asyncio.Event,
+    reload: Callable[[], object] | None,
+    reopen_log: Callable[[], object],
 ) -> None:
     loop = asyncio.get_running_loop()
 
@@ -192,6 +196,7 @@ def _on_signals(
             loop.add_signal_handler(number, end)
         if reload is not None:
             loop.add_signal_handler(signal.SIGHUP, reload)
+        loop.add_signal_handler(signal.SIGUSR1, reopen_log)
     except (NotImplementedError, RuntimeError, ValueError):
         pass  # not the main thread, or a system without them: ``stop`` is the way then
 

@@ -137,6 +137,12 @@ class Worker:
         with contextlib.suppress(ProcessLookupError):
             self.process.terminate()
 
+    def reopen_log(self) -> None:
+        """Let it open the file of its access log again."""
+        if self.ready.done():  # before that the signal would end it, and it opens the file anyway
+            with contextlib.suppress(ProcessLookupError):
+                self.process.send_signal(signal.SIGUSR1)
+
     def _write(self, data: bytes) -> None:
         if self.process.stdin is not None and self.process.returncode is None:
             with contextlib.suppress(OSError):
@@ -147,8 +153,8 @@ class Supervisor:
     """Keeps ``count`` workers running that ``command`` starts.
 
     ``open_socket`` makes a listening socket and is called for each worker; ``shared`` sockets are
-    opened once. SIGTERM ends all of them, SIGHUP replaces one after the other. ``grace`` are the
-    seconds that an ending worker has.
+    opened once. SIGTERM ends all of them, SIGHUP replaces one after the other, SIGUSR1 lets
+    them open their logs again. ``grace`` are the seconds that an ending worker has.
     """
 
     def __init__(
@@ -185,6 +191,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
         loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+        loop.add_signal_handler(signal.SIGUSR1, self._reopen_logs)
         keepers = [loop.create_task(self._keep(slot)) for slot in range(self._count)]
         try:
             ready = loop.create_task(self._all_ready.wait())
@@ -229,6 +236,10 @@ class Supervisor:
             for worker in self.active:
                 worker.stop()
         self._stopping.set()
+
+    def _reopen_logs(self) -> None:
+        for worker in self.active:
+            worker.reopen_log()
 
     def _hang_up(self) -> None:
         task = asyncio.get_running_loop().create_task(self.reload())

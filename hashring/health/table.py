@@ -201,7 +201,8 @@ class HealthTable:
         if not free or left == len(free):
             return None
         if not left and self._when_all_down == "route":
-            return f"all {len(free)} hosts would be held down, so all are routed to"
+            every = "the only host" if len(free) == 1 else f"all {len(free)} hosts"
+            return f"{every} would be held down, so all are routed to"
         if left and self._panic is not None and left / len(free) < self._panic:
             return f"only {left} of {len(free)} hosts would be left, so all are routed to"
         return None

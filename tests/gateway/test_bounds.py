@@ -20,7 +20,7 @@ from hashring import DiscoveryError, LoadBalancer
 from hashring.affinity import TokenAffinity, Tokens
 from hashring.discovery import _http
 from hashring.discovery.file import FileSource, parse
-from hashring.gateway.access import LineWriter
+from hashring.gateway.line_writer import LineWriter
 from tests.gateway.running import Response, gateway_to, get, hang_up, opened, response, served
 
 
