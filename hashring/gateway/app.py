@@ -384,6 +384,7 @@ class Gateway:
         await asyncio.to_thread(self._apply_weights, new.lb)
         self._follow_source(new)
         await new.open()
+        old.successor = new
         self._generation = new  # the one assignment that requests see
         self.reloaded.notify(new.lb)
         self._old.append(old)

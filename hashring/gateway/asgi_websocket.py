@@ -28,6 +28,7 @@ _SLICE = 4 * 1024
 
 _NORMAL, _NO_CODE, _GONE, _TOO_BIG, _BAD_GATEWAY = 1000, 1005, 1006, 1009, 1014
 _MOST_CODE = 4999
+_GOING_AWAY = 1001
 _HANDSHAKE = b"sec-websocket-"
 _SHOWN = 64 * 1024  # bytes of a refusal's body that are passed on
 
@@ -74,7 +75,7 @@ class AsgiWebSocket:
         self._changed = asyncio.Event()
         self._writable = asyncio.Event()
         self._writable.set()
-        self._ended = self._refused = False
+        self._ended = self._refused = self._is_leaving = False
         self._status = 502
         self._headers: list[tuple[bytes, bytes]] = []
         self._body = b""
@@ -165,6 +166,8 @@ class AsgiWebSocket:
                     host.write(self._close_frame(code, message.get("reason") or ""))
                 self._end(f"closed {code} by the client")
                 return
+            if self._is_leaving:  # no frame may follow a Close frame
+                continue
             text, data = message.get("text"), message.get("bytes")
             content: Any = text if text is not None else data or b""
             frame = TextMessage(content) if isinstance(content, str) else BytesMessage(content)
@@ -259,6 +262,12 @@ class AsgiWebSocket:
             self._writable.set()
         else:
             self._writable.clear()
+
+    def leave_host(self) -> None:
+        """Ask the host to close; its answer closes the WebSocket of the client."""
+        if self._host is not None and not self._is_leaving:
+            self._is_leaving = True
+            self._host.write(self._close_frame(_GOING_AWAY, ""))
 
     # -- the side of the client -------------------------------------------------------------------
 

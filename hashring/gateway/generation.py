@@ -84,12 +84,21 @@ class Generation:
         self.name_in_chain()
         self.has_trusted = trusted is not None
         self._trusted = trusted
+        self.successor: Generation | None = None
         self._open = False
 
     @property
     def ready(self) -> bool:
         """Whether it is open and at least one host takes new clients."""
         return self._open and len(self.lb.snapshot.away) < len(self.lb)
+
+    @property
+    def newest(self) -> Generation:
+        """The generation that takes requests now: this one, unless a reload made another."""
+        found = self
+        while found.successor is not None:
+            found = found.successor
+        return found
 
     async def open(self) -> None:
         """Start discovery and the health monitor; wait for the first list of the discovery."""

@@ -27,6 +27,7 @@ from hashring.gateway.headers import RequestHead, ResponseHead
 from hashring.gateway.http.host_connection import HostConnection
 from hashring.gateway.http.host_pool import ConnectionPool
 from hashring.gateway.sessions import SessionVisit
+from hashring.gateway.tunnel_watch import TunnelWatch
 from hashring.gateway.upstream import (
     ConnectError,
     InvalidResponse,
@@ -65,7 +66,8 @@ class ProxyRequest:
     group: str | bytes | None = None
     tried: Sequence[str] = ()
     _body_complete = _started = _over = _peeks = _replaced = _has_begun = False
-    _paused_host = _upload_paused = _tunnelled = _trusted = False
+    _paused_host = _upload_paused = _trusted = False
+    _tunnel: TunnelWatch | None = None
     _size = 0
     _connection: HostConnection | None = None
     _pool: ConnectionPool | None = None
@@ -575,10 +577,10 @@ class ProxyRequest:
             return
         self._add_own_fields(head, lease)
         self._response, self.entry.status = head, head.status
-        self._tunnelled = True
         lease.started()
         fields = [b"connection: ", b"Upgrade", _CRLF, b"upgrade: ", head.upgrade, _CRLF]
         receiver = self.client.open_tunnel(head, fields + head.fields, connection, self)
+        self._tunnel = TunnelWatch(self.gateway, lease.host.name, receiver)
         connection.tunnel(receiver)
         if rest:
             receiver.data_from_host(rest)
@@ -590,7 +592,8 @@ class ProxyRequest:
 
     def tunnel_ended(self, why: str) -> None:
         """The tunnel is over."""
-        self.entry.why = why
+        is_leaving = self._tunnel is not None and self._tunnel.is_leaving
+        self.entry.why = "drain_deadline" if is_leaving else why
         self._connection = None
         self._end()
 
@@ -610,8 +613,13 @@ class ProxyRequest:
     def check(self, now: float) -> None:
         """End the request if it makes no progress; called by the timer of all requests."""
         timeouts = self.gateway.timeouts
-        if self._tunnelled:
-            self._check_tunnel(now)
+        if self._tunnel is not None:
+            why = self._tunnel.check(now, (self._size, self.entry.given))
+            if why:
+                self.entry.why = why
+                client = self.client
+                self._end()
+                client.cut(now=False)
             return
         if timeouts.total is not None and now - self.began >= timeouts.total:
             self._time_out("total", "host_timeout")
@@ -639,16 +647,6 @@ class ProxyRequest:
         if self._upload_paused:
             return "host"
         return "client" if self._connection is not None or self._peeks else None
-
-    def _check_tunnel(self, now: float) -> None:
-        mark = (self._size, self.entry.given)
-        if mark != self._mark:
-            self._mark, self._since = mark, now
-        elif self.gateway.timeouts.tunnel and now - self._since >= self.gateway.timeouts.tunnel:
-            self.entry.why = "idle"
-            client = self.client
-            self._end()
-            client.cut(now=False)
 
     def _time_out(self, why: str, code: str) -> None:
         # a client that is slow to send or to read is not the host's fault

@@ -84,6 +84,15 @@ class Tunnel:
         else:
             self._client.pause_reading()
 
+    def leave_host(self) -> None:
+        """As if the client had closed its side: the host may say goodbye and does so too."""
+        if not self._over and not self._client_ended:
+            self._client_ended = True
+            self._client.pause_reading()
+            self._host.write_eof()
+            if self._host_ended:
+                self._end("closed by the host")
+
     def _end(self, why: str) -> None:
         if not self._over:
             self._over = True

@@ -183,6 +183,23 @@ def test_a_message_over_the_limit_ends_the_websocket() -> None:
     asyncio.run(main())
 
 
+def test_a_websocket_has_code_1001_at_the_deadline_of_a_drain() -> None:
+    async def main() -> None:
+        async with talker() as host, asyncio.timeout(LIMIT):
+            gateway = gateway_to(host.address)
+            async with mounted(gateway) as front, connect(f"ws://{front}/") as ws:
+                await ws.send("hello")
+                assert await ws.recv() == "hello"
+                gateway.lb.keeps_sessions(True)
+                gateway.lb.drain(host.address, deadline=0.0)
+                with pytest.raises(ConnectionClosed):
+                    await ws.recv()
+                assert ws.close_code == 1001
+                assert (await host.closes.get())[0] == 1001
+
+    asyncio.run(main())
+
+
 def test_a_refused_handshake_is_passed_on() -> None:
     said = OK.replace(b"200 OK", b"418 No")
 

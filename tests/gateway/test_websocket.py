@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from hashring import LoadBalancer
 from hashring.affinity import TokenAffinity, Tokens
-from hashring.gateway import AccessLog, Gateway
+from hashring.gateway import AccessLog, Gateway, tunnel_watch
 from hashring.gateway.handshake import accept_value
 from tests.gateway.hosts import answering, head_of, refused_address, scripted
 from tests.gateway.running import (
@@ -351,5 +351,90 @@ def test_the_log_states_who_closed() -> None:
                 ws.transport.abort()
         told = [line.rstrip().partition("closed ")[2] for line in lines]
         assert told == ["by the host", "by the client"]
+
+    asyncio.run(main())
+
+
+@contextlib.asynccontextmanager
+async def _tunnel(
+    goodbye: bytes, lines: list[str]
+) -> AsyncIterator[tuple[LoadBalancer, asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A tunnel to a host that says ``goodbye`` at the client's end; without one it stays open."""
+    over = asyncio.Event()
+
+    async def host(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await head_of(reader)
+        writer.write(b"HTTP/1.1 101 S\r\nConnection: Upgrade\r\nUpgrade: talk\r\n\r\n")
+        while said := await reader.read(1000):
+            writer.write(said)
+        if goodbye:
+            writer.write(goodbye)
+        else:
+            await over.wait()
+
+    async with scripted(host) as address:
+        lb = LoadBalancer([address])
+        lb.keeps_sessions(True)
+        gateway = Gateway(lb, access_log=AccessLog("text", lines.append))
+        async with asyncio.timeout(LIMIT), served(gateway) as front:
+            reader, writer = await opened(front)
+            try:
+                writer.write(get("/", "Connection: Upgrade", "Upgrade: talk"))
+                await reader.readuntil(b"\r\n\r\n")
+                yield lb, reader, writer
+            finally:
+                over.set()
+                await hang_up(writer)
+
+
+async def _echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"hello")
+    assert await reader.readexactly(5) == b"hello"
+
+
+@pytest.mark.parametrize("goodbye", [b"goodbye", b""], ids=["ends", "stays"])
+def test_a_tunnel_ends_at_the_deadline_of_a_drain(
+    monkeypatch: pytest.MonkeyPatch, goodbye: bytes
+) -> None:
+    monkeypatch.setattr(tunnel_watch, "_GOODBYE", 0.1)
+    lines: list[str] = []
+
+    async def main() -> None:
+        async with _tunnel(goodbye, lines) as (lb, reader, writer):
+            (host,) = lb.hosts
+            lb.drain(host.name, by="operator")  # without a deadline it stays
+            await asyncio.sleep(1.5)  # some rounds of checks
+            await _echo(reader, writer)
+            lb.drain(host.name, deadline=0.0, by="operator")
+            assert await reader.read() == goodbye
+
+    asyncio.run(main())
+    assert lines[0].endswith(" drain_deadline\n")
+
+
+def test_a_drain_of_another_host_ends_no_tunnel() -> None:
+    async def main() -> None:
+        async with _tunnel(b"goodbye", []) as (lb, reader, writer):
+            lb.set_hosts([*lb.hosts, "127.0.0.1:1"])
+            lb.drain("127.0.0.1:1", deadline=0.0, by="operator")
+            lb.drain(lb.hosts[0].name, by="outlier")  # as an ejection: known clients stay
+            await asyncio.sleep(1.5)
+            await _echo(reader, writer)
+
+    asyncio.run(main())
+
+
+def test_a_websocket_is_closed_at_the_deadline_of_a_drain() -> None:
+    async def main() -> None:
+        async with talker() as host:
+            gateway = gateway_to(host.address)
+            async with through(gateway) as ws:
+                await ws.send("hello")
+                assert await ws.recv() == "hello"
+                gateway.lb.keeps_sessions(True)
+                gateway.lb.drain(host.address, deadline=0.0)
+                with pytest.raises(ConnectionClosed):
+                    await ws.recv()
+                assert await host.closes.get() == (1006, "")
 
     asyncio.run(main())

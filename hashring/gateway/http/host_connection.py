@@ -52,6 +52,9 @@ class ByteReceiver(Protocol):
     def host_writable(self, *, writable: bool) -> None:
         """The host reads more slowly than bytes are written, or has read them."""
 
+    def leave_host(self) -> None:
+        """Send the host nothing more, so that it ends its side; what it still sends passes."""
+
 
 class ConnectionOwner(Protocol):
     """Where the connection is kept while it is idle: ``ConnectionPool``."""
