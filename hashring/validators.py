@@ -23,6 +23,7 @@ command line and the documentation read the same declaration through ``options_o
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -204,12 +205,27 @@ def _texts(value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _is_unix_address(value: Any) -> bool:
+    """Whether it is ``unix:PATH``. Raises ``ValueError`` for a path that no socket can have."""
+    if not isinstance(value, str) or not value.startswith("unix:"):
+        return False
+    path = value.removeprefix("unix:")
+    if not path.startswith("/") or "\0" in path or len(os.fsencode(path)) > _SOCKET_PATH:
+        raise ValueError(
+            f"the path of a Unix socket begins with / and has at most {_SOCKET_PATH} bytes"
+        )
+    return True
+
+
 def _listen_address(value: Any) -> str:
-    parse_address(value, any_port=True)
+    if not _is_unix_address(value):
+        parse_address(value, any_port=True)
     return str(value)
 
 
 def _loopback_address(value: Any) -> str:
+    if _is_unix_address(value):
+        return str(value)
     host, _ = parse_address(value, any_port=True)
     if not is_loopback(host):
         raise ValueError("without a token, only this machine may reach it")
@@ -232,6 +248,7 @@ def _address(value: Any) -> str:
     return str(value)
 
 
+_SOCKET_PATH = 107  # bytes of a path that sockaddr_un holds
 _THIRTY_YEARS = 1e9  # seconds; more is a slip, and poll() and asyncio fail on it
 
 SECONDS = number("seconds above 0", 0, _THIRTY_YEARS, above=True)
@@ -252,8 +269,8 @@ TEXTS = Validator("a list of texts", _texts)
 STATUSES = Validator("a list of HTTP statuses", _statuses)
 HEADER = Validator("the name of a header", _header)
 ADDRESS = Validator("ADDRESS:PORT, https://ADDRESS:PORT or unix:/PATH", _address)
-LISTEN_ADDRESS = Validator("ADDRESS:PORT", _listen_address)
-LOOPBACK_ADDRESS = Validator("ADDRESS:PORT on loopback", _loopback_address)
+LISTEN_ADDRESS = Validator("ADDRESS:PORT or unix:PATH", _listen_address)
+LOOPBACK_ADDRESS = Validator("ADDRESS:PORT on loopback, or unix:PATH", _loopback_address)
 
 
 class Option(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -52,6 +53,10 @@ class AdminClient:
         parts = None
         self.url = url
         self._token = token or os.environ.get(TOKEN_VARIABLE)
+        self._path = url.removeprefix("unix:") if url.startswith("unix:/") else None
+        if self._path is not None:
+            self._address = "localhost", 80  # what its Host header has
+            return
         try:
             parts = urlsplit(url if "://" in url else f"http://{url}")
             name, port = parts.hostname, parts.port
@@ -59,7 +64,8 @@ class AdminClient:
             name = port = None
         if parts is None or parts.scheme != "http" or not name or port is None:
             raise ConfigError(
-                f"an admin listener has a URL such as http://127.0.0.1:9090, got {url!r}",
+                "an admin listener has a URL such as http://127.0.0.1:9090 or "
+                f"unix:/run/hashring/admin.sock, got {url!r}",
                 option="url",
             )
         self._address = name, port
@@ -75,6 +81,10 @@ class AdminClient:
     def _request(self, method: str, path: str, body: bytes | None, patience: float) -> Any:
         connection = HTTPConnection(*self._address, timeout=patience)
         try:
+            if self._path is not None:
+                connection.sock = socket.socket(socket.AF_UNIX)
+                connection.sock.settimeout(patience)
+                connection.sock.connect(self._path)
             headers = {} if body is None else {"content-type": "application/json"}
             if self._token:
                 headers["authorization"] = f"Bearer {self._token}"

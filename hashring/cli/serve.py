@@ -214,6 +214,7 @@ def _serve(
             admin=gateway.admin,
             admin_token=settings.admin.token,
             admin_public=settings.admin.public,
+            state_file=settings.admin.state_file,
             linger=gateway.linger,
             grace=gateway.shutdown_grace,
             reload=live.reload,

@@ -229,6 +229,8 @@ def _is_same_place(address: str, listener: str) -> bool:
     >>> [_is_same_place(each, "0.0.0.0:80") for each in ("127.0.0.1:80", "web1:80", "[::1]:8")]
     [True, False, False]
     """
+    if address == listener:  # a Unix socket
+        return True
     try:
         _, host, port, _ = split_endpoint(address)
         own, own_port = split_address(listener)

@@ -353,6 +353,12 @@ class AdminSettings:
         check=named.PAGES,
         help="Pages that need no token: healthz, readyz, metrics. Empty means none.",
     )
+    state_file: str | None = option(
+        None,
+        check=_FILE,
+        help="File that keeps marks, drains and weights set by hand over a restart. Empty means "
+        "none.",
+    )
     token: bytes | None = field(default=None, repr=False)
 
 
@@ -386,8 +392,8 @@ class GatewaySettings:
     admin: str | None = option(
         None,
         check=optional(LISTEN_ADDRESS, ""),
-        help="Admin listener (/healthz, /readyz, /metrics, /state, /v1), on loopback unless "
-        "admin.token_file is set. Empty means none.",
+        help="Admin listener (/healthz, /readyz, /metrics, /state, /v1), on loopback or a Unix "
+        "socket unless admin.token_file is set. Empty means none.",
     )
     access_log: str = option(
         "off",

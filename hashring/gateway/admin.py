@@ -15,6 +15,7 @@ from hashring.gateway.api import Api, ApiError, state
 from hashring.gateway.app import Gateway
 from hashring.gateway.asgi import Receive, Scope, Send
 from hashring.gateway.dashboard import Page, dashboard_page
+from hashring.gateway.operator_marks import OperatorMarks
 from hashring.net import is_loopback
 
 Content: TypeAlias = dict[str, Any] | bytes | AsyncGenerator[bytes]
@@ -40,14 +41,19 @@ class Admin:
     Without a ``token`` it serves this machine only: a ``Host`` that is not a loopback address is
     refused, because a web page could reach it by another name. With one, a request needs it as
     ``Authorization: Bearer TOKEN``, except for the ``public`` pages (``healthz``, ``readyz``,
-    ``metrics``).
+    ``metrics``). ``marks`` keeps what operators do for a later process.
     """
 
     def __init__(
-        self, gateway: Gateway, *, token: bytes | None = None, public: Collection[str] = ()
+        self,
+        gateway: Gateway,
+        *,
+        token: bytes | None = None,
+        public: Collection[str] = (),
+        marks: OperatorMarks | None = None,
     ) -> None:
         self._gateway = gateway
-        self._api = Api(gateway)
+        self._api = Api(gateway, marks)
         self._token, self._public = token, frozenset(public)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

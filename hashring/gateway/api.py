@@ -26,7 +26,7 @@ from hashring.discovery import Discovery
 from hashring.errors import ConfigError, HashringError, InvalidWeightError, UnknownHostError
 from hashring.gateway.app import Gateway
 from hashring.gateway.counts import BUCKETS
-from hashring.gateway.operator_marks import ACTIONS, OPERATOR, HostAction
+from hashring.gateway.operator_marks import ACTIONS, OPERATOR, HostAction, OperatorMarks
 from hashring.hosts import as_weight
 from hashring.ring import RingTable
 from hashring.validators import SECONDS_OR_ZERO, TEXT, TEXTS
@@ -140,8 +140,9 @@ class ApiError(Exception):
 class Api:
     """The resources under ``/v1`` of one gateway. Actions wait for no host and no client."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, marks: OperatorMarks | None = None) -> None:
         self._gateway = gateway
+        self._marks = marks
         self._started = time.time()
         self._events: deque[dict[str, Any]] = deque(maxlen=_KEPT)
         self._count = 0
@@ -433,7 +434,10 @@ class Api:
             moved = self._preview(lb, name, action, weight)
         else:
             before = lb.snapshot.usable_table
-            HostAction(name, action, deadline, reason, weight).carry_out(self._gateway)
+            done = HostAction(name, action, deadline, reason, weight)
+            done.carry_out(self._gateway)
+            if self._marks is not None:
+                self._marks.record(done)
             moved = Movement(before, lb.snapshot.usable_table).diff.moved
             _log.warning(
                 "admin: %s %s: %s (%.1f %% of all keys)", action, name, reason, 100 * moved

@@ -50,7 +50,7 @@ _AFTERMATH = 0.1  # seconds between two looks at whether an old gateway's reques
 
 _FIXED = {  # what the server takes when it begins
     "gateway": ("listen", "admin", "shutdown_grace", "linger", "workers", "watch"),
-    "admin": ("token", "public"),
+    "admin": ("token", "public", "state_file"),
     "log": ("format", "level", "levels", "repeats"),
     "timeouts": ("head", "client_idle"),
     "limits": ("head", "headers", "connections"),

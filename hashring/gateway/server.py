@@ -16,6 +16,7 @@ from hashring.config.settings import Limits, Timeouts
 from hashring.errors import requires_extra
 from hashring.gateway.admin import Admin
 from hashring.gateway.app import Gateway
+from hashring.gateway.operator_marks import DeferredActions, OperatorMarks
 from hashring.gateway.systemd import notify, passed_socket
 from hashring.net import join_address, parse_address
 from hashring.validators import LOOPBACK_ADDRESS
@@ -42,6 +43,7 @@ def run(
     grace: float = _GRACE,
     reload: Callable[[], object] | None = None,
     started: Callable[[str, str | None], object] | None = None,
+    state_file: str | None = None,
     front: socket.socket | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then return; see ``serve``. Runs uvloop where it is.
@@ -60,6 +62,7 @@ def run(
         grace=grace,
         reload=reload,
         started=started,
+        state_file=state_file,
         front=front,
     )
     run_loop(main)
@@ -88,6 +91,7 @@ async def serve(
     reload: Callable[[], object] | None = None,
     started: Callable[[str, str | None], object] | None = None,
     opened: Callable[[], object] | None = None,
+    state_file: str | None = None,
     stop: asyncio.Event | None = None,
     front: socket.socket | None = None,
     back: socket.socket | None = None,
@@ -100,7 +104,7 @@ async def serve(
     more at once. ``opened`` is called when the hosts are known, before the first request.
 
     Without ``admin_token`` the admin listener must be on loopback. ``admin_public`` are the pages
-    that need no token.
+    that need no token. ``state_file`` keeps what operators do to hosts over a restart.
 
     Addresses are ``host:port``; port 0 takes a free one, and ``started(listen, admin)`` is
     called with both. After SIGTERM, SIGINT or ``stop``, requests are served for ``linger`` seconds
@@ -122,14 +126,14 @@ async def serve(
     clients = HttpListener(gateway, front, gateway.limits, gateway.timeouts)
     listeners = [clients]
     operators: HttpListener | None = None
+    marks = None if state_file is None else OperatorMarks(state_file)
     if back is not None:
-        app = Admin(gateway, token=admin_token, public=admin_public)
+        app = Admin(gateway, token=admin_token, public=admin_public, marks=marks)
         operators = HttpListener(AppService(app), back, Limits(), Timeouts())
         listeners.append(operators)
     try:
         await gateway.open()
-        if opened is not None:
-            opened()
+        _begin(gateway, opened, marks)
         for listener in listeners:
             await listener.start()
         notify("READY=1")
@@ -155,11 +159,21 @@ async def serve(
         await gateway.aclose()
 
 
+def _begin(
+    gateway: Gateway, opened: Callable[[], object] | None, marks: OperatorMarks | None
+) -> None:
+    """The hosts are known: set what operators had set."""
+    if opened is not None:
+        opened()
+    if marks is not None:
+        DeferredActions(gateway, marks.actions()).begin()
+
+
 def _open_admin(
     admin: str | None, token: bytes | None, front: socket.socket
 ) -> socket.socket | None:
     try:
-        return None if admin is None else open_socket(check_admin(admin, token))
+        return None if admin is None else open_admin(admin, token)
     except BaseException:
         front.close()
         raise
@@ -201,11 +215,16 @@ def _on_signals(
         pass  # not the main thread, or a system without them: ``stop`` is the way then
 
 
-def open_socket(address: str, *, reuse_port: bool = False) -> socket.socket:
+def open_socket(
+    address: str, *, reuse_port: bool = False, mode: int | None = None
+) -> socket.socket:
     """A socket that is bound to ``address``; its connections queue until it is served.
 
-    With ``reuse_port`` others of this user may listen on it at the same time. Raises ``OSError``.
+    With ``reuse_port`` others of this user may listen on it at the same time. ``mode`` are the
+    permissions of a Unix socket. Raises ``OSError``.
     """
+    if address.startswith("unix:"):
+        return open_unix_socket(address.removeprefix("unix:"), mode)
     name, port = parse_address(address, any_port=True, option="listen")
     try:
         return socket.create_server(
@@ -218,10 +237,10 @@ def open_socket(address: str, *, reuse_port: bool = False) -> socket.socket:
         raise type(error)(error.errno, f"cannot listen on {address}: {error.strerror}") from None
 
 
-def open_unix_socket(path: str) -> socket.socket:
+def open_unix_socket(path: str, mode: int | None = None) -> socket.socket:
     """A Unix socket at ``path``; one that no process listens on any more is replaced.
 
-    Raises ``OSError``.
+    ``mode`` are its permissions; None leaves what the process gives. Raises ``OSError``.
     """
     sock = socket.socket(socket.AF_UNIX)
     try:
@@ -233,6 +252,8 @@ def open_unix_socket(path: str) -> socket.socket:
         pass
     try:
         sock.bind(path)
+        if mode is not None:
+            os.chmod(path, mode)  # noqa: PTH101  # as above; before a client can connect
         sock.listen(_BACKLOG)
     except OSError as error:
         sock.close()
@@ -240,13 +261,14 @@ def open_unix_socket(path: str) -> socket.socket:
     return sock
 
 
-def check_admin(address: str, token: bytes | None) -> str:
-    """``address``, which without a token only this machine may reach. Raises ``ConfigError``.
+def open_admin(address: str, token: bytes | None) -> socket.socket:
+    """The socket of the admin listener, which without a token only this machine may reach.
 
-    >>> check_admin("127.0.0.1:9000", None)
-    '127.0.0.1:9000'
+    A Unix socket is for this user only. Raises ``ConfigError`` and ``OSError``.
     """
-    return LOOPBACK_ADDRESS(address, "admin") if token is None else address
+    if token is None:
+        LOOPBACK_ADDRESS(address, "admin")
+    return open_socket(address, mode=0o600)
 
 
 def shown_address(sock: socket.socket) -> str:

@@ -22,7 +22,7 @@ from hashring.gateway.app import Gateway
 from hashring.gateway.http.app_request import AppService
 from hashring.gateway.http.listener import HttpListener
 from hashring.gateway.operator_marks import DeferredActions, action_of
-from hashring.gateway.server import check_admin, open_socket, run_loop, serve, shown_address
+from hashring.gateway.server import open_admin, open_socket, run_loop, serve, shown_address
 from hashring.gateway.systemd import passed_socket
 from hashring.gateway.workers import Supervisor, WorkerOrders, follow_orders, worker_command
 from hashring.gateway.workers_admin import WorkersAdmin
@@ -78,15 +78,16 @@ async def _supervise(
         worker_command(arguments),
         next_socket,
         count,
-        shared=front is not None,
+        shared=front is not None or address.startswith("unix:"),
         secret=tokens[0] if tokens else secrets.token_bytes(32),
         name=f"gateway-{secrets.token_hex(6)}",
         grace=gateway.linger + gateway.shutdown_grace + _SPARE,
+        state_file=settings.admin.state_file,
     )
     operators: HttpListener | None = None
     shown: str | None = None
     if gateway.admin is not None:
-        back = open_socket(check_admin(gateway.admin, settings.admin.token))
+        back = open_admin(gateway.admin, settings.admin.token)
         shown = shown_address(back)
         operators = HttpListener(AppService(WorkersAdmin(supervisor)), back, Limits(), Timeouts())
         await operators.start()

@@ -17,7 +17,6 @@ import signal
 import socket
 import sys
 import tempfile
-import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -167,6 +166,7 @@ class Supervisor:
         secret: bytes,
         name: str,
         grace: float,
+        state_file: str | None = None,
     ) -> None:
         self._command, self._grace = list(command), grace
         self._secret, self._name, self._count = secret, name, count
@@ -176,7 +176,7 @@ class Supervisor:
         self.reports: list[dict[str, Any]] = []
         """What the workers have counted that have ended."""
 
-        self._marks = OperatorMarks()
+        self._marks = OperatorMarks(state_file)
         self._folder = tempfile.TemporaryDirectory(prefix="hashring-")
         self._stopping = asyncio.Event()
         self._all_ready = asyncio.Event()
@@ -226,7 +226,7 @@ class Supervisor:
 
     def record(self, done: HostAction, asked: Sequence[WorkerAddress]) -> None:
         """Keep an action that the workers ``asked`` have carried out, for all others."""
-        self._marks.record(done, time.monotonic())
+        self._marks.record(done)
         for worker in self._started:
             if worker not in asked:  # it was given its orders before
                 worker.act(done)
@@ -304,7 +304,7 @@ class Supervisor:
                 os.close(writer)
         assert process.stdin is not None
         # from here on, without an await, record() sends it what is done later
-        marks = [each.to_json() for each in self._marks.actions(time.monotonic())]
+        marks = [each.to_json() for each in self._marks.actions()]
         process.stdin.write(json.dumps(asdict(replace(orders, marks=marks))).encode() + b"\n")
         worker = Worker(process, path, reader)
         self._started.add(worker)
