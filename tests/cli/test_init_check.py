@@ -68,8 +68,8 @@ h.toml:14: tokens.secret: there is no such key: secrets are not written here, gi
 secret_env
 h.toml:15: tokens.secret_file: 'missing.secret' cannot be read: No such file or directory
 h.toml:18: gateway.listen: must be ADDRESS:PORT, such as '127.0.0.1:8080', got 8080
-h.toml:19: gateway.admin: must be ADDRESS:PORT on loopback, or unix:PATH, got '0.0.0.0:9090': without a token, \
-only this machine may reach it (admin.token_file)
+h.toml:19: gateway.admin: must be ADDRESS:PORT on loopback, or unix:PATH, got '0.0.0.0:9090': \
+without a token, only this machine may reach it (admin.token_file)
 h.toml:22: health.probe: must be "http" or "tcp" or "none", got 'htpp': did you mean 'http'?
 h.toml:25: limits.connect: there is no such key: did you mean [timeouts]?
 hashring: 10 problems
