@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import re
 import shutil
 import signal
@@ -137,3 +138,85 @@ def test_compose_uses_the_image_and_keeps_sessions() -> None:
     assert services["gateway"]["build"]["dockerfile"] == "packaging/Dockerfile"
     assert services["gateway"]["environment"]["HASHRING_TOKENS_SECRET_ENV"] == "TOKEN_SECRET"
     assert {"web1", "web2", "web3"} <= set(services)
+
+
+# -- monitoring ------------------------------------------------------------------------------------
+
+_SELECTOR = re.compile(r"\b(hashring_[a-z_]+)(?:\{([^}]*)\})?")
+
+
+def exposed(tmp_path: Path) -> dict[str, set[str]]:
+    """The series of a gateway that has served requests, with the labels of each."""
+    parser = pytest.importorskip("prometheus_client.parser")
+    file = tmp_path / "hashring.toml"
+    with hosts("a", "b") as (one, other):
+        file.write_text(
+            f'[pool]\nhosts = {[one, other]}\n[sessions]\nstore = "memory"\n'
+            '[identity]\nsources = ["header:X-User"]\n[tokens]\nenabled = false\n'
+            '[gateway]\nadmin = "127.0.0.1:0"\n'
+        )
+        with serving(str(file)) as gateway:
+            for number in range(10):
+                assert fetched(gateway.address, "/", {"X-User": str(number)})
+            admin = gateway.hear("admin listener at").rpartition("//")[2]
+            text = fetched(admin, "/metrics", {})
+    found: dict[str, set[str]] = {}
+    for family in parser.text_string_to_metric_families(text):
+        # a counter may have no sample yet
+        found.setdefault(f"{family.name}_total" if family.type == "counter" else family.name, set())
+        for sample in family.samples:
+            found.setdefault(sample.name, set()).update(sample.labels)
+    found["hashring_gateway_sessions_moved_total"].add("cause")  # no session has moved
+    return found
+
+
+def fetched(address: str, path: str, headers: dict[str, str]) -> str:
+    connection = http.client.HTTPConnection(address, timeout=20)
+    connection.request("GET", path, headers=headers)
+    response = connection.getresponse()
+    assert response.status == 200
+    text = response.read().decode()
+    connection.close()
+    return text
+
+
+def selectors(expression: str) -> list[tuple[str, set[str]]]:
+    return [
+        (name, set(re.findall(r"([a-z_]+)\s*[!=]", labels or "")) - {"instance"})
+        for name, labels in _SELECTOR.findall(expression)
+    ]
+
+
+def test_dashboard_and_alerts_ask_for_series_that_exist(tmp_path: Path) -> None:
+    panels = json.loads((PACKAGING / "grafana-dashboard.json").read_text())["panels"]
+    (rules,) = (group["rules"] for group in documents(PACKAGING / "alerts.yml")[0]["groups"])
+    asked = [target["expr"] for panel in panels for target in panel["targets"]]
+    asked += [rule["expr"] for rule in rules]
+    found = exposed(tmp_path)
+    assert len(asked) > 20
+    for expression in asked:
+        names = selectors(expression)
+        assert names, expression
+        for name, labels in names:
+            assert name in found, f"no gateway has {name}: {expression}"
+            assert labels <= found[name], expression
+        groups = re.findall(r"by \(([^)]*)\)", expression)
+        by = {label for text in groups for label in text.split(", ")}
+        assert by <= {"instance"}.union(*(found[name] for name, _ in names)), expression
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    places = [panel["gridPos"] for panel in panels]
+    assert all(place["x"] + place["w"] <= 24 for place in places)
+    assert all(rule["annotations"]["summary"] for rule in rules)
+
+
+def test_promtool_accepts_the_alerts() -> None:
+    tool = shutil.which("promtool")
+    if tool is None:
+        pytest.skip("promtool is not installed (package prometheus)")
+    done = subprocess.run(
+        [tool, "check", "rules", str(PACKAGING / "alerts.yml")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr

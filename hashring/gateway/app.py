@@ -37,6 +37,7 @@ from hashring.gateway.factory import (
 from hashring.gateway.generation import Generation
 from hashring.gateway.headers import RequestHead
 from hashring.gateway.proxy import ProxyRequest
+from hashring.gateway.sessions import GatewaySessions
 from hashring.health import HealthMonitor
 from hashring.listeners import Listeners
 from hashring.text import plural
@@ -206,6 +207,16 @@ class Gateway:
     def tokens(self) -> TokenAffinity | None:
         """The token affinity now."""
         return self._generation.tokens
+
+    @property
+    def sessions(self) -> GatewaySessions | None:
+        """The learned sessions now; None where no rule learns and no table keeps any."""
+        return self._generation.sessions
+
+    @property
+    def access_log(self) -> AccessLog | None:
+        """The access log now."""
+        return self._generation.access_log
 
     @property
     def pins(self) -> PinTable | None:

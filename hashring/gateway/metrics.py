@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hashring.errors import requires_extra
 from hashring.gateway.app import Gateway
 from hashring.gateway.counts import BUCKETS
+from hashring.gateway.line_writer import LineWriter
 from hashring.metrics import BalancerCollector, counter, gauge
 
 with requires_extra("metrics", "metrics"):
@@ -75,11 +76,24 @@ class GatewayCollector(Collector):
 
 
 def _parts(gateway: Gateway) -> Iterator[Metric]:
-    """The counts of tokens, health and discovery, which restart with a change of settings."""
+    """The counts of tokens, sessions, health and discovery; a change of settings restarts them."""
     if gateway.tokens is not None:
         yield counter(
             "tokens", "Visits and new tokens by kind.", "kind", _numbers(gateway.tokens.stats)
         )
+    if gateway.sessions is not None:
+        ids = dict(gateway.sessions.stats)
+        yield counter(
+            "session_ids", "IDs of sessions that hosts gave, by what was done.", "kind", ids
+        )
+    if gateway.pins is not None:
+        pins = dict(gateway.pins.stats)
+        yield gauge("sessions", "Sessions in the table.", "", {"": pins.pop("pins")})
+        yield counter("session_events", "What became of sessions in the table.", "kind", pins)
+    log = gateway.access_log
+    if log is not None and isinstance(log.write, LineWriter):
+        lost = {"": log.write.lost}
+        yield counter("access_log_lines_lost", "Lines that were not written.", "", lost)
     if gateway.health is not None:
         yield counter(
             "health_events", "Probes and their results.", "kind", _numbers(gateway.health.stats)
