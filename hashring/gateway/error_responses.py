@@ -106,6 +106,17 @@ ERROR_RESPONSES = {
 }
 
 
+def error_fields(problem: ErrorResponse, kind: bytes, request_id: bytes) -> list[bytes]:
+    """The headers of ``problem`` with a body of the content type ``kind``, as flat pieces."""
+    fields = [b"content-type: ", kind, b"\r\n", b"cache-control: ", b"no-store", b"\r\n"]
+    fields += (b"x-request-id: ", request_id, b"\r\n")
+    if problem.status == 503:
+        fields += (b"retry-after: ", b"1", b"\r\n")
+    elif problem.status == 405:
+        fields += (b"allow: ", b"GET, HEAD, POST, PUT, PATCH, DELETE", b"\r\n")
+    return fields
+
+
 def _wants_text(accept: str) -> bool:
     """Whether a client prefers text to JSON.
 

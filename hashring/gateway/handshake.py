@@ -28,3 +28,13 @@ def accepts_key(request: RequestHead, response: ResponseHead) -> bool:
         if name == b"sec-websocket-accept: "
     ]
     return [value.strip(b" \t") for value in values] == [accept_value(key)]
+
+
+def find_wrong_switch(request: RequestHead, response: ResponseHead) -> str:
+    """Why a response 101 does not answer the offer of ``request``; empty where it does."""
+    offered = request.upgrade
+    if offered is None or response.upgrade.strip(b" \t").lower() != offered.lower():
+        return "an upgrade that was not requested"
+    if offered.lower() == b"websocket" and not accepts_key(request, response):
+        return "a WebSocket without the right Sec-WebSocket-Accept"
+    return ""

@@ -14,18 +14,33 @@ from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, Literal
 
 from hashring.affinity import Visit
-from hashring.affinity.identity import MOST_BYTES
 from hashring.balancer import Lease
 from hashring.errors import NoCapacityError, NoHostsError, SessionUnavailableError
 from hashring.gateway.access import AccessEntry
 from hashring.gateway.client_side import ClientSide
-from hashring.gateway.error_responses import ERROR_RESPONSES, ErrorResponse, error_body
-from hashring.gateway.forwarded import encode_extended, encode_forwarded
+from hashring.gateway.decisions import cause_of_move, decision_value
+from hashring.gateway.error_responses import (
+    ERROR_RESPONSES,
+    ErrorResponse,
+    error_body,
+    error_fields,
+)
+from hashring.gateway.forwarded import encode_forwarded
 from hashring.gateway.generation import Generation
-from hashring.gateway.handshake import accepts_key
+from hashring.gateway.handshake import find_wrong_switch
 from hashring.gateway.headers import RequestHead, ResponseHead
 from hashring.gateway.http.host_connection import HostConnection
 from hashring.gateway.http.host_pool import ConnectionPool
+from hashring.gateway.request_identity import plain_id, scope_of
+from hashring.gateway.sent_request import (
+    IDEMPOTENT,
+    SHOULD_HAVE_LENGTH,
+    extended_fields,
+    frame,
+    framing,
+    may_repeat,
+    use_hop,
+)
 from hashring.gateway.sessions import SessionVisit
 from hashring.gateway.tunnel_watch import TunnelWatch
 from hashring.gateway.upstream import (
@@ -34,11 +49,10 @@ from hashring.gateway.upstream import (
     StaleConnection,
     UpstreamError,
     UpstreamTimeout,
+    problem_of,
 )
 from hashring.keys import Key
 
-_IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})  # RFC 9110
-_SHOULD_HAVE_LENGTH = frozenset({b"POST", b"PUT", b"PATCH"})  # RFC 9110, section 8.6
 _LIMITED = frozenset({b"OPTIONS", b"TRACE"})  # the methods of Max-Forwards (RFC 9110, 7.6.2)
 
 _BODILESS = frozenset({204, 304})
@@ -109,7 +123,7 @@ class ProxyRequest:
         self._id = entry.request_id.encode()
         if head.via is not None and gateway.is_loop(head.via):
             return self._refuse(ERROR_RESPONSES["loop"])
-        if head.max_forwards is not None and head.method in _LIMITED and self._ends_here():
+        if head.max_forwards is not None and head.method in _LIMITED and not use_hop(head):
             return self._refuse(ERROR_RESPONSES["not_allowed"])
         limit = gateway.limits.body
         if limit is not None and max(head.length or 0, self._size) > limit:
@@ -159,7 +173,7 @@ class ProxyRequest:
                 kept.append(chunk)
             else:
                 self._kept = None
-        connection.write(self._frame(chunk))
+        connection.write(frame(self.head, chunk))
 
     def end_body(self) -> None:
         """The body is complete."""
@@ -197,38 +211,13 @@ class ProxyRequest:
             if self._connection is not None:
                 self._connection.resume_reading()
 
-    def _ends_here(self) -> bool:
-        """Whether Max-Forwards is used up; else it goes on, less one."""
-        value = self.head.max_forwards
-        assert value is not None
-        if not value.isdigit() or len(value) > 9:
-            return False
-        if int(value) == 0:
-            return True
-        self.head.fields += (b"max-forwards: ", b"%d" % (int(value) - 1), _CRLF)
-        return False
-
-    def _frame(self, chunk: bytes) -> bytes:
-        return chunk if self.head.length is not None else b"%x\r\n%b\r\n" % (len(chunk), chunk)
-
     # -- the client and its host ------------------------------------------------------------------
 
     @property
     def scope(self) -> Mapping[str, Any]:
         """The request as sources of identity read it, with the keys of an ASGI scope."""
         if self._scope is None:
-            head, client = self.head, self.client
-            path, _, query = head.target.partition(b"?")
-            self._scope = {
-                "type": "http",
-                "asgi": None,  # header names are lower-case bytes
-                "method": self.entry.method,
-                "headers": head.headers,
-                "client": client.address,
-                "raw_path": path,
-                "query_string": query,
-                "scheme": client.scheme,
-            }
+            self._scope = scope_of(self.head, self.client)
         return self._scope
 
     def _read_identity(self) -> None:
@@ -237,7 +226,11 @@ class ProxyRequest:
         client_id: Key | None = None
         body = b"".join(self._kept or ()) if gateway.body_limit else b""
         if gateway.identity is not None:
-            client_id = self._plain_id(gateway.plain_header) or gateway.identity(self.scope, body)
+            header = gateway.plain_header
+            if header is not None:
+                client_id = plain_id(self.head, header)
+            if client_id is None:
+                client_id = gateway.identity(self.scope, body)
         if gateway.sessions is not None:
             session = self._session = gateway.sessions.visit(self.scope, body, self.head)
             self._remembers = client_id is not None
@@ -259,23 +252,6 @@ class ProxyRequest:
             self.cost = gateway.cost.cost(self.scope, self.head, body, self._trusted)
             self.group = gateway.cost.group(self.scope, body)
         gateway.budget.deposit()
-
-    def _plain_id(self, header: bytes | None) -> str | None:
-        """The client ID, where it stands in one header as it is; None: ask the source.
-
-        As ``header`` of ``hashring.affinity`` would read it.
-        """
-        if header is None:
-            return None
-        found: bytes | None = None
-        for name, value in self.head.headers:
-            if name == header:
-                if found is not None:
-                    return None
-                found = value.strip(b" \t")
-        if not found or len(found) > MOST_BYTES or not found.isascii():
-            return None
-        return found.decode("ascii")
 
     def _try_host(self) -> None:
         gateway = self.gateway
@@ -338,7 +314,7 @@ class ProxyRequest:
         except InvalidResponse as error:
             self.receive_error(error)
             return
-        connection = pool.take(certain=self.head.method not in _IDEMPOTENT)
+        connection = pool.take(certain=self.head.method not in IDEMPOTENT)
         if connection is None:
             self._spawn(self._connect(pool))
         else:
@@ -367,17 +343,17 @@ class ProxyRequest:
         method = head.method
         pieces = [method, b" ", head.target, b" HTTP/1.1\r\nhost: ", host_named, _CRLF]
         pieces += head.fields
-        if head.length is not None or head.chunked or kept or method in _SHOULD_HAVE_LENGTH:
-            pieces.append(self._framing(complete=complete))
+        if head.length is not None or head.chunked or kept or method in SHOULD_HAVE_LENGTH:
+            pieces.append(framing(head, self._size if kept else 0, complete=complete))
         pieces += (b"x-request-id: ", self._id, _CRLF)
         if head.given or head.via is not None or head.upgrade is not None:
-            pieces += self._extended_fields()
+            pieces += extended_fields(head, client, gateway.via)
         else:
             forwarded = encode_forwarded(client.peer, head.host, client.scheme)
             pieces += (forwarded, gateway.via_line)
         pieces.append(_CRLF)
         if kept:
-            pieces += kept if head.length is not None else map(self._frame, kept)
+            pieces += kept if head.length is not None else [frame(head, chunk) for chunk in kept]
             if self._size > _KEPT:
                 self._kept = None
         connection.send(self, b"".join(pieces), complete=complete, head_only=method == b"HEAD")
@@ -385,28 +361,6 @@ class ProxyRequest:
             connection.pause_reading()
         if not complete:
             client.resume_body()
-
-    def _framing(self, *, complete: bool) -> bytes:
-        """The header that announces the body; its length, once all of it is here."""
-        head = self.head
-        if head.length is None:
-            if head.chunked and not complete:
-                return b"transfer-encoding: chunked\r\n"
-            head.length = self._size if self._kept else 0
-        return b"content-length: %d\r\n" % head.length
-
-    def _extended_fields(self) -> list[bytes]:
-        """What the gateway adds to what came from another proxy, or with an upgrade."""
-        head, client, via = self.head, self.client, self.gateway.via
-        if head.given:
-            host = "" if head.host is None else head.host.decode("ascii")
-            fields = [encode_extended(head.given, client.peer, host, client.scheme)]
-        else:
-            fields = [encode_forwarded(client.peer, head.host, client.scheme)]
-        fields += (b"via: ", b", ".join([*(head.via or ()), via]), _CRLF)
-        if head.upgrade is not None:
-            fields += (b"connection: Upgrade\r\nupgrade: ", head.upgrade, _CRLF)
-        return fields
 
     # -- the response -----------------------------------------------------------------------------
 
@@ -442,7 +396,7 @@ class ProxyRequest:
         if shown is not None:
             head.drop(shown)
             fields = head.fields
-            fields += (shown + b": ", self._decision(lease), _CRLF)
+            fields += (shown + b": ", decision_value(lease, self._source()), _CRLF)
         fields += (b"x-request-id: ", self._id, _CRLF)
 
     def _add_token(self, head: ResponseHead, visit: Visit) -> None:
@@ -451,7 +405,7 @@ class ProxyRequest:
         assert tokens is not None  # it made the visit
         retry, host = entry.tries > 1, entry.host
         if not retry and visit.token is not None and self._prefer != host:
-            entry.moved = self._cause()
+            entry.moved = cause_of_move(self.gateway.lb, self._prefer)
         tls = (
             self.gateway.came_by_tls(self.scope) if self._trusted else self.client.scheme == "https"
         )
@@ -500,7 +454,7 @@ class ProxyRequest:
         if (
             isinstance(error, StaleConnection)
             and not self._replaced
-            and (self.head.method in _IDEMPOTENT or error.unread)
+            and (self.head.method in IDEMPOTENT or error.unread)
             and self._kept is not None
             and self._pool is not None
         ):
@@ -516,11 +470,13 @@ class ProxyRequest:
         lease.release()
         self.tried = [*self.tried, self.entry.host]
         gateway = self.gateway
-        if len(self.tried) > gateway.limits.retries or not self._may_repeat(error):
-            self._refuse(_problem(error))
+        begun = self._response is not None or self._kept is None
+        repeats = not begun and may_repeat(self.head, error)
+        if len(self.tried) > gateway.limits.retries or not repeats:
+            self._refuse(problem_of(error))
         elif not gateway.budget.withdraw():
             gateway.stats["retries_refused"] += 1
-            self._refuse(_problem(error))
+            self._refuse(problem_of(error))
         else:
             self._try_host()
 
@@ -533,47 +489,23 @@ class ProxyRequest:
             return True
         return self._response is None and self._body_complete
 
-    def _may_repeat(self, error: UpstreamError) -> bool:
-        if self._response is not None or self._kept is None:
-            return False
-        if isinstance(error, ConnectError):
-            return True
-        # a handshake is a GET, but a host may already have acted on it
-        safe = self.head.method in _IDEMPOTENT and self.head.upgrade is None
-        return safe and not isinstance(error, InvalidResponse)
-
-    def _cause(self) -> str:
-        """Why the client's own host does not serve it any more."""
-        member = self.gateway.lb.snapshot.members.get(self._prefer or "")
-        if member is None:
-            return "host_gone"
-        if member.down:
-            return "ejected" if set(member.down) == {"outlier"} else "host_down"
-        return "drain_deadline" if member.drains.keys() - {"outlier"} else "spill"
-
-    def _decision(self, lease: Lease) -> bytes:
-        """The value of the decision header: the host, why, and what identified the client."""
-        source = "none"
+    def _source(self) -> str:
+        """What identified the client."""
         if self._visit is not None and self._visit.token is not None:
-            source = "token"
-        elif self.client_id is not None and self.gateway.identity is not None:
-            source = "id"
-        name = lease.host.name.encode("ascii", "backslashreplace").decode()
-        name = "".join(char if char.isprintable() and char not in '"\\' else "?" for char in name)
-        return f'host="{name}", reason={lease.reason}, from={source}'.encode()
+            return "token"
+        has_id = self.client_id is not None and self.gateway.identity is not None
+        return "id" if has_id else "none"
 
     # -- another protocol -------------------------------------------------------------------------
 
     def receive_switch(self, head: ResponseHead, rest: bytes) -> None:
         """The host has switched protocols: bytes flow both ways from now on."""
-        connection, lease, offered = self._connection, self._lease, self.head.upgrade
+        connection, lease = self._connection, self._lease
         assert connection is not None  # it is the caller
         assert lease is not None  # as in receive_head
-        if offered is None or head.upgrade.strip(b" \t").lower() != offered.lower():
-            connection.fail(InvalidResponse("an upgrade that was not requested"))
-            return
-        if offered.lower() == b"websocket" and not accepts_key(self.head, head):
-            connection.fail(InvalidResponse("a WebSocket without the right Sec-WebSocket-Accept"))
+        wrong = find_wrong_switch(self.head, head)
+        if wrong:
+            connection.fail(InvalidResponse(wrong))
             return
         self._add_own_fields(head, lease)
         self._response, self.entry.status = head, head.status
@@ -662,7 +594,7 @@ class ProxyRequest:
         if isinstance(error, SessionUnavailableError):
             self._refuse(ERROR_RESPONSES["session_unavailable"], str(error))
         elif self._failure is not None:
-            self._refuse(_problem(self._failure))
+            self._refuse(problem_of(self._failure))
         elif isinstance(error, NoCapacityError):
             self._refuse(ERROR_RESPONSES["busy"])
         else:
@@ -681,12 +613,7 @@ class ProxyRequest:
         fault = "" if self._failure is None else self._failure.fault
         accept = self.head.header(b"accept").decode("latin-1")
         kind, body = error_body(problem, entry.request_id, accept, entry.host, fault)
-        fields = [b"content-type: ", kind, _CRLF, b"cache-control: ", b"no-store", _CRLF]
-        fields += (b"x-request-id: ", self._id, _CRLF)
-        if problem.status == 503:
-            fields += (b"retry-after: ", b"1", _CRLF)
-        elif problem.status == 405:
-            fields += (b"allow: ", b"GET, HEAD, POST, PUT, PATCH, DELETE", _CRLF)
+        fields = error_fields(problem, kind, self._id)
         # the rest of a body that is not read would be taken for the next request
         last = self.gateway.stopping or problem.status in (400, 408, 413) or not self._body_complete
         has_body = self.head.method != b"HEAD"
@@ -732,12 +659,3 @@ class ProxyRequest:
         tasks = self._tasks = self._tasks or set()
         tasks.add(task)
         task.add_done_callback(tasks.discard)
-
-
-def _problem(error: UpstreamError) -> ErrorResponse:
-    """The response to the client after ``error``."""
-    if isinstance(error, ConnectError):
-        return ERROR_RESPONSES["host_unreachable"]
-    if isinstance(error, UpstreamTimeout):
-        return ERROR_RESPONSES["host_timeout"]
-    return ERROR_RESPONSES["host_garbled" if isinstance(error, InvalidResponse) else "host_failed"]

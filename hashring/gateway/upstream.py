@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, Protocol, TypeAlias
 
+from hashring.gateway.error_responses import ERROR_RESPONSES, ErrorResponse
 from hashring.gateway.headers import ResponseHead
 
 Fault: TypeAlias = Literal["client", "gateway", "host"]
@@ -65,6 +66,15 @@ class InvalidResponse(UpstreamError):  # noqa: N818  # the base class is an erro
     """
 
     counts = False
+
+
+def problem_of(error: UpstreamError) -> ErrorResponse:
+    """The response to the client after ``error``."""
+    if isinstance(error, ConnectError):
+        return ERROR_RESPONSES["host_unreachable"]
+    if isinstance(error, UpstreamTimeout):
+        return ERROR_RESPONSES["host_timeout"]
+    return ERROR_RESPONSES["host_garbled" if isinstance(error, InvalidResponse) else "host_failed"]
 
 
 class ResponseReceiver(Protocol):

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import httptools
@@ -26,6 +25,7 @@ from hashring.gateway.headers import (
 )
 from hashring.gateway.http.host_connection import ByteReceiver, HostConnection
 from hashring.gateway.http.sockets import set_keep_alive, set_no_delay
+from hashring.gateway.http.status_lines import STATUS_LINES, refusal
 from hashring.gateway.tunnel import Tunnel
 
 if TYPE_CHECKING:
@@ -45,16 +45,6 @@ _LINGER_BYTES = 1 << 20
 _CRLF: Final = b"\r\n"
 _TOO_EARLY = "bytes of another protocol before the upgrade was accepted"
 _INVALID = "this is not valid HTTP/1.1"
-
-
-def _status_line(status: int) -> bytes:
-    try:
-        return b"HTTP/1.1 %d %b\r\n" % (status, HTTPStatus(status).phrase.encode())
-    except ValueError:
-        return b"HTTP/1.1 %d \r\n" % status
-
-
-_STATUS_LINES: Final = [_status_line(status) for status in range(600)]
 
 
 class Acceptor(Protocol):
@@ -440,7 +430,7 @@ class ClientConnection(asyncio.Protocol):
     def write_interim(self, head: ResponseHead) -> None:
         """Send an interim response; a client of HTTP/1.0 would take it for the response."""
         if self._active_head.version == "1.1":
-            self._out += (_STATUS_LINES[head.status], *head.fields, _CRLF)
+            self._out += (STATUS_LINES[head.status], *head.fields, _CRLF)
 
     def write_head(
         self, status: int, fields: list[bytes], length: bytes | None, *, has_body: bool, last: bool
@@ -448,7 +438,7 @@ class ClientConnection(asyncio.Protocol):
         """Write the head of the response."""
         out = self._out
         self._has_begun = True
-        out.append(_STATUS_LINES[status])
+        out.append(STATUS_LINES[status])
         out += fields
         if length is not None:
             out += (b"content-length: ", length, _CRLF)
@@ -523,7 +513,7 @@ class ClientConnection(asyncio.Protocol):
     ) -> ByteReceiver:
         """Send 101; from now on bytes pass as they are."""
         self._active = None
-        self._transport.write(b"".join((_STATUS_LINES[101], *fields, _CRLF)))
+        self._transport.write(b"".join((STATUS_LINES[101], *fields, _CRLF)))
         self._tunnel = passed = Tunnel(self, host, tunnel)
         self._limit = 0.0
         set_keep_alive(self._transport)
@@ -587,15 +577,7 @@ class ClientConnection(asyncio.Protocol):
     def _say(self, status: int, why: str) -> None:
         if self._lost or self._transport.is_closing():
             return
-        body = f"{status} {why}\n".encode()
-        extra = b"sec-websocket-version: 13\r\n" if status == 426 else b""
-        extra = b"retry-after: 1\r\n" if status == 503 else extra
-        self._transport.write(
-            _STATUS_LINES[status]
-            + b"content-type: text/plain; charset=utf-8\r\nconnection: close\r\n"
-            + extra
-            + b"content-length: %d\r\n\r\n%b" % (len(body), body)
-        )
+        self._transport.write(refusal(status, why))
         self._close()
 
     # -- its time ---------------------------------------------------------------------------------
