@@ -530,13 +530,7 @@ class ClientConnection(asyncio.Protocol):
         if not self._lost and self._transport.can_write_eof():
             self._transport.write_eof()
 
-    def pause_reading(self) -> None:
-        """Read no more of a tunnel."""
-        self.pause_body()
-
-    def resume_reading(self) -> None:
-        """Read on."""
-        self.resume_body()
+    pause_reading, resume_reading = pause_body, resume_body  # of a tunnel
 
     def close(self) -> None:
         """Close a tunnel once all is sent."""
