@@ -196,3 +196,24 @@ def test_look_ups_during_changes_see_whole_rings() -> None:
     for reader in readers:
         reader.join()
     assert not problems
+
+
+def test_remembered_keys_follow_every_change() -> None:
+    ring, keys = HashRing(["a", "b", "c"]), [f"key-{number}" for number in range(9_000)]
+
+    def check() -> None:
+        fresh = HashRing(dict(ring.conf))
+        for _ in range(2):  # the second time some are remembered
+            assert [ring.get_node(key) for key in keys] == [fresh.get_node(key) for key in keys]
+
+    check()
+    ring.add_node("d")
+    check()
+    ring.remove_node("a")
+    check()
+    ring.sync_nodes(["b", "e"])
+    check()
+    copied = pickle.loads(pickle.dumps(ring))
+    assert [copied.get_node(key) for key in keys] == [ring.get_node(key) for key in keys]
+    ring.sync_nodes([])
+    assert ring.get_node(keys[0]) is None
