@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,19 @@ def test_missed_targets_stand_on_the_front_page() -> None:
         for what, measured, *_ in missed
         if f"{what.removeprefix('| ')}: {measured.split(' (')[0].strip()} for" not in words
     ] == []
+
+
+def test_the_guide_quotes_the_results_of_routers() -> None:
+    results = (DOCS.parent / "benchmarks" / "RESULTS.md").read_text(encoding="utf-8")
+    guide = (DOCS / "three-ways.md").read_text(encoding="utf-8")
+    text = results.partition("## Routers of language models\n")[2].partition("\n## ")[0]
+    rows = [line.split(" | ") for line in text.splitlines() if " | TTFT mean " in line]
+    pattern = r"TTFT mean (\S+) s, p99 (\S+) s; reuse (\S+ %); (\S+ %) of turns moved"
+    for name, measured, *_ in rows:
+        found = re.fullmatch(pattern, measured)
+        assert found is not None, measured
+        assert f"{name} | {' | '.join(found.groups())} |" in guide
+    assert len(rows) == 10
 
 
 def test_a_missed_target_in_the_results_is_listed() -> None:
