@@ -26,6 +26,7 @@ from hashring.discovery import Discovery
 from hashring.errors import ConfigError, HashringError, InvalidWeightError, UnknownHostError
 from hashring.gateway.app import Gateway
 from hashring.gateway.counts import BUCKETS
+from hashring.gateway.openapi import openapi_document
 from hashring.gateway.operator_marks import ACTIONS, OPERATOR, HostAction, OperatorMarks
 from hashring.hosts import as_weight
 from hashring.ring import RingTable
@@ -169,7 +170,9 @@ class Api:
             return await self._view(given)
         if path == "ring":
             return self._ring()
-        raise ApiError(404, "the resources are status, hosts, where, events, view and ring")
+        if path == "openapi.json":
+            return openapi_document()
+        raise ApiError(404, "the resources are listed at /v1/openapi.json")
 
     async def post(self, path: str, query: bytes, body: bytes) -> dict[str, Any]:
         """The result of an action. Raises ``ApiError``."""
