@@ -165,3 +165,18 @@ def test_nothing_is_wider_than_the_window(
     page.wait_for_selector("#hosts tbody tr")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(page: Any, scheme: str) -> None:
+    axe = pytest.importorskip("axe_core_python.sync_playwright", reason="a development tool")
+    page.emulate_media(color_scheme=scheme)
+    found = axe.Axe().run(page)
+    serious = [
+        f"{each['id']}: {each['help']} ({node['html'][:120]})"
+        for each in found["violations"]
+        if each["impact"] in ("serious", "critical")
+        for node in each["nodes"]
+    ]
+    assert serious == []
+    assert len(found["passes"]) > 10  # it has looked at the page
