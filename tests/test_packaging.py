@@ -102,7 +102,7 @@ def test_the_core_needs_two_distributions() -> None:
 def test_all_is_every_extra_for_users() -> None:
     assert {installed_name(requirement) for requirement in EXTRAS["all"]} == {DISTRIBUTION}
     covered = set().union(*map(extras_of, EXTRAS["all"]))
-    large = {"ray"}  # some hundred megabytes, for one integration
+    large = {"ray", "spark"}  # some hundred megabytes, for one integration each
     tools = {"all", "dev"} | extras_of(" ".join(EXTRAS["dev"]))
     assert covered == set(EXTRAS) - tools - large
 

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from hashring.analysis._parquet import timed_rows
 from hashring.analysis._sources import blocks, open_log
-from hashring.analysis.logs import Clients, LogOptions, Tally, all_parquet, check_log_options
+from hashring.analysis.logs import Clients, LogOptions, Tally, check_log_options
 from hashring.keys import Key, key_bytes
 from hashring.text import printable
 
@@ -97,10 +97,10 @@ def read_arrivals(
     [1736121601.0, 1736121602.0]
     """
     names = [os.fspath(source) for source in sources]
-    check_log_options(names, format, key, pattern, client)
-    if all_parquet(names, format):
+    options = check_log_options(names, LogOptions(format, key, time, pattern, client))
+    if options.format == "parquet":
         return _of_parquet(names, key, time)
-    tally = Tally(LogOptions(format, key, time, pattern, client))
+    tally = Tally(options)
     requests = (
         request
         for name in names

@@ -59,6 +59,12 @@ class Faults:
                 self._lines[kind] = self._lines.get(kind, 0) + 1
                 self._first.setdefault(kind, (number, source))
 
+    def add(self, other: Faults) -> None:
+        """Note what ``other`` did, of sources that follow these."""
+        for kind, lines in other._lines.items():
+            self._lines[kind] = self._lines.get(kind, 0) + lines
+            self._first.setdefault(kind, other._first[kind])
+
     def count(self, kind: str) -> int:
         """How many lines of one kind were noted."""
         return self._lines.get(kind, 0)

@@ -7,7 +7,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, BinaryIO, TypeVar
 
 from hashring.analysis._formats import (
@@ -124,16 +124,39 @@ def read_clients(
     {b'ann': 2, b'bob': 1}
     """
     names = [os.fspath(source) for source in sources]
-    check_log_options(names, format, key, pattern, client)
-    if all_parquet(names, format):
-        found, rows, used = count_clients(names, key)
-        return Clients(found, "parquet", rows, used, rows - used, sources=tuple(names))
-    tally = Tally(LogOptions(format, key, None, pattern, client))
+    options = check_log_options(names, LogOptions(format, key, None, pattern, client))
+    return merge_sources(
+        options, names, (count_source(options, name, stdin, progress) for name in names)
+    )
+
+
+def count_source(
+    options: LogOptions,
+    name: str,
+    stdin: BinaryIO | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> tuple[Tally, Counter[bytes]]:
+    """One source: what was read of it, and the requests of each client."""
+    tally = Tally(options)
     counts: Counter[bytes] = Counter()
-    for name in names:
-        for block, read in tally.blocks(name, blocks(open_log(name, stdin, progress)), _nothing):
-            counts.update(tally.count(block, read, read.clients))
-    return tally.summary(tuple(names), counts)
+    if options.format == "parquet":
+        found, tally.lines, tally.used = count_clients([name], options.key)
+        return tally, Counter(found)
+    for block, read in tally.blocks(name, blocks(open_log(name, stdin, progress)), _nothing):
+        counts.update(tally.count(block, read, read.clients))
+    return tally, counts
+
+
+def merge_sources(
+    options: LogOptions, names: list[str], parts: Iterable[tuple[Tally, Counter[bytes]]]
+) -> Clients:
+    """The result of ``parts``, which ``count_source`` made of the sources ``names``."""
+    total = Tally(options)
+    counts: Counter[bytes] = Counter()
+    for tally, found in parts:
+        total.add(tally)
+        counts.update(found)
+    return total.summary(tuple(names), counts)
 
 
 @dataclass(frozen=True)
@@ -188,35 +211,32 @@ def too_long_text(name: str, lines: int) -> str:
     )
 
 
-def check_log_options(
-    names: list[str], format: str, key: str | None, pattern: str | None, client: str
-) -> None:
-    """Raise ``ConfigError`` for options that do not fit together."""
+def check_log_options(names: list[str], options: LogOptions) -> LogOptions:
+    """``options``, of Parquet where all sources are. Raises ``ConfigError`` for a contradiction."""
+    given, key, pattern = options.format, options.key, options.pattern
     if not names:
         raise ConfigError("there is no log to read: name a file, or - for standard input")
     if names.count("-") > 1:
         raise ConfigError("standard input (-) can be read only once")
-    if format not in FORMATS:
+    if given not in FORMATS:
         raise ConfigError(
-            f"there is no log format {format!r}: {suggestion(format, FORMATS)}", option="format"
+            f"there is no log format {given!r}: {suggestion(given, FORMATS)}", option="format"
         )
-    if format in _KEYED and not key:
+    if given in _KEYED and not key:
         raise ConfigError(
-            f"the format {format} needs --key FIELD: which field is the client", option="key"
+            f"the format {given} needs --key FIELD: which field is the client", option="key"
         )
-    if key is not None and format not in ("auto", *_KEYED, *JSON_PRESETS):
-        raise ConfigError(f"--key is for {', '.join(_KEYED)}, not for {format}", option="key")
+    if key is not None and given not in ("auto", *_KEYED, *JSON_PRESETS):
+        raise ConfigError(f"--key is for {', '.join(_KEYED)}, not for {given}", option="key")
     if pattern is not None:
-        if key is not None or format != "auto":
+        if key is not None or given != "auto":
             raise ConfigError("give --pattern, or --format and --key", option="pattern")
         line_reader("pattern", pattern=pattern)
-    if check_client(client) != "ip" and (key is not None or pattern is not None):
+    if check_client(options.client) != "ip" and (key is not None or pattern is not None):
         raise ConfigError("give --client, or --key or --pattern", option="client")
-
-
-def all_parquet(names: list[str], format: str) -> bool:
-    """Whether these sources are read as Parquet."""
-    return format == "parquet" or (format == "auto" and all(map(is_parquet, names)))
+    if given == "auto" and all(map(is_parquet, names)):
+        return replace(options, format="parquet")
+    return options
 
 
 class Tally:
@@ -277,6 +297,15 @@ class Tally:
         self.lines += lines
         self.used += len(found)
         return found
+
+    def add(self, other: Tally) -> None:
+        """Count what ``other`` read, of sources that follow these."""
+        self.format = other.format
+        self.lines += other.lines
+        self.used += other.used
+        self._bad_lines.add(other._bad_lines)
+        self._served.update(other._served)
+        self._warnings += other._warnings
 
     def summary(self, sources: tuple[str, ...], counts: Mapping[bytes, int]) -> Clients:
         """The result, frozen."""

@@ -294,15 +294,23 @@ def json_option(function: Function) -> Function:
     )
 
 
-def read_logs(logs: tuple[str, ...], reading: LogArguments) -> Clients:
-    """The clients of the logs, with a progress bar on a terminal and warnings on stderr."""
+def read_logs(logs: tuple[str, ...], reading: LogArguments, engine: str | None = None) -> Clients:
+    """The clients of the logs, with a progress bar on a terminal and warnings on stderr.
+
+    With an ``engine`` its cluster reads them, and there is no progress.
+    """
     from hashring.analysis import read_clients
     from hashring.cli import _progress
     from hashring.errors import ConfigError
 
     with _progress.reading(logs) as progress:
         try:
-            clients = read_clients(logs, progress=progress, **reading.as_options())
+            if engine is not None:
+                from hashring.analysis.cluster import read_clients_in
+
+                clients = read_clients_in(engine, logs, **reading.as_options())
+            else:
+                clients = read_clients(logs, progress=progress, **reading.as_options())
         except ConfigError as error:
             raise click.UsageError(str(error), click.get_current_context()) from error
     for warning in clients.warnings:

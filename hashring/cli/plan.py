@@ -39,6 +39,12 @@ _FLOWS = 12  # most that are shown: a terminal is 24 lines high; --json has them
 @click.option(
     "--one-by-one", is_flag=True, help="Show the change of each host as a step of its own."
 )
+@click.option(
+    "--engine",
+    # as analysis has them, whose import is slow
+    type=click.Choice(["ray", "spark"]),
+    help="Cluster that reads the logs, each as one task.",
+)
 @picture_options
 @json_option
 def command(
@@ -50,6 +56,7 @@ def command(
     weight: tuple[str, ...],
     new_secret: bool,
     one_by_one: bool,
+    engine: str | None,
     draw: Pictures,
     as_json: bool,
 ) -> None:
@@ -77,7 +84,7 @@ def command(
     with usage():
         after = pool.membership(change.apply(pool.hosts), **secret)
     before = pool.membership()
-    clients = read_logs(logs, reading)
+    clients = read_logs(logs, reading, engine)
     if one_by_one:
         report = plan(clients.counts, before, steps=steps)
     else:

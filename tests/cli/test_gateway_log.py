@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from hashring.config import GatewaySettings
 from tests.cli.conftest import Run
 from tests.cli.serving import PATIENCE, ROOT
 from tests.gateway.recorder import recorder
@@ -24,9 +23,6 @@ FORMS = ("text", "json")
 FORMATS = {"text": "gateway", "json": "gateway-json"}
 CLIENTS = {f"user-{number}": number % 5 + 1 for number in range(40)}
 """Each client with its number of requests."""
-PLAIN = pytest.mark.skipif(
-    not hasattr(GatewaySettings, "access_log_client"), reason="logs have hashed clients only"
-)
 
 
 @dataclass(frozen=True)
@@ -118,7 +114,6 @@ def test_a_gateway_log_has_what_each_host_served(run: Run, tmp_path: Path, form:
 
 
 @pytest.mark.slow
-@PLAIN
 @pytest.mark.parametrize("form", FORMS)
 def test_plain_clients_are_placed_as_the_gateway_did(run: Run, tmp_path: Path, form: str) -> None:
     logged = asyncio.run(drive(tmp_path, form, 'access_log_client = "plain"\n', 0))
