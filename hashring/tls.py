@@ -74,16 +74,69 @@ class HostTls:
             context.verify_mode = ssl.CERT_NONE
         context.set_alpn_protocols(["http/1.1"])
         if self.certificate is not None:
-            try:
-                # without a password OpenSSL would ask for one on the terminal
-                context.load_cert_chain(self.certificate, self.key, password="")
-            except (OSError, ValueError) as error:
-                raise ConfigError(
-                    f"certificate must be a PEM file with a key that has no password, and "
-                    f"{self.certificate} cannot be used ({_reason(error)})",
-                    option="certificate",
-                ) from None
+            _load_pair(context, self.certificate, self.key)
         return context
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerTls:
+    """TLS towards clients, by HTTP/1.1 and from TLS 1.2 on.
+
+    >>> ListenerTls().is_on
+    False
+    """
+
+    certificate: str | None = option(
+        None,
+        check=_FILE,
+        help="File with the certificate (PEM) of the gateway, and those of its issuers; it is read "
+        "again at a reload. Empty means plain HTTP.",
+    )
+    key: str | None = option(
+        None,
+        check=_FILE,
+        help="File with the private key (PEM, without a password) of that certificate. Empty means "
+        "that it is in the file of the certificate.",
+    )
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+    @property
+    def is_on(self) -> bool:
+        """Whether clients connect by TLS."""
+        return self.certificate is not None
+
+    def context(self) -> ssl.SSLContext:
+        """A context with the contents that the files have now.
+
+        Raises ``ConfigError``, which names the option, for a file that cannot be used.
+        """
+        if self.certificate is None:
+            raise ConfigError("TLS needs a certificate: give both or neither", option="key")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.set_alpn_protocols(["http/1.1"])
+        _load_pair(context, self.certificate, self.key)
+        return context
+
+    def refresh(self, context: ssl.SSLContext) -> None:
+        """Give new connections the certificate that the files have now. Raises as ``context``."""
+        self.context()  # a pair that does not fit would leave ``context`` without one
+        assert self.certificate is not None
+        _load_pair(context, self.certificate, self.key)
+
+
+def _load_pair(context: ssl.SSLContext, certificate: str, key: str | None) -> None:
+    try:
+        # without a password OpenSSL would ask for one on the terminal
+        context.load_cert_chain(certificate, key, password="")
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"certificate must be a PEM file with a key that has no password, and "
+            f"{certificate} cannot be used ({_reason(error)})",
+            option="certificate",
+        ) from None
 
 
 def _reason(error: Exception) -> str:

@@ -215,6 +215,7 @@ def _serve(
             admin_token=settings.admin.token,
             admin_public=settings.admin.public,
             state_file=settings.admin.state_file,
+            tls=settings.tls if settings.tls.is_on else None,
             linger=gateway.linger,
             grace=gateway.shutdown_grace,
             reload=live.reload,
@@ -229,15 +230,22 @@ def _watch(settings: Settings, file: str | None) -> list[str]:
     """The file and the files of secrets: a new secret is a change too."""
     if file is None or not settings.gateway.watch:
         return []
-    tokens, placement = settings.tokens, settings.placement
-    named = (file, tokens.secret_file, tokens.old_secret_file, placement.key_secret_file)
+    tokens, placement, tls = settings.tokens, settings.placement, settings.tls
+    named = (
+        *(file, tokens.secret_file, tokens.old_secret_file, placement.key_secret_file),
+        *(tls.certificate, tls.key),
+    )
     return [each for each in named if each]
 
 
 def _print_addresses(live: Gateway, listen: str, admin: str | None) -> None:
     log = logging.getLogger("hashring")
     log.info(
-        "serving %s at http://%s (%s)", plural(len(live.lb), "host"), listen, live.lb.fingerprint
+        "serving %s at http%s://%s (%s)",
+        plural(len(live.lb), "host"),
+        "s" if live.settings is not None and live.settings.tls.is_on else "",
+        listen,
+        live.lb.fingerprint,
     )
     if admin is not None:
         log.info("admin listener at http://%s", admin)

@@ -27,7 +27,7 @@ from hashring.errors import ConfigError, HashringError, PoolFullError
 from hashring.health import HealthMonitor, HttpProbe, OutlierRules, ProbeRules, SlowStart, TcpProbe
 from hashring.hosts import Host
 from hashring.net import is_loopback, split_address, split_endpoint
-from hashring.tls import HostTls
+from hashring.tls import HostTls, ListenerTls
 from hashring.validators import inherit_options
 
 HOLDER = "settings"
@@ -166,6 +166,7 @@ def find_conflicts(settings: Settings, skipped: Collection[str] = ()) -> Iterato
         ("health.outliers", _outliers),
         ("gateway.trusted_proxies", proxies),
         ("pool.hosts", _refuse_own_listener),
+        ("tls", _try_listener_tls),
         ("host_tls", _try_tls),
         ("tokens", _try_tokens),
         ("sessions", _try_sessions),
@@ -276,6 +277,11 @@ def _try_balancer(settings: Settings) -> None:
 def _try_tls(settings: Settings) -> None:
     if settings.host_tls != HostTls():
         settings.host_tls.context()
+
+
+def _try_listener_tls(settings: Settings) -> None:
+    if settings.tls != ListenerTls():
+        settings.tls.context()
 
 
 def _try_tokens(settings: Settings) -> None:

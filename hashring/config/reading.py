@@ -36,6 +36,7 @@ _INDEPENDENT = (
     "identity",
     "sessions",
     "gateway",
+    "tls",
     "host_tls",
     "log",
     "timeouts",

@@ -21,7 +21,7 @@ from hashring.config import named
 from hashring.discovery import DEBOUNCE, HOLD, WAIT
 from hashring.health import OutlierRules, ProbeRules
 from hashring.hosts import Host
-from hashring.tls import HostTls
+from hashring.tls import HostTls, ListenerTls
 from hashring.validators import (
     BYTES,
     COUNT,
@@ -583,6 +583,7 @@ class Settings:
     gateway: GatewaySettings = field(default_factory=GatewaySettings)
     admin: AdminSettings = field(default_factory=AdminSettings)
     log: LogSettings = field(default_factory=LogSettings)
+    tls: ListenerTls = field(default_factory=ListenerTls)
     host_tls: HostTls = field(default_factory=HostTls)
     timeouts: Timeouts = field(default_factory=Timeouts)
     limits: Limits = field(default_factory=Limits)
@@ -604,6 +605,7 @@ TABLES: Mapping[str, type] = MappingProxyType(
         "gateway": GatewaySettings,
         "admin": AdminSettings,
         "log": LogSettings,
+        "tls": ListenerTls,
         "host_tls": HostTls,
         "timeouts": Timeouts,
         "limits": Limits,

@@ -52,6 +52,7 @@ _AFTERMATH = 0.1  # seconds between two looks at whether an old gateway's reques
 _FIXED = {  # what the server takes when it begins
     "gateway": ("listen", "admin", "shutdown_grace", "linger", "workers", "watch"),
     "admin": ("token", "public", "state_file"),
+    "tls": ("certificate", "key"),
     "log": ("format", "level", "levels", "repeats"),
     "timeouts": ("head", "client_idle"),
     "limits": ("head", "headers", "connections"),
@@ -150,6 +151,7 @@ class Gateway:
         self._stopped = False
         self._weights: dict[str, float] = {}  # of hosts, set by hand
         self.reloaded: Listeners[LoadBalancer] = Listeners()
+        self.settings_read: Listeners[Settings] = Listeners()  # at each reload, changed or not
         """Called with the new balancer when a reload has made another one."""
         self._follow_source(generation)
 
@@ -349,6 +351,7 @@ class Gateway:
         async with self._turn:
             try:
                 new = await asyncio.to_thread(read)
+                self.settings_read.notify(new)
                 await self._take(new)
             except HashringError as error:  # an expected end: no traceback
                 _log.error("the settings stay as they were: %s", error)

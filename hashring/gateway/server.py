@@ -8,17 +8,19 @@ import logging
 import os
 import signal
 import socket
+import ssl
 import stat
 from collections.abc import Callable, Collection, Coroutine
 from typing import Any
 
-from hashring.config.settings import Limits, Timeouts
-from hashring.errors import requires_extra
+from hashring.config.settings import Limits, Settings, Timeouts
+from hashring.errors import ConfigError, requires_extra
 from hashring.gateway.admin import Admin
 from hashring.gateway.app import Gateway
 from hashring.gateway.operator_marks import DeferredActions, OperatorMarks
 from hashring.gateway.systemd import notify, passed_socket
 from hashring.net import join_address, parse_address
+from hashring.tls import ListenerTls
 from hashring.validators import LOOPBACK_ADDRESS
 
 _LINGER = 1.0
@@ -44,6 +46,7 @@ def run(
     reload: Callable[[], object] | None = None,
     started: Callable[[str, str | None], object] | None = None,
     state_file: str | None = None,
+    tls: ListenerTls | None = None,
     front: socket.socket | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then return; see ``serve``. Runs uvloop where it is.
@@ -63,6 +66,7 @@ def run(
         reload=reload,
         started=started,
         state_file=state_file,
+        tls=tls,
         front=front,
     )
     run_loop(main)
@@ -92,6 +96,7 @@ async def serve(
     started: Callable[[str, str | None], object] | None = None,
     opened: Callable[[], object] | None = None,
     state_file: str | None = None,
+    tls: ListenerTls | None = None,
     stop: asyncio.Event | None = None,
     front: socket.socket | None = None,
     back: socket.socket | None = None,
@@ -104,7 +109,8 @@ async def serve(
     more at once. ``opened`` is called when the hosts are known, before the first request.
 
     Without ``admin_token`` the admin listener must be on loopback. ``admin_public`` are the pages
-    that need no token. ``state_file`` keeps what operators do to hosts over a restart.
+    that need no token. ``state_file`` keeps what operators do to hosts over a restart. With ``tls``
+    clients connect by TLS, and a reload reads its files again.
 
     Addresses are ``host:port``; port 0 takes a free one, and ``started(listen, admin)`` is
     called with both. After SIGTERM, SIGINT or ``stop``, requests are served for ``linger`` seconds
@@ -134,8 +140,9 @@ async def serve(
     try:
         await gateway.open()
         _begin(gateway, opened, marks)
-        for listener in listeners:
-            await listener.start()
+        await clients.start(tls=None if tls is None else _context(tls, gateway))
+        if operators is not None:
+            await operators.start()
         notify("READY=1")
         if started is not None:
             started(shown_address(front), None if back is None else shown_address(back))
@@ -167,6 +174,20 @@ def _begin(
         opened()
     if marks is not None:
         DeferredActions(gateway, marks.actions()).begin()
+
+
+def _context(tls: ListenerTls, gateway: Gateway) -> ssl.SSLContext:
+    """The context of the listener; each reload of the settings refreshes its certificate."""
+    context = tls.context()
+
+    def refresh(_: Settings) -> None:
+        try:
+            tls.refresh(context)
+        except ConfigError as error:
+            _log.error("the certificate stays as it was: %s", error)
+
+    gateway.settings_read.subscribe(refresh)
+    return context
 
 
 def _open_admin(

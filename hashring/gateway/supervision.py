@@ -129,6 +129,7 @@ async def _work(orders: WorkerOrders, live: Gateway, settings: Settings) -> None
         live,
         admin_token=settings.admin.token,
         admin_public=settings.admin.public,
+        tls=settings.tls if settings.tls.is_on else None,
         linger=gateway.linger,
         grace=gateway.shutdown_grace,
         reload=live.reload,
