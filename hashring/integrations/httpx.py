@@ -74,7 +74,7 @@ class _Routing:
             return request.headers.get(self._identity)  # type: ignore[no-any-return]
         return None if self._identity is None else self._identity(request)
 
-    def _addressed(self, request: Any, host: Host) -> Any:
+    def _to_host(self, request: Any, host: Host) -> Any:
         """The same request to ``host``."""
         name, port = split_address(host.address)
         url = request.url.copy_with(host=name, port=port)
@@ -136,7 +136,7 @@ class StickyTransport(_Routing):
         while True:
             lease = self.balancer.lease(client_id, exclude=tried).acquire()
             try:
-                response = self._transport.handle_request(self._addressed(request, lease.host))
+                response = self._transport.handle_request(self._to_host(request, lease.host))
             except BaseException as error:
                 if self._goes_on(request, lease, error, tried):
                     continue
@@ -172,7 +172,7 @@ class AsyncStickyTransport(_Routing):
         while True:
             lease = await self.balancer.lease(client_id, exclude=tried).aacquire()
             try:
-                sent = self._addressed(request, lease.host)
+                sent = self._to_host(request, lease.host)
                 response = await self._transport.handle_async_request(sent)
             except BaseException as error:
                 if self._goes_on(request, lease, error, tried):
@@ -253,7 +253,7 @@ def _sync_stream(library: Any) -> Any:
 def _async_stream(library: Any) -> Any:
     """As ``_sync_stream``, to be awaited."""
 
-    class LeasedStream(library.AsyncByteStream):  # type: ignore[misc]  # as above
+    class AsyncLeasedStream(library.AsyncByteStream):  # type: ignore[misc]  # as above
         def __init__(self, stream: Any, lease: Lease, failures: Any, is_good: bool) -> None:
             self._stream, self._lease, self._failures = stream, lease, failures
             self._is_good = is_good
@@ -275,7 +275,7 @@ def _async_stream(library: Any) -> Any:
             finally:
                 self._lease.release()
 
-    return LeasedStream
+    return AsyncLeasedStream
 
 
 def _begin(lease: Lease, part: bytes) -> None:

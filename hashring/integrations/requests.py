@@ -90,7 +90,7 @@ class StickyAdapter(HTTPAdapter):
         while True:
             lease = self.balancer.lease(client_id, exclude=tried).acquire()
             try:
-                sent = self._addressed(request, lease.host)
+                sent = self._to_host(request, lease.host)
                 response = super().send(sent, *args, **given)
             except BaseException as error:
                 if self._goes_on(request, lease, error, tried):
@@ -103,7 +103,7 @@ class StickyAdapter(HTTPAdapter):
             response.request, response.url = request, request.url or ""
             return response
 
-    def _addressed(self, request: requests.PreparedRequest, host: Host) -> requests.PreparedRequest:
+    def _to_host(self, request: requests.PreparedRequest, host: Host) -> requests.PreparedRequest:
         """The same request to ``host``."""
         sent = request.copy()
         url = urlsplit(request.url or "")
