@@ -628,7 +628,7 @@ def all_settings() -> Iterator[Setting]:
     """Every key of every table, in the order of the example; ``pool.hosts`` has rules of its own.
 
     >>> [each for each in all_settings() if each.name == "listen"][0][:4]
-    ('gateway', 'listen', 'ADDRESS:PORT', '127.0.0.1:8080')
+    ('gateway', 'listen', 'ADDRESS:PORT or unix:PATH', '127.0.0.1:8080')
     """
     for section, table in TABLES.items():
         for each in options_of(table):

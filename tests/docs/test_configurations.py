@@ -55,7 +55,7 @@ def _make_certificates(here: Path) -> None:
 @pytest.mark.parametrize("text", TOML)
 def test_a_configuration_of_the_pages_is_valid(text: str, here: Path) -> None:
     (here / "hashring.toml").write_text(text if "[pool]" in text else f"{text}\n[pool]\n")
-    if "[host_tls]" in text:
+    if "tls]" in text:
         _make_certificates(here)
     options = {} if "hosts =" in text else {"pool.hosts": ["127.0.0.1:9001"]}
     settings = read("hashring.toml", options=options, names={"pool.hosts": "--host"}, environ={})
