@@ -10,7 +10,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 from hashring.keys import Key, key_bytes
 from hashring.locks import GUARD
@@ -26,6 +26,17 @@ server ends an idle session (the default of Tomcat and WildFly), so that no acti
 _STEP = 64  # pins by which a table grows between two looks for idle ones ...
 _GROWTH = 1 / 16  # ... and this part of it: so a table that grows pays one look for 64 claims
 _is_held, _deferred = GUARD.is_held, GUARD.deferred
+
+T = TypeVar("T")
+
+
+def _copied(view: Iterable[T]) -> list[T]:
+    """The items of a dict whose order ``get`` may change at any time."""
+    while True:
+        try:
+            return list(view)
+        except RuntimeError:  # it has, while a finalizer ran in the middle
+            continue
 
 
 class PinTable:
@@ -215,7 +226,7 @@ class PinTable:
         try:
             with self._lock:
                 sessions: dict[str, int] = {}
-                for host in list(self._pins.values()):
+                for host in _copied(self._pins.values()):
                     sessions[host] = sessions.get(host, 0) + 1
                 self._sessions = sessions
         finally:
@@ -242,7 +253,15 @@ class PinTable:
 
     def _all_pins(self) -> list[tuple[bytes, str]]:
         """A copy, because ``get`` changes the order at any time."""
-        return list(self._pins.items())
+        return _copied(self._pins.items())
+
+    def _oldest(self) -> bytes:
+        """The least recently used pin."""
+        while True:
+            try:
+                return next(iter(self._pins))
+            except RuntimeError:  # between the two calls a hit has changed the order
+                continue
 
     # -- under the lock ---------------------------------------------------------------------------
 
@@ -255,7 +274,7 @@ class PinTable:
                     self._born[key] = now - age
         self._room = min(self._size, len(self._pins) + _STEP)
         while len(self._pins) > self._size:
-            self._drop(next(iter(self._pins)), "evicted")
+            self._drop(self._oldest(), "evicted")
 
     def _claim_again(self, key: bytes, held: str, host: str, now: float) -> str:
         old = self._lifetime is not None and now - self._born[key] >= self._lifetime
@@ -298,7 +317,7 @@ class PinTable:
     def _make_room(self, now: float) -> None:
         self._sweep(now)
         while len(self._pins) > self._size:
-            self._drop(next(iter(self._pins)), "evicted")
+            self._drop(self._oldest(), "evicted")
         grown = len(self._pins) + _STEP + int(len(self._pins) * _GROWTH)
         self._room = min(self._size, grown)
 
@@ -306,7 +325,7 @@ class PinTable:
         """Remove the idle pins. Cost: O(1) for each of them."""
         latest = now - self._idle
         while self._pins:
-            key = next(iter(self._pins))
+            key = self._oldest()
             if self._used[key] > latest:
                 break
             self._drop(key, "idle")
@@ -314,7 +333,7 @@ class PinTable:
     def _repair(self, now: float) -> None:
         """Make the rest follow ``_pins`` after an operation that was interrupted. Cost: O(pins)."""
         used = self._used
-        keys = list(self._pins)
+        keys = _copied(self._pins)
         self._used = {key: used.get(key, now) for key in keys}
         born = self._born
         if self._lifetime is not None:
